@@ -1,0 +1,278 @@
+//! Room `correlate`: what became of the slots.
+
+use crate::clock::Instant;
+
+use super::{Lane, NotSent, PathId, PublisherId};
+
+/// What became of a slot on a lane; exactly one per slot and lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// It came out within the deadline.
+    Delivered,
+    /// It came out after the deadline.
+    Late,
+    /// The broker had acknowledged it, and it did not come out.
+    AckedLost,
+    /// It was never acknowledged, and it did not come out.
+    UnackedLost,
+    /// It never left the probe.
+    NotSent,
+    /// The broker refused it.
+    Rejected,
+    /// Nobody can say: the run stopped, or the sink was behind or away.
+    Unresolved,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of their indices.
+    pub const ALL: [Self; 7] = [
+        Self::Delivered,
+        Self::Late,
+        Self::AckedLost,
+        Self::UnackedLost,
+        Self::NotSent,
+        Self::Rejected,
+        Self::Unresolved,
+    ];
+
+    /// The name in metrics and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Late => "late",
+            Self::AckedLost => "acked_lost",
+            Self::UnackedLost => "unacked_lost",
+            Self::NotSent => "not_sent",
+            Self::Rejected => "rejected",
+            Self::Unresolved => "unresolved",
+        }
+    }
+
+    /// Position in [`Outcome::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Why a message came out more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DuplicateCause {
+    /// We sent it again after a reconnect.
+    Resent,
+    /// Something between the two clients doubled it.
+    Pipeline,
+    /// The same record was read twice; no further copy exists.
+    Reread,
+}
+
+impl DuplicateCause {
+    /// Every cause, in the order of their indices.
+    pub const ALL: [Self; 3] = [Self::Resent, Self::Pipeline, Self::Reread];
+
+    /// The name in metrics and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Resent => "resent",
+            Self::Pipeline => "pipeline",
+            Self::Reread => "reread",
+        }
+    }
+
+    /// Position in [`DuplicateCause::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// A stretch of a message's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Leg {
+    /// From the intended send time to the socket.
+    PublishDelay,
+    /// From the socket to PUBACK or PUBCOMP.
+    PublishAck,
+    /// From the socket to the broker's LogAppendTime.
+    Append,
+    /// From the append to the consumer.
+    Fetch,
+}
+
+impl Leg {
+    /// Every leg, in the order of their indices.
+    pub const ALL: [Self; 4] = [Self::PublishDelay, Self::PublishAck, Self::Append, Self::Fetch];
+
+    /// The name in metrics and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PublishDelay => "publish_delay",
+            Self::PublishAck => "publish_ack",
+            Self::Append => "append",
+            Self::Fetch => "fetch",
+        }
+    }
+
+    /// Position in [`Leg::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// How a stamp travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Carrier {
+    /// MQTT 5 user property, Kafka header.
+    Property,
+    /// Inside the payload.
+    Payload,
+}
+
+impl Carrier {
+    /// Every carrier, in the order of their indices.
+    pub const ALL: [Self; 2] = [Self::Property, Self::Payload];
+
+    /// The name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Property => "property",
+            Self::Payload => "payload",
+        }
+    }
+
+    /// Position in [`Carrier::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// One thing that the correlator concluded. `publisher` names path and QoS through the
+/// [`Roster`](super::Roster). Durations are signed nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event {
+    /// A slot came due.
+    Offered {
+        /// Whose slot.
+        publisher: PublisherId,
+    },
+    /// A message left for the first time.
+    Published {
+        /// Who sent it.
+        publisher: PublisherId,
+    },
+    /// The broker took a message (PUBACK or PUBREC below 0x80).
+    Acknowledged {
+        /// Who had sent it.
+        publisher: PublisherId,
+    },
+    /// A slot got its outcome on a lane.
+    Resolved {
+        /// Whose slot.
+        publisher: PublisherId,
+        /// Which slot.
+        sequence: u64,
+        /// On which lane.
+        lane: Lane,
+        /// What became of it.
+        outcome: Outcome,
+        /// When it was due.
+        intended: Instant,
+        /// From the intended send time to receipt, where it came out.
+        end_to_end: Option<i64>,
+        /// From the send time to receipt, where both are known.
+        service: Option<i64>,
+        /// Why it was not sent, where it was not.
+        not_sent: Option<NotSent>,
+    },
+    /// A leg was timed.
+    Timed {
+        /// Whose message.
+        publisher: PublisherId,
+        /// Which leg.
+        leg: Leg,
+        /// How long.
+        nanos: i64,
+    },
+    /// A message came out again.
+    Duplicate {
+        /// Whose message.
+        publisher: PublisherId,
+        /// Which slot.
+        sequence: u64,
+        /// On which lane.
+        lane: Lane,
+        /// Why.
+        cause: DuplicateCause,
+    },
+    /// A message came out after a later one of its publisher.
+    Reordered {
+        /// Whose message.
+        publisher: PublisherId,
+        /// On which lane.
+        lane: Lane,
+        /// How many slots behind the latest that had come out.
+        depth: u64,
+    },
+    /// A message came out damaged.
+    Corrupt {
+        /// Whose message.
+        publisher: PublisherId,
+        /// On which lane.
+        lane: Lane,
+    },
+    /// A message came out for which another verdict had been announced.
+    LateRecovery {
+        /// Whose message.
+        publisher: PublisherId,
+        /// Which slot.
+        sequence: u64,
+        /// On which lane.
+        lane: Lane,
+        /// The verdict that was wrong.
+        was: Outcome,
+    },
+    /// An end-to-end latency came out below zero: counted, and kept out of nothing.
+    Negative {
+        /// Whose message.
+        publisher: PublisherId,
+        /// On which lane.
+        lane: Lane,
+    },
+    /// A first arrival showed whether a carrier that was sent had survived.
+    Stamp {
+        /// Whose message.
+        publisher: PublisherId,
+        /// Which carrier.
+        carrier: Carrier,
+        /// Whether it brought the stamp.
+        survived: bool,
+    },
+    /// A record or message was ours.
+    Consumed {
+        /// Out of which path's sink.
+        path: PathId,
+        /// On which lane.
+        lane: Lane,
+        /// Index of topic and partition, 0 for an MQTT sink.
+        partition: u32,
+    },
+    /// Records or messages were somebody else's.
+    Foreign {
+        /// Out of which path's sink.
+        path: PathId,
+        /// How many.
+        count: u32,
+    },
+    /// The bound on memory was hit and a slot was closed as unresolved before its time, or a
+    /// verdict was forgotten.
+    Overflow {
+        /// Whose slot.
+        publisher: PublisherId,
+    },
+}

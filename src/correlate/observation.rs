@@ -1,0 +1,243 @@
+//! Room `correlate`: what the edges saw.
+
+use crate::clock::Instant;
+
+/// Index of a publisher in the run's [`Roster`](super::Roster), over all paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublisherId(pub u32);
+
+/// Index of a path in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathId(pub u8);
+
+/// What is timed on a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// From the MQTT publisher to a Kafka consumer: the crossing.
+    MqttKafka,
+    /// From the MQTT publisher to an MQTT subscriber.
+    MqttMqtt,
+}
+
+impl Lane {
+    /// Every lane, in the order of their indices.
+    pub const ALL: [Self; 2] = [Self::MqttKafka, Self::MqttMqtt];
+
+    /// The name in configuration, metrics and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MqttKafka => "mqtt_kafka",
+            Self::MqttMqtt => "mqtt_mqtt",
+        }
+    }
+
+    /// Position in [`Lane::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Why a slot was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NotSent {
+    /// The publisher had no connection when the slot was due.
+    Disconnected,
+    /// The publisher's queue was full when the slot was due.
+    QueueFull,
+    /// The client library gave the message up at a reconnect without sending it.
+    ClientDropped,
+    /// The run stopped while the message still waited to be sent.
+    Stopped,
+    /// No packet could be made of it (the broker's maximum packet size, for one).
+    Refused,
+}
+
+impl NotSent {
+    /// Every cause.
+    pub const ALL: [Self; 5] =
+        [Self::Disconnected, Self::QueueFull, Self::ClientDropped, Self::Stopped, Self::Refused];
+
+    /// The name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::QueueFull => "queue_full",
+            Self::ClientDropped => "client_dropped",
+            Self::Stopped => "stopped",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Which step of the publish handshake an acknowledgement is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// QoS 1: the broker has the message.
+    Puback,
+    /// QoS 2: the broker has the message.
+    Pubrec,
+    /// QoS 2: the handshake is complete.
+    Pubcomp,
+}
+
+/// How the payload compared with what was generated for its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Integrity {
+    /// The checksum held.
+    Intact,
+    /// The checksum did not hold, or the payload was cut.
+    Corrupt,
+    /// The payload is too small to carry a checksum.
+    Unchecked,
+}
+
+/// A set of carriers that a stamp travelled by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carriers {
+    /// The `traceparent` user property of MQTT 5, a header once in Kafka.
+    pub property: bool,
+    /// The payload itself.
+    pub payload: bool,
+}
+
+/// A broker's timestamp on a record, placed on our own clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Append {
+    /// The broker's clock when the record was appended (LogAppendTime).
+    LogAppendTime(Instant),
+    /// The clock of whoever produced the record (CreateTime): never an arrival.
+    CreateTime(Instant),
+    /// The record carries no timestamp.
+    None,
+}
+
+/// Where a record lies in Kafka.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordPlace {
+    /// Dense index of the topic and partition among those that the path's consumer was assigned.
+    pub slot: u32,
+    /// Offset within the partition.
+    pub offset: i64,
+}
+
+/// Where a message came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// A Kafka consumer.
+    Kafka {
+        /// Where the record lies.
+        place: RecordPlace,
+        /// When it was appended.
+        append: Append,
+    },
+    /// An MQTT subscriber.
+    Mqtt {
+        /// The DUP flag: the broker sent this packet before.
+        resent: bool,
+    },
+}
+
+impl Sink {
+    /// The lane that ends at this sink.
+    #[must_use]
+    pub const fn lane(&self) -> Lane {
+        match self {
+            Self::Kafka { .. } => Lane::MqttKafka,
+            Self::Mqtt { .. } => Lane::MqttMqtt,
+        }
+    }
+}
+
+/// One thing that an edge saw. Edges report, they never judge.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Observation {
+    /// A slot of the schedule is due. Comes before anything else about the slot.
+    Offered {
+        /// Who is to send it.
+        publisher: PublisherId,
+        /// Which slot; consecutive within a publisher.
+        sequence: u64,
+        /// When it was due.
+        intended: Instant,
+    },
+    /// The slot will not be sent.
+    NotSent {
+        /// Who should have sent it.
+        publisher: PublisherId,
+        /// Which slot.
+        sequence: u64,
+        /// Why not.
+        cause: NotSent,
+    },
+    /// The message was handed to the socket.
+    Sent {
+        /// Who sent it.
+        publisher: PublisherId,
+        /// Which slot.
+        sequence: u64,
+        /// When; a second observation for the same slot is a resend after a reconnect.
+        at: Instant,
+    },
+    /// The broker answered.
+    Acknowledged {
+        /// Who had sent the message.
+        publisher: PublisherId,
+        /// Which slot.
+        sequence: u64,
+        /// Which step of the handshake.
+        stage: Stage,
+        /// The MQTT reason code; 0x80 and above refuse the message.
+        reason: u8,
+        /// When.
+        at: Instant,
+    },
+    /// A message with our stamp came out.
+    Received {
+        /// The path whose sink it came out of.
+        path: PathId,
+        /// The path in the message's identity; another one where paths share a topic.
+        stamped_path: PathId,
+        /// The publisher within the stamped path.
+        publisher: u32,
+        /// Which slot, as the stamp has it; not yet known to have been given out.
+        sequence: u64,
+        /// Where it came out.
+        sink: Sink,
+        /// When it was handed to us.
+        at: Instant,
+        /// Whether the payload is what was sent.
+        integrity: Integrity,
+        /// Which carriers brought the stamp.
+        carriers: Carriers,
+    },
+    /// Records or messages came out that carry no stamp of this run.
+    Foreign {
+        /// The path whose sink they came out of.
+        path: PathId,
+        /// How many.
+        count: u32,
+    },
+    /// A sink has handed over everything that was there at some moment.
+    CaughtUp {
+        /// The path of the sink.
+        path: PathId,
+        /// The lane that ends at the sink.
+        lane: Lane,
+        /// The moment.
+        at: Instant,
+    },
+    /// A sink was away and may have missed what it can't read again.
+    Away {
+        /// The path of the sink.
+        path: PathId,
+        /// The lane that ends at the sink.
+        lane: Lane,
+        /// Last moment at which it was certainly there.
+        from: Instant,
+        /// First moment at which it was certainly there again.
+        until: Instant,
+    },
+}

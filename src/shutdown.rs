@@ -1,0 +1,80 @@
+//! Room `shutdown` (leaf): who runs, and how all of them stop.
+//!
+//! # Design
+//!
+//! Tasks and threads are started here and nowhere else (a lint bans the ways around it), so that
+//! none is ever forgotten: [`Tasks::finished`] waits for every one of them. An edge that serves
+//! connections spawns through the [`Tasks`] it was given.
+
+use std::future::Future;
+use std::io;
+
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use tokio_util::task::TaskTracker;
+
+/// Starts tasks and threads that stop on one token.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    token: CancellationToken,
+}
+
+impl Tasks {
+    /// Nothing running, nothing stopped.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A group of its own that also stops when `self` does.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { tracker: TaskTracker::new(), token: self.token.child_token() }
+    }
+
+    /// Starts a task on the current runtime.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns tasks")]
+    pub fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tracker.spawn(task);
+    }
+
+    /// Starts a named thread; [`Tasks::finished`] waits for it too.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no thread to give.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns threads")]
+    pub fn thread(&self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let running = self.tracker.token();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            work();
+            drop(running);
+        })?;
+        Ok(())
+    }
+
+    /// Whether it is time to stop.
+    #[must_use]
+    pub fn stopping(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// Waits until it is time to stop.
+    pub fn stopped(&self) -> WaitForCancellationFuture<'_> {
+        self.token.cancelled()
+    }
+
+    /// Tells every task and thread of this group to stop.
+    pub fn stop(&self) {
+        self.token.cancel();
+    }
+
+    /// Waits until all of them have ended. Spawn nothing more afterwards.
+    pub async fn finished(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
