@@ -1,12 +1,16 @@
 //! Room `correlate` (pure): observations in, exactly one outcome per slot and lane out.
 
+mod books;
 mod event;
+mod ledger;
+mod machine;
 mod observation;
 mod roster;
+mod verdicts;
 
 pub use event::{Carrier, DuplicateCause, Event, Leg, Outcome};
+pub use machine::{Correlator, Limits};
 pub use observation::{
-    Append, Carriers, Integrity, Lane, NotSent, Observation, PathId, PublisherId, RecordPlace,
-    Sink, Stage,
+    Append, Lane, NotSent, Observation, PathId, PublisherId, RecordPlace, Sink, Stage,
 };
 pub use roster::{Path, Publisher, Qos, Roster};

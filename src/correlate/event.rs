@@ -236,6 +236,8 @@ pub enum Event {
         lane: Lane,
         /// The verdict that was wrong.
         was: Outcome,
+        /// From the intended send time to receipt, where the former is still known.
+        end_to_end: Option<i64>,
     },
     /// An end-to-end latency came out below zero: counted, and kept out of nothing.
     Negative {

@@ -1,6 +1,7 @@
 //! Room `correlate`: what the edges saw.
 
 use crate::clock::Instant;
+use crate::stamp::{Carriers, Integrity};
 
 /// Index of a publisher in the run's [`Roster`](super::Roster), over all paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,26 +82,6 @@ pub enum Stage {
     Pubrec,
     /// QoS 2: the handshake is complete.
     Pubcomp,
-}
-
-/// How the payload compared with what was generated for its identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Integrity {
-    /// The checksum held.
-    Intact,
-    /// The checksum did not hold, or the payload was cut.
-    Corrupt,
-    /// The payload is too small to carry a checksum.
-    Unchecked,
-}
-
-/// A set of carriers that a stamp travelled by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Carriers {
-    /// The `traceparent` user property of MQTT 5, a header once in Kafka.
-    pub property: bool,
-    /// The payload itself.
-    pub payload: bool,
 }
 
 /// A broker's timestamp on a record, placed on our own clock.

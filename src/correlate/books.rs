@@ -1,0 +1,200 @@
+//! Room `correlate`: what may be concluded about one slot, and the books that it is entered in.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::clock::Instant;
+
+use super::ledger::Entry;
+use super::{Append, Event, Lane, Leg, NotSent, Outcome, Path, PublisherId, Qos, Sink};
+
+/// How long after its deadline a slot waits for its sink to catch up before it is unresolved.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How many absences of a sink are kept; the oldest are long past every deadline.
+const AWAY_MAX: usize = 256;
+/// How many partitions a path may have; records of later ones are not told from re-reads.
+const PARTITIONS_MAX: usize = 65_536;
+
+/// What is known of the sinks of one path.
+#[derive(Debug, Default)]
+pub(super) struct Sinks {
+    caught_up: [Instant; Lane::ALL.len()],
+    away: [VecDeque<(Instant, Instant)>; Lane::ALL.len()],
+    /// For each partition, one more than the last offset that was seen.
+    cursors: Vec<i64>,
+    in_flight: [[u64; Lane::ALL.len()]; Qos::ALL.len()],
+}
+
+impl Sinks {
+    pub(super) fn catch_up(&mut self, lane: Lane, at: Instant) {
+        let caught_up = &mut self.caught_up[lane.index()];
+        *caught_up = at.max(*caught_up);
+    }
+
+    pub(super) fn note_absence(&mut self, lane: Lane, from: Instant, until: Instant) {
+        let away = &mut self.away[lane.index()];
+        away.push_back((from, until));
+        if away.len() > AWAY_MAX {
+            away.pop_front();
+        }
+    }
+
+    /// Notes a record's offset; false where the partition had been read beyond it before.
+    pub(super) fn moves_on(&mut self, partition: u32, offset: i64) -> bool {
+        let index = partition as usize;
+        if index >= PARTITIONS_MAX {
+            return true;
+        }
+        if index >= self.cursors.len() {
+            self.cursors.resize(index + 1, 0);
+        }
+        let cursor = &mut self.cursors[index];
+        let moves_on = offset >= *cursor;
+        *cursor = offset.saturating_add(1).max(*cursor);
+        moves_on
+    }
+
+    pub(super) fn in_flight(&self, qos: Qos, lane: Lane) -> u64 {
+        self.in_flight[usize::from(qos.level())][lane.index()]
+    }
+}
+
+/// What handling one slot needs to know and may change.
+pub(super) struct Books<'a> {
+    pub(super) publisher: PublisherId,
+    pub(super) qos: Qos,
+    pub(super) path: &'a Path,
+    pub(super) sinks: &'a mut Sinks,
+    pub(super) open_outcomes: &'a mut u64,
+    pub(super) events: &'a mut Vec<Event>,
+}
+
+impl Books<'_> {
+    /// Counts a message that was just sent as in flight on every lane that awaits it.
+    pub(super) fn launch(&mut self, entry: &Entry) {
+        for &lane in &self.path.lanes {
+            if entry.outcome(lane).is_none() {
+                self.sinks.in_flight[usize::from(self.qos.level())][lane.index()] += 1;
+            }
+        }
+    }
+
+    /// Gives a slot its outcome on a lane, unless it has one. `received` is the moment at which it
+    /// came out, `cause` why it was not sent.
+    pub(super) fn resolve(
+        &mut self,
+        (sequence, entry): (u64, &mut Entry),
+        lane: Lane,
+        outcome: Outcome,
+        received: Option<Instant>,
+        cause: Option<NotSent>,
+    ) {
+        if entry.outcome(lane).is_some() {
+            return;
+        }
+        entry.set_outcome(lane, outcome);
+        *self.open_outcomes = self.open_outcomes.saturating_sub(1);
+        if entry.sent().is_some() {
+            let in_flight = &mut self.sinks.in_flight[usize::from(self.qos.level())][lane.index()];
+            *in_flight = in_flight.saturating_sub(1);
+        }
+        self.events.push(Event::Resolved {
+            publisher: self.publisher,
+            sequence,
+            lane,
+            outcome,
+            intended: entry.intended,
+            end_to_end: received.map(|at| at.nanos_since(entry.intended)),
+            service: received.zip(entry.sent()).map(|(at, sent)| at.nanos_since(sent)),
+            not_sent: cause,
+        });
+    }
+
+    /// Gives a slot the same outcome on every lane that has none.
+    pub(super) fn resolve_all(
+        &mut self,
+        (sequence, entry): (u64, &mut Entry),
+        outcome: Outcome,
+        cause: Option<NotSent>,
+    ) {
+        let path = self.path;
+        for &lane in &path.lanes {
+            self.resolve((sequence, entry), lane, outcome, None, cause);
+        }
+    }
+
+    /// Resolves an open slot whose message came out, and times the legs that end here.
+    pub(super) fn deliver(&mut self, slot: (u64, &mut Entry), sink: Sink, at: Instant) {
+        let (intended, sent) = (slot.1.intended, slot.1.sent());
+        let (publisher, lane) = (self.publisher, sink.lane());
+        let on_time = at <= intended + self.path.deadline;
+        let outcome = if on_time { Outcome::Delivered } else { Outcome::Late };
+        self.resolve(slot, lane, outcome, Some(at), None);
+        if at < intended {
+            self.events.push(Event::Negative { publisher, lane });
+        }
+        let Sink::Kafka { append: Append::LogAppendTime(append), .. } = sink else {
+            return;
+        };
+        let mut timed = |leg, nanos| self.events.push(Event::Timed { publisher, leg, nanos });
+        if let Some(sent) = sent {
+            timed(Leg::Append, append.nanos_since(sent));
+        }
+        timed(Leg::Fetch, at.nanos_since(append));
+    }
+
+    pub(super) fn note_order(
+        &mut self,
+        sequence: u64,
+        lane: Lane,
+        highest: &mut [u64; Lane::ALL.len()],
+    ) {
+        let highest = &mut highest[lane.index()];
+        if sequence < *highest {
+            let depth = *highest - 1 - sequence;
+            let publisher = self.publisher;
+            self.events.push(Event::Reordered { publisher, lane, depth });
+        } else {
+            *highest = sequence + 1;
+        }
+    }
+
+    /// What may be said at `now` of a slot that was sent, is past its deadline and did not come out.
+    pub(super) fn verdict(&self, entry: &Entry, lane: Lane, now: Instant) -> Option<Outcome> {
+        let due = entry.intended + self.path.deadline;
+        if self.sinks.caught_up[lane.index()] > due {
+            let missed =
+                |&(from, until): &(Instant, Instant)| from <= due && until >= entry.intended;
+            return Some(match entry.is_accepted() {
+                _ if self.sinks.away[lane.index()].iter().any(missed) => Outcome::Unresolved,
+                true => Outcome::AckedLost,
+                false => Outcome::UnackedLost,
+            });
+        }
+        (now > due + PATIENCE).then_some(Outcome::Unresolved)
+    }
+
+    /// Whether nothing more is awaited of a slot at `now`. An answer of the broker is awaited for
+    /// twice the deadline.
+    pub(super) fn is_done(&self, entry: &Entry, now: Instant) -> bool {
+        let resolved = self.path.lanes.iter().all(|&lane| entry.outcome(lane).is_some());
+        resolved && (entry.is_answered() || entry.intended + self.path.deadline * 2 < now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_is_new_once() {
+        let mut sinks = Sinks::default();
+        assert!(sinks.moves_on(3, 0));
+        assert!(sinks.moves_on(3, 7), "gaps are the log's own affair");
+        assert!(!sinks.moves_on(3, 7));
+        assert!(!sinks.moves_on(3, 2));
+        assert!(sinks.moves_on(2, 2), "partitions are apart");
+        assert!(sinks.moves_on(u32::MAX, 0) && sinks.moves_on(u32::MAX, 0), "beyond the bound");
+        assert!(sinks.moves_on(3, i64::MAX));
+    }
+}

@@ -1,0 +1,380 @@
+//! Room `correlate`: the state machine.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::clock::Instant;
+use crate::stamp::Integrity;
+
+use super::books::{Books, Sinks};
+use super::ledger::{Entry, Ledger, Place};
+use super::verdicts::Verdicts;
+use super::{
+    Carrier, DuplicateCause, Event, Lane, Leg, NotSent, Observation, Outcome, PathId, PublisherId,
+    Qos, Roster, Sink, Stage,
+};
+
+/// How many resends of a publisher are remembered.
+const RESENT_MAX: usize = 4_096;
+
+/// Bounds on memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open slots over all publishers, at 16 bytes each.
+    pub open_max: usize,
+    /// Ranges of verdicts kept a publisher and lane, at about 60 bytes each.
+    pub verdicts_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { open_max: 4_000_000, verdicts_max: 100_000 }
+    }
+}
+
+/// Turns observations into outcomes. Owns the publishers of one shard.
+///
+/// # Design
+///
+/// Time comes in with the observations and with [`Correlator::advance`]; nothing is read. A slot is
+/// lost only behind two conditions: its deadline has passed, and its sink has said that it handed
+/// over everything that was there at some moment after that deadline. Until then it stays open, and
+/// a minute later it is unresolved, never lost.
+#[derive(Debug)]
+pub struct Correlator {
+    roster: Arc<Roster>,
+    limits: Limits,
+    publishers: Vec<State>,
+    paths: Vec<Sinks>,
+    open_slots: usize,
+    open_outcomes: u64,
+}
+
+/// What is known of one publisher.
+#[derive(Debug, Default)]
+struct State {
+    ledger: Ledger,
+    verdicts: [Verdicts; Lane::ALL.len()],
+    /// One more than the highest sequence that came out.
+    highest: [u64; Lane::ALL.len()],
+    resent: VecDeque<u64>,
+}
+
+/// An arrival whose publisher and slot exist.
+#[derive(Clone, Copy)]
+struct Arrival {
+    publisher: PublisherId,
+    sequence: u64,
+    sink: Sink,
+    at: Instant,
+}
+
+impl Correlator {
+    /// Nothing given out yet.
+    #[must_use]
+    pub fn new(roster: Arc<Roster>, limits: Limits) -> Self {
+        let publishers = roster.publishers().iter().map(|_| State::default()).collect();
+        let paths = roster.paths().iter().map(|_| Sinks::default()).collect();
+        Self { roster, limits, publishers, paths, open_slots: 0, open_outcomes: 0 }
+    }
+
+    /// Slots and lanes that have no outcome yet.
+    #[must_use]
+    pub fn open_outcomes(&self) -> u64 {
+        self.open_outcomes
+    }
+
+    /// Messages that were sent and have no outcome yet.
+    #[must_use]
+    pub fn in_flight(&self, path: PathId, qos: Qos, lane: Lane) -> u64 {
+        self.paths[usize::from(path.0)].in_flight(qos, lane)
+    }
+
+    /// Takes in what an edge saw and appends what follows from it to `events`.
+    pub fn observe(&mut self, observation: &Observation, events: &mut Vec<Event>) {
+        match *observation {
+            Observation::Offered { publisher, sequence, intended } => {
+                self.offered(publisher, sequence, intended, events);
+            }
+            Observation::NotSent { publisher, sequence, cause } => {
+                self.not_sent(publisher, sequence, cause, events);
+            }
+            Observation::Sent { publisher, sequence, at } => {
+                self.sent(publisher, sequence, at, events);
+            }
+            Observation::Acknowledged { publisher, sequence, stage, reason, at } => {
+                self.acknowledged(publisher, sequence, (stage, reason, at), events);
+            }
+            Observation::Received { .. } => self.received(observation, events),
+            Observation::Foreign { path, count } => events.push(Event::Foreign { path, count }),
+            Observation::CaughtUp { path, lane, at } => {
+                self.paths[usize::from(path.0)].catch_up(lane, at);
+            }
+            Observation::Away { path, lane, from, until } => {
+                self.paths[usize::from(path.0)].note_absence(lane, from, until);
+            }
+        }
+    }
+
+    /// Judges the slots whose deadline has passed at `now`, and closes what is done with.
+    pub fn advance(&mut self, now: Instant, events: &mut Vec<Event>) {
+        for publisher in self.publisher_ids() {
+            let (mut books, state) = self.split(publisher, events);
+            for (sequence, entry) in state.ledger.iter_mut() {
+                if entry.intended + books.path.deadline >= now {
+                    break;
+                }
+                // What still waits to be sent is bounded by the publisher's queue, and not lost.
+                if entry.sent().is_none() {
+                    continue;
+                }
+                let path = books.path;
+                for &lane in &path.lanes {
+                    if let Some(outcome) = books.verdict(entry, lane, now) {
+                        books.resolve((sequence, entry), lane, outcome, None, None);
+                    }
+                }
+            }
+            while self.oldest_is_done(publisher, now, events) {
+                self.close_oldest(publisher, events);
+            }
+        }
+    }
+
+    /// Gives every open slot the outcome that a stop leaves it: not sent, or unresolved.
+    pub fn finish(&mut self, events: &mut Vec<Event>) {
+        for publisher in self.publisher_ids() {
+            let (mut books, state) = self.split(publisher, events);
+            for (sequence, entry) in state.ledger.iter_mut() {
+                let (outcome, cause) = match entry.sent() {
+                    Some(_) => (Outcome::Unresolved, None),
+                    None => (Outcome::NotSent, Some(NotSent::Stopped)),
+                };
+                books.resolve_all((sequence, entry), outcome, cause);
+            }
+        }
+    }
+
+    fn offered(&mut self, id: PublisherId, sequence: u64, due: Instant, events: &mut Vec<Event>) {
+        let (books, state) = self.split(id, events);
+        if sequence != state.ledger.next() {
+            debug_assert!(false, "slots are offered in order");
+            books.events.push(Event::Overflow { publisher: id });
+            return;
+        }
+        *books.open_outcomes += books.path.lanes.len() as u64;
+        books.events.push(Event::Offered { publisher: id });
+        state.ledger.push(Entry::new(due));
+        self.open_slots += 1;
+        if self.open_slots > self.limits.open_max {
+            self.evict_oldest(id, events);
+        }
+    }
+
+    fn not_sent(&mut self, id: PublisherId, sequence: u64, why: NotSent, events: &mut Vec<Event>) {
+        let (mut books, state) = self.split(id, events);
+        if let Place::Open(entry) = state.ledger.place(sequence)
+            && entry.sent().is_none()
+        {
+            books.resolve_all((sequence, entry), Outcome::NotSent, Some(why));
+            entry.set_answered();
+        }
+    }
+
+    fn sent(&mut self, id: PublisherId, sequence: u64, at: Instant, events: &mut Vec<Event>) {
+        let (mut books, state) = self.split(id, events);
+        let Place::Open(entry) = state.ledger.place(sequence) else {
+            return;
+        };
+        if entry.sent().is_some() {
+            state.resent.push_back(sequence);
+            if state.resent.len() > RESENT_MAX {
+                state.resent.pop_front();
+            }
+            return;
+        }
+        entry.set_sent(at);
+        books.launch(entry);
+        if books.qos == Qos::AtMostOnce {
+            entry.set_answered();
+        }
+        let nanos = at.nanos_since(entry.intended);
+        books.events.push(Event::Published { publisher: id });
+        books.events.push(Event::Timed { publisher: id, leg: Leg::PublishDelay, nanos });
+    }
+
+    fn acknowledged(
+        &mut self,
+        id: PublisherId,
+        sequence: u64,
+        (stage, reason, at): (Stage, u8, Instant),
+        events: &mut Vec<Event>,
+    ) {
+        let (mut books, state) = self.split(id, events);
+        let Place::Open(entry) = state.ledger.place(sequence) else {
+            return;
+        };
+        if reason >= 0x80 {
+            books.resolve_all((sequence, entry), Outcome::Rejected, None);
+            entry.set_answered();
+            return;
+        }
+        if !entry.is_accepted() {
+            entry.set_accepted();
+            books.events.push(Event::Acknowledged { publisher: id });
+        }
+        if stage == Stage::Pubrec || entry.is_answered() {
+            return;
+        }
+        entry.set_answered();
+        if let Some(sent) = entry.sent() {
+            let nanos = at.nanos_since(sent);
+            books.events.push(Event::Timed { publisher: id, leg: Leg::PublishAck, nanos });
+        }
+    }
+
+    fn received(&mut self, observation: &Observation, events: &mut Vec<Event>) {
+        let &Observation::Received {
+            path,
+            stamped_path,
+            publisher,
+            sequence,
+            sink,
+            at,
+            integrity,
+            carriers,
+        } = observation
+        else {
+            return;
+        };
+        if stamped_path != path {
+            // Two paths share a topic: the other path's own consumer books it.
+            return;
+        }
+        let Some(id) = self.roster.find(path, publisher).filter(|&id| self.gave_out(id, sequence))
+        else {
+            events.push(Event::Foreign { path, count: 1 });
+            return;
+        };
+        let lane = sink.lane();
+        let mut partition = 0;
+        if let Sink::Kafka { place, .. } = sink {
+            partition = place.slot;
+            if !self.paths[usize::from(path.0)].moves_on(place.slot, place.offset) {
+                let cause = DuplicateCause::Reread;
+                events.push(Event::Duplicate { publisher: id, sequence, lane, cause });
+                return;
+            }
+        }
+        events.push(Event::Consumed { path, lane, partition });
+        if integrity == Integrity::Corrupt {
+            events.push(Event::Corrupt { publisher: id, lane });
+        }
+        if !self.arrived(Arrival { publisher: id, sequence, sink, at }, events) {
+            return;
+        }
+        for &carrier in &self.roster.path(path).carriers {
+            let survived = match carrier {
+                Carrier::Property => carriers.property,
+                Carrier::Payload => carriers.payload,
+            };
+            events.push(Event::Stamp { publisher: id, carrier, survived });
+        }
+    }
+
+    /// Books an arrival; true where it is the first of its message.
+    fn arrived(&mut self, arrival: Arrival, events: &mut Vec<Event>) -> bool {
+        let Arrival { publisher: id, sequence, sink, at } = arrival;
+        let lane = sink.lane();
+        let (mut books, state) = self.split(id, events);
+        let wrong_verdict = match state.ledger.place(sequence) {
+            Place::Unknown => return false,
+            Place::Closed => state.verdicts[lane.index()].remove(sequence),
+            Place::Open(entry) => match entry.outcome(lane) {
+                None => {
+                    books.deliver((sequence, entry), sink, at);
+                    books.note_order(sequence, lane, &mut state.highest);
+                    return true;
+                }
+                Some(Outcome::Delivered | Outcome::Late) => None,
+                Some(was) => {
+                    entry.set_outcome(lane, Outcome::Late);
+                    Some((was, Some(entry.intended)))
+                }
+            },
+        };
+        if let Some((was, intended)) = wrong_verdict {
+            let end_to_end = intended.map(|intended| at.nanos_since(intended));
+            let recovery = Event::LateRecovery { publisher: id, sequence, lane, was, end_to_end };
+            books.events.push(recovery);
+            books.note_order(sequence, lane, &mut state.highest);
+            return true;
+        }
+        let resent = state.resent.contains(&sequence) || sink == Sink::Mqtt { resent: true };
+        let cause = if resent { DuplicateCause::Resent } else { DuplicateCause::Pipeline };
+        books.events.push(Event::Duplicate { publisher: id, sequence, lane, cause });
+        false
+    }
+
+    /// Makes room: the oldest slot of this publisher gets the outcome that is left to it.
+    fn evict_oldest(&mut self, id: PublisherId, events: &mut Vec<Event>) {
+        let (mut books, state) = self.split(id, events);
+        if let Some((sequence, entry)) = state.ledger.iter_mut().next() {
+            books.resolve_all((sequence, entry), Outcome::Unresolved, None);
+        }
+        books.events.push(Event::Overflow { publisher: id });
+        self.close_oldest(id, events);
+    }
+
+    fn oldest_is_done(&mut self, id: PublisherId, now: Instant, events: &mut Vec<Event>) -> bool {
+        let (books, state) = self.split(id, events);
+        state.ledger.front().is_some_and(|(_, entry)| books.is_done(entry, now))
+    }
+
+    /// Closes the oldest slot of a publisher and remembers where it did not come out.
+    fn close_oldest(&mut self, id: PublisherId, events: &mut Vec<Event>) {
+        let verdicts_max = self.limits.verdicts_max;
+        let (books, state) = self.split(id, events);
+        let Some((sequence, entry)) = state.ledger.front() else {
+            return;
+        };
+        for &lane in &books.path.lanes {
+            let Some(outcome) = entry.outcome(lane) else { continue };
+            if matches!(outcome, Outcome::Delivered | Outcome::Late) {
+                continue;
+            }
+            let verdicts = &mut state.verdicts[lane.index()];
+            if !verdicts.insert(sequence, outcome, entry.intended, verdicts_max) {
+                books.events.push(Event::Overflow { publisher: id });
+            }
+        }
+        state.ledger.pop();
+        self.open_slots -= 1;
+    }
+
+    fn gave_out(&self, id: PublisherId, sequence: u64) -> bool {
+        sequence < self.publishers[id.0 as usize].ledger.next()
+    }
+
+    fn publisher_ids(&self) -> impl Iterator<Item = PublisherId> + use<> {
+        // A stamp names fewer publishers than 2^32.
+        (0..u32::try_from(self.publishers.len()).unwrap_or(u32::MAX)).map(PublisherId)
+    }
+
+    fn split<'a>(
+        &'a mut self,
+        id: PublisherId,
+        events: &'a mut Vec<Event>,
+    ) -> (Books<'a>, &'a mut State) {
+        let publisher = self.roster.publisher(id);
+        let books = Books {
+            publisher: id,
+            qos: publisher.qos,
+            path: self.roster.path(publisher.path),
+            sinks: &mut self.paths[usize::from(publisher.path.0)],
+            open_outcomes: &mut self.open_outcomes,
+            events,
+        };
+        (books, &mut self.publishers[id.0 as usize])
+    }
+}

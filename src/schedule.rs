@@ -1,0 +1,253 @@
+//! Room `schedule` (pure): the open-loop plan of which slot is due when.
+//!
+//! # Design
+//!
+//! A slot is due whatever became of the slots before it: nothing here knows whether the system
+//! keeps up. With fixed arrivals the due time is a function of the index, in wide integers, so that
+//! no rounding adds up over months; with Poisson arrivals each gap is a function of seed and index,
+//! and the due times are their sum.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::clock::Instant;
+
+const NANOS_PER_SECOND: f64 = 1e9;
+
+/// How the slots of a publisher are spread in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Arrivals {
+    /// Independent of each other, with exponentially distributed gaps.
+    #[default]
+    Poisson,
+    /// At equal distances.
+    Fixed,
+}
+
+/// The plan of one publisher.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Config {
+    /// How slots are spread.
+    pub arrivals: Arrivals,
+    /// Mean distance of two slots, in nanoseconds; above zero.
+    pub interval_nanos: f64,
+    /// Distance of the first slot from the start, in parts of the interval: 0 to 1.
+    pub phase: f64,
+    /// Makes the plan; the same seed gives the same plan.
+    pub seed: u64,
+}
+
+impl Config {
+    /// The plans of the `clients` publishers that share `rate` messages a second: equal in rate,
+    /// evenly out of phase, each with a seed of its own.
+    pub fn shared(
+        arrivals: Arrivals,
+        rate: f64,
+        clients: u32,
+        seed: u64,
+    ) -> impl Iterator<Item = Self> {
+        let interval_nanos = NANOS_PER_SECOND * f64::from(clients) / rate;
+        (0..clients).map(move |client| Self {
+            arrivals,
+            interval_nanos,
+            phase: f64::from(client) / f64::from(clients),
+            seed: mix(seed ^ mix(u64::from(client))),
+        })
+    }
+}
+
+/// One slot of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot {
+    /// When it is due.
+    pub intended: Instant,
+    /// Index of the publisher in the agenda.
+    pub publisher: u32,
+    /// Index of the slot within its publisher.
+    pub sequence: u64,
+}
+
+/// The plans of many publishers, merged in order of time.
+#[derive(Clone, Debug)]
+pub struct Agenda {
+    start: Instant,
+    plans: Vec<Plan>,
+    due: BinaryHeap<Reverse<Slot>>,
+}
+
+impl Agenda {
+    /// Starts every plan at `start`.
+    pub fn new(start: Instant, configs: impl IntoIterator<Item = Config>) -> Self {
+        let mut plans: Vec<Plan> = configs.into_iter().map(Plan::new).collect();
+        let due = plans.iter_mut().zip(0_u32..);
+        let due = due.map(|(plan, publisher)| Reverse(plan.next_slot(start, publisher))).collect();
+        Self { start, plans, due }
+    }
+
+    /// When the next slot is due; `None` without publishers.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        self.due.peek().map(|Reverse(slot)| slot.intended)
+    }
+
+    /// Takes the next slot if it is due at `now`. Slots come in order of time; those that are
+    /// overdue come too, with the time at which they were due.
+    pub fn take_due(&mut self, now: Instant) -> Option<Slot> {
+        let mut top = self.due.peek_mut()?;
+        let slot = top.0;
+        if slot.intended > now {
+            return None;
+        }
+        let plan = &mut self.plans[slot.publisher as usize];
+        *top = Reverse(plan.next_slot(self.start, slot.publisher));
+        Some(slot)
+    }
+}
+
+/// Where one publisher stands in its plan.
+#[derive(Clone, Debug)]
+struct Plan {
+    config: Config,
+    sequence: u64,
+    /// Poisson: nanoseconds from the start to the last slot given out.
+    elapsed_nanos: u64,
+}
+
+impl Plan {
+    fn new(config: Config) -> Self {
+        Self { config, sequence: 0, elapsed_nanos: 0 }
+    }
+
+    fn next_slot(&mut self, start: Instant, publisher: u32) -> Slot {
+        let sequence = self.sequence;
+        self.sequence += 1;
+        let nanos = match self.config.arrivals {
+            Arrivals::Fixed => self.fixed_nanos(sequence),
+            Arrivals::Poisson => {
+                self.elapsed_nanos = self.elapsed_nanos.saturating_add(self.gap_nanos(sequence));
+                self.elapsed_nanos
+            }
+        };
+        let nanos = i64::try_from(nanos).unwrap_or(i64::MAX);
+        Slot { intended: start.offset(nanos), publisher, sequence }
+    }
+
+    /// `(sequence + phase) * interval`, exact to the nanosecond: the interval is held in 2^-32 ns.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the interval is positive and far below 2^96; float casts saturate"
+    )]
+    fn fixed_nanos(&self, sequence: u64) -> u64 {
+        const FRACTION: f64 = 4_294_967_296.0;
+        let interval = (self.config.interval_nanos * FRACTION) as u128;
+        let phase = (self.config.interval_nanos * self.config.phase * FRACTION) as u128;
+        let nanos = (u128::from(sequence).saturating_mul(interval).saturating_add(phase)) >> 32;
+        u64::try_from(nanos).unwrap_or(u64::MAX)
+    }
+
+    /// An exponentially distributed gap with the mean of the interval.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "53 random bits make the uniform number; float casts saturate"
+    )]
+    fn gap_nanos(&self, sequence: u64) -> u64 {
+        let bits = mix(self.config.seed.wrapping_add(mix(sequence))) >> 11;
+        let uniform = (bits as f64 + 0.5) / (1_u64 << 53) as f64;
+        (-uniform.ln() * self.config.interval_nanos).round() as u64
+    }
+}
+
+/// The finaliser of SplitMix64 over its increment.
+const fn mix(state: u64) -> u64 {
+    let state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    state ^ (state >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn agenda(arrivals: Arrivals, rate: f64, clients: u32, seed: u64) -> Agenda {
+        Agenda::new(Instant::from_nanos(1_000), Config::shared(arrivals, rate, clients, seed))
+    }
+
+    fn take(agenda: &mut Agenda, count: usize) -> Vec<Slot> {
+        let end = Instant::from_nanos(u64::MAX);
+        std::iter::from_fn(|| agenda.take_due(end)).take(count).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn slots_come_in_order_and_none_is_left_out(
+            fixed in any::<bool>(), rate in 0.01_f64..100_000.0, clients in 1_u32..20, seed in any::<u64>(),
+        ) {
+            let arrivals = if fixed { Arrivals::Fixed } else { Arrivals::Poisson };
+            let slots = take(&mut agenda(arrivals, rate, clients, seed), 500);
+            prop_assert!(slots.is_sorted_by_key(|slot| slot.intended));
+            for publisher in 0..clients {
+                let sequences = slots.iter().filter(|slot| slot.publisher == publisher);
+                prop_assert!(sequences.map(|slot| slot.sequence).eq(
+                    (0..).take(slots.iter().filter(|slot| slot.publisher == publisher).count())
+                ));
+            }
+        }
+
+        #[test]
+        fn nothing_is_due_before_its_time(rate in 0.1_f64..1_000.0, seed in any::<u64>()) {
+            let mut agenda = agenda(Arrivals::Poisson, rate, 3, seed);
+            let due = agenda.next_due().unwrap();
+            prop_assert_eq!(agenda.take_due(due.offset(-1)), None);
+            prop_assert_eq!(agenda.take_due(due).map(|slot| slot.intended), Some(due));
+        }
+    }
+
+    #[test]
+    fn a_fixed_schedule_does_not_drift_over_a_year() {
+        let plan = Plan::new(Config::shared(Arrivals::Fixed, 3.0, 1, 0).next().unwrap());
+        let year_seconds = 365 * 86_400_u64;
+        let off = plan.fixed_nanos(3 * year_seconds).abs_diff(year_seconds * 1_000_000_000);
+        assert!(off < 1_000, "{off} ns");
+    }
+
+    #[test]
+    fn clients_of_a_fixed_schedule_take_turns() {
+        let slots = take(&mut agenda(Arrivals::Fixed, 1_000.0, 4, 0), 8);
+        let due: Vec<u64> = slots.iter().map(|slot| slot.intended.nanos() - 1_000).collect();
+        assert_eq!(due, (0..8).map(|slot| slot * 1_000_000).collect::<Vec<_>>());
+        let order: Vec<u32> = slots.iter().map(|slot| slot.publisher).collect();
+        assert_eq!(order, [0, 1, 2, 3, 0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn poisson_arrivals_have_the_rate_and_the_spread_of_a_poisson_process() {
+        let slots = take(&mut agenda(Arrivals::Poisson, 1_000.0, 1, 7), 50_000);
+        let seconds = slots.last().unwrap().intended.saturating_since(Instant::ZERO).as_secs_f64();
+        assert!((seconds - 50.0).abs() < 1.0, "50,000 slots in {seconds} s");
+        let mut a_window = vec![0_u32; 500];
+        for slot in &slots {
+            let window = usize::try_from(slot.intended.nanos() / 100_000_000).unwrap();
+            if let Some(count) = a_window.get_mut(window) {
+                *count += 1;
+            }
+        }
+        let mean = f64::from(a_window.iter().take(480).sum::<u32>()) / 480.0;
+        let squares = a_window.iter().take(480).map(|&n| (f64::from(n) - mean).powi(2));
+        let dispersion = squares.sum::<f64>() / 479.0 / mean;
+        assert!((0.8..1.25).contains(&dispersion), "variance over mean is {dispersion}");
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_plan() {
+        let slots = take(&mut agenda(Arrivals::Poisson, 100.0, 3, 42), 1_000);
+        let fingerprint = slots.iter().fold(0, |sum, slot| {
+            mix(sum ^ slot.intended.nanos() ^ u64::from(slot.publisher) ^ (slot.sequence << 20))
+        });
+        assert_eq!(fingerprint, 15_266_729_710_387_155_996, "golden fingerprint");
+    }
+}

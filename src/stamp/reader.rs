@@ -1,0 +1,223 @@
+//! Room `stamp`: writes stamps into messages and finds them again in whatever comes out.
+
+use super::payload::{self, Format, SHORT_LEN};
+use super::{Flags, Identity, Permutation, Run, TraceId};
+
+/// Name of the MQTT 5 user property and of the Kafka header that carry the stamp.
+pub const PROPERTY: &str = "traceparent";
+
+/// Stamps the messages of one run.
+#[derive(Clone, Debug)]
+pub struct Stamper {
+    permutation: Permutation,
+    run: Run,
+}
+
+/// What a record or message turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// One of this run's messages.
+    Ours(Found),
+    /// Stamped with our key, but in another run.
+    OtherRun,
+    /// Nobody's that we know of.
+    Foreign,
+}
+
+/// How the payload compared with what was generated for its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Integrity {
+    /// The checksum held.
+    Intact,
+    /// The checksum did not hold, or the payload was cut.
+    Corrupt,
+    /// The payload is too small to carry a checksum.
+    Unchecked,
+}
+
+/// A set of carriers that a stamp travelled by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carriers {
+    /// The `traceparent` user property of MQTT 5, a header once in Kafka.
+    pub property: bool,
+    /// The payload itself.
+    pub payload: bool,
+}
+
+/// A stamp of this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Whose message it is.
+    pub identity: Identity,
+    /// How the stamp came.
+    pub carriers: Carriers,
+    /// Whether the payload is what was sent.
+    pub integrity: Integrity,
+}
+
+impl Stamper {
+    /// For one run, keyed by any bytes.
+    #[must_use]
+    pub fn new(secret: &[u8], run: Run) -> Self {
+        Self { permutation: Permutation::new(secret), run }
+    }
+
+    /// The identity of a slot.
+    #[must_use]
+    pub fn identity(&self, path: u8, publisher: u32, sequence: u64) -> Identity {
+        Identity { run: self.run, path, publisher, flags: Flags::default(), sequence }
+    }
+
+    /// The trace id of an identity.
+    #[must_use]
+    pub fn trace_id(&self, identity: Identity) -> TraceId {
+        self.permutation.trace_id(identity)
+    }
+
+    /// Writes the payload of `identity` into `payload`, whose old content goes.
+    pub fn write(&self, payload: &mut Vec<u8>, format: Format, size: usize, identity: Identity) {
+        payload::write(payload, format, size, identity, self.trace_id(identity));
+    }
+
+    /// Finds the stamp in a message: `property` is the value of its [`PROPERTY`], if it has one.
+    #[must_use]
+    pub fn read(&self, property: Option<&[u8]>, payload: &[u8]) -> Reading {
+        let carried = property
+            .and_then(TraceId::from_traceparent)
+            .and_then(|id| self.permutation.identity(id));
+        let (within, short) = match self.read_payload(payload) {
+            Some((identity, short)) => (Some(identity), short),
+            None => (None, false),
+        };
+        let Some(identity) = carried.or(within) else {
+            return Reading::Foreign;
+        };
+        if identity.run != self.run {
+            return Reading::OtherRun;
+        }
+        let integrity = match (within == Some(identity)).then(|| payload::is_intact(payload, short))
+        {
+            Some(Some(true)) => Integrity::Intact,
+            Some(None) => Integrity::Unchecked,
+            Some(Some(false)) | None => Integrity::Corrupt,
+        };
+        let carriers = Carriers { property: carried.is_some(), payload: within == Some(identity) };
+        Reading::Ours(Found { identity, carriers, integrity })
+    }
+
+    /// The stamp that a payload begins with, and whether it is the short form.
+    fn read_payload(&self, payload: &[u8]) -> Option<(Identity, bool)> {
+        let long = match payload.first()? {
+            b'{' => payload::json_traceparent(payload),
+            0 => TraceId::from_binary(payload),
+            b'0' => TraceId::from_traceparent(payload),
+            _ => None,
+        };
+        if let Some(identity) = long.and_then(|id| self.permutation.identity(id)) {
+            return Some((identity, false));
+        }
+        // The short form has no checksum of its own: only this very run makes it ours.
+        (payload.len() >= SHORT_LEN)
+            .then(|| payload::read_short_form(payload))
+            .flatten()
+            .filter(|identity| identity.run == self.run)
+            .map(|identity| (identity, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RUN: Run = Run { epoch: 0x12_3456, instance: 9 };
+
+    fn stamper() -> Stamper {
+        Stamper::new(b"plant-7", RUN)
+    }
+
+    fn formats() -> impl Strategy<Value = Format> {
+        prop_oneof![Just(Format::Json), Just(Format::Text), Just(Format::Binary)]
+    }
+
+    fn written(format: Format, size: usize, publisher: u32, sequence: u64) -> (Identity, Vec<u8>) {
+        let stamper = stamper();
+        let identity = stamper.identity(3, publisher, sequence);
+        let mut payload = Vec::new();
+        stamper.write(&mut payload, format, size, identity);
+        (identity, payload)
+    }
+
+    proptest! {
+        #[test]
+        fn every_payload_is_read_back(
+            format in formats(),
+            size in 16_usize..2_000,
+            publisher in 0..super::super::PUBLISHERS_PER_PATH_MAX,
+            sequence in 0..super::super::SEQUENCE_END,
+        ) {
+            let (identity, payload) = written(format, size, publisher, sequence);
+            prop_assert_eq!(payload.len(), size.max(format.size_min()));
+            let Reading::Ours(found) = stamper().read(None, &payload) else {
+                return Err(TestCaseError::fail("not found"));
+            };
+            prop_assert_eq!(found.identity, identity);
+            let checked = match format { Format::Json => true, Format::Binary => size >= 20, Format::Text => size >= 24 };
+            prop_assert_eq!(found.integrity, if checked { Integrity::Intact } else { Integrity::Unchecked });
+            if format == Format::Json {
+                prop_assert!(serde_json::from_slice::<serde_json::Value>(&payload).is_ok());
+            }
+            if format != Format::Binary {
+                prop_assert!(payload.iter().all(|byte| (b' '..=b'~').contains(byte)));
+            }
+        }
+
+        #[test]
+        fn damage_and_truncation_show(
+            format in formats(),
+            size in 64_usize..600,
+            at in any::<prop::sample::Index>(),
+            flip in 1_u8..=255,
+            cut in any::<bool>(),
+        ) {
+            let (identity, mut payload) = written(format, size, 1, 77);
+            let traceparent = stamper().trace_id(identity).traceparent();
+            let at = at.index(payload.len());
+            if cut { payload.truncate(at); } else { payload[at] ^= flip; }
+            let Reading::Ours(found) = stamper().read(Some(&traceparent), &payload) else {
+                return Err(TestCaseError::fail("the property still carries it"));
+            };
+            prop_assert_eq!(found.integrity, Integrity::Corrupt);
+        }
+
+        #[test]
+        fn random_records_are_foreign(property in any::<Option<Vec<u8>>>(), payload in any::<Vec<u8>>()) {
+            let reading = stamper().read(property.as_deref(), &payload);
+            prop_assert_eq!(reading, Reading::Foreign);
+        }
+    }
+
+    #[test]
+    fn another_run_is_told_apart() {
+        let other = Stamper::new(b"plant-7", Run { epoch: 1, instance: 9 });
+        let mut payload = Vec::new();
+        other.write(&mut payload, Format::Json, 256, other.identity(0, 0, 0));
+        assert_eq!(stamper().read(None, &payload), Reading::OtherRun);
+        other.write(&mut payload, Format::Binary, 16, other.identity(0, 0, 0));
+        assert_eq!(stamper().read(None, &payload), Reading::Foreign, "the short form shows no key");
+    }
+
+    #[test]
+    fn a_lost_property_shows_in_the_carriers() {
+        let (identity, payload) = written(Format::Json, 256, 0, 5);
+        let traceparent = stamper().trace_id(identity).traceparent();
+        let read = |property: Option<&[u8]>, payload: &[u8]| match stamper().read(property, payload)
+        {
+            Reading::Ours(found) => found.carriers,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(read(None, &payload), Carriers { property: false, payload: true });
+        assert_eq!(read(Some(&traceparent), &payload), Carriers { property: true, payload: true });
+        assert_eq!(read(Some(&traceparent), b""), Carriers { property: true, payload: false });
+    }
+}

@@ -1,0 +1,172 @@
+//! Room `stamp`: identities made into trace ids, and back.
+
+use aes::Aes128;
+use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+use sha2::{Digest, Sha256};
+
+use super::{Identity, hex};
+
+/// The 32 fixed bits beside an identity. A trace id that does not decrypt to them is not ours.
+const MARK: [u8; 4] = *b"lndf";
+
+/// Length of the text form of a W3C `traceparent`, version 00.
+pub(super) const TRACEPARENT_LEN: usize = 55;
+/// Length of the binary form: a version byte, then trace id, parent id and flags, each behind its
+/// field number (the draft "Trace Context: binary format" of W3C).
+pub(super) const BINARY_LEN: usize = 29;
+
+/// A W3C trace id that carries an [`Identity`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TraceId(pub [u8; 16]);
+
+impl TraceId {
+    /// The 32 hexadecimal digits.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        let mut digits = [0; 32];
+        hex::write(&self.0, &mut digits);
+        digits.iter().map(|&digit| char::from(digit)).collect()
+    }
+
+    /// The parent id that travels with the trace id: derived from it, never zero.
+    #[must_use]
+    pub fn parent_id(self) -> [u8; 8] {
+        let mut parent = [0; 8];
+        for (index, byte) in parent.iter_mut().enumerate() {
+            *byte = self.0[index] ^ self.0[index + 8].rotate_left(3);
+        }
+        if parent == [0; 8] {
+            parent[7] = 1;
+        }
+        parent
+    }
+
+    /// `00-<trace id>-<parent id>-01` (W3C Trace Context, level 1; sampled).
+    #[must_use]
+    pub fn traceparent(self) -> [u8; TRACEPARENT_LEN] {
+        let mut text = *b"00-________________________________-________________-01";
+        hex::write(&self.0, &mut text[3..35]);
+        hex::write(&self.parent_id(), &mut text[36..52]);
+        text
+    }
+
+    /// The trace id within the text form, if `text` begins with one.
+    #[must_use]
+    pub fn from_traceparent(text: &[u8]) -> Option<Self> {
+        let text = text.get(..TRACEPARENT_LEN)?;
+        let shape = text.starts_with(b"00-") && text[35] == b'-' && text[52] == b'-';
+        let mut id = [0; 16];
+        (shape && hex::read(&text[3..35], &mut id)).then_some(Self(id))
+    }
+
+    /// The binary form.
+    #[must_use]
+    pub fn binary(self) -> [u8; BINARY_LEN] {
+        let mut bytes = [0; BINARY_LEN];
+        bytes[2..18].copy_from_slice(&self.0);
+        bytes[18] = 1;
+        bytes[19..27].copy_from_slice(&self.parent_id());
+        bytes[27] = 2;
+        bytes[28] = 1;
+        bytes
+    }
+
+    /// The trace id within the binary form, if `bytes` begins with one.
+    #[must_use]
+    pub fn from_binary(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.get(..BINARY_LEN)?;
+        let shape = bytes[..2] == [0, 0] && bytes[18] == 1 && bytes[27] == 2;
+        let id = bytes[2..18].try_into().ok()?;
+        shape.then_some(Self(id))
+    }
+}
+
+/// The keyed permutation between identities and trace ids: one block of AES-128.
+///
+/// It makes ids look random, as W3C Trace Context asks, and stops accidents such as two probes
+/// taking each other's messages for their own. It does not stop a forger who knows the key.
+#[derive(Clone)]
+pub struct Permutation {
+    cipher: Aes128,
+}
+
+impl Permutation {
+    /// Keyed by any bytes: the content of a key file, or the probe's name.
+    #[must_use]
+    pub fn new(secret: &[u8]) -> Self {
+        let digest = Sha256::digest(secret);
+        let mut key = [0_u8; 16];
+        key.copy_from_slice(&digest[..16]);
+        Self { cipher: Aes128::new(&Array::from(key)) }
+    }
+
+    /// The trace id of an identity.
+    #[must_use]
+    pub fn trace_id(&self, identity: Identity) -> TraceId {
+        let mut block = [0_u8; 16];
+        block[..12].copy_from_slice(&identity.to_bytes());
+        block[12..].copy_from_slice(&MARK);
+        let mut block = Array::from(block);
+        self.cipher.encrypt_block(&mut block);
+        TraceId(block.into())
+    }
+
+    /// The identity within a trace id, if it was made with this key.
+    #[must_use]
+    pub fn identity(&self, id: TraceId) -> Option<Identity> {
+        let mut block = Array::from(id.0);
+        self.cipher.decrypt_block(&mut block);
+        let block: [u8; 16] = block.into();
+        let (identity, mark) = block.split_first_chunk::<12>()?;
+        (mark == MARK).then(|| Identity::from_bytes(*identity))
+    }
+}
+
+impl std::fmt::Debug for Permutation {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Permutation(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn identities_survive_the_permutation(bytes in any::<[u8; 12]>(), key in any::<Vec<u8>>()) {
+            let permutation = Permutation::new(&key);
+            let identity = Identity::from_bytes(bytes);
+            let id = permutation.trace_id(identity);
+            prop_assert_eq!(permutation.identity(id), Some(identity));
+            prop_assert_eq!(TraceId::from_traceparent(&id.traceparent()), Some(id));
+            prop_assert_eq!(TraceId::from_binary(&id.binary()), Some(id));
+        }
+
+        #[test]
+        fn foreign_ids_are_refused(bytes in any::<[u8; 16]>()) {
+            prop_assert_eq!(Permutation::new(b"plant-7").identity(TraceId(bytes)), None);
+        }
+
+        #[test]
+        fn no_text_panics(text in any::<Vec<u8>>()) {
+            let _ = TraceId::from_traceparent(&text);
+            let _ = TraceId::from_binary(&text);
+        }
+    }
+
+    #[test]
+    fn another_probes_key_does_not_fit() {
+        let identity = Identity::from_bytes([7; 12]);
+        let id = Permutation::new(b"plant-7").trace_id(identity);
+        assert_eq!(Permutation::new(b"plant-8").identity(id), None);
+    }
+
+    #[test]
+    fn the_permutation_is_fixed() {
+        let id = Permutation::new(b"plant-7").trace_id(Identity::from_bytes([7; 12]));
+        let text = String::from_utf8(id.traceparent().to_vec()).unwrap();
+        assert_eq!(text, "00-484ff194999642186f06cd968f43bf42-337f9f20e58cbf0a-01");
+    }
+}
