@@ -6,3 +6,4 @@ pub mod correlate;
 pub mod schedule;
 pub mod shutdown;
 pub mod stamp;
+pub mod stats;

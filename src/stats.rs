@@ -1,0 +1,188 @@
+//! Room `stats` (pure): counts and mergeable distributions of a run and of its windows.
+
+mod latencies;
+mod recent;
+mod totals;
+
+use std::sync::Arc;
+
+use crate::correlate::{Event, Lane, NotSent, Outcome, PathId, PublisherId, Qos, Roster};
+
+pub use latencies::Latencies;
+pub use recent::{QUANTILES, Recent};
+pub use totals::{LaneTotals, PathTotals, PublishTotals};
+
+/// Everything counted about a run, or about one shard of it.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    roster: Arc<Roster>,
+    paths: Vec<PathTotals>,
+    publish: Vec<PublishTotals>,
+    lanes: Vec<LaneTotals>,
+}
+
+impl Stats {
+    /// All zero.
+    #[must_use]
+    pub fn new(roster: Arc<Roster>) -> Self {
+        let paths = roster.paths().len();
+        let groups = paths * Qos::ALL.len();
+        Self {
+            paths: std::iter::repeat_with(PathTotals::default).take(paths).collect(),
+            publish: std::iter::repeat_with(PublishTotals::default).take(groups).collect(),
+            lanes: std::iter::repeat_with(LaneTotals::default)
+                .take(groups * Lane::ALL.len())
+                .collect(),
+            roster,
+        }
+    }
+
+    /// The roster that the totals belong to.
+    #[must_use]
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    /// Totals of a path.
+    #[must_use]
+    pub fn path(&self, path: PathId) -> &PathTotals {
+        &self.paths[usize::from(path.0)]
+    }
+
+    /// Totals of a path and QoS.
+    #[must_use]
+    pub fn publish(&self, path: PathId, qos: Qos) -> &PublishTotals {
+        &self.publish[group(path, qos)]
+    }
+
+    /// Totals of a path, lane and QoS.
+    #[must_use]
+    pub fn lane(&self, path: PathId, qos: Qos, lane: Lane) -> &LaneTotals {
+        &self.lanes[series(path, qos, lane)]
+    }
+
+    /// Every path, lane and QoS that the run measures.
+    pub fn measured(&self) -> impl Iterator<Item = (PathId, Qos, Lane)> + use<'_> {
+        (0..).map(PathId).zip(self.roster.paths()).flat_map(|(id, path)| {
+            let lanes = path.lanes.iter();
+            lanes.flat_map(move |&lane| path.qos.iter().map(move |&qos| (id, qos, lane)))
+        })
+    }
+
+    /// Books what the correlator concluded.
+    pub fn apply(&mut self, events: &[Event]) {
+        for event in events {
+            self.book(event);
+        }
+    }
+
+    /// Sets how many messages of a series are in flight.
+    pub fn set_in_flight(&mut self, path: PathId, qos: Qos, lane: Lane, count: u64) {
+        self.lanes[series(path, qos, lane)].in_flight = count;
+    }
+
+    /// Ends the window of every series; it took so many seconds.
+    pub fn roll(&mut self, seconds: u64) {
+        for lane in &mut self.lanes {
+            lane.recent.push(seconds, &lane.window);
+            lane.window.clear();
+        }
+    }
+
+    /// Adds the totals of another shard. Windows before the current one are left out: shards are
+    /// merged before they are rolled.
+    pub fn merge(&mut self, other: &Self) {
+        self.paths.iter_mut().zip(&other.paths).for_each(|(mine, theirs)| mine.merge(theirs));
+        self.publish.iter_mut().zip(&other.publish).for_each(|(mine, theirs)| mine.merge(theirs));
+        self.lanes.iter_mut().zip(&other.lanes).for_each(|(mine, theirs)| mine.merge(theirs));
+    }
+
+    fn book(&mut self, event: &Event) {
+        match *event {
+            Event::Offered { publisher } => self.publish_of(publisher).offered += 1,
+            Event::Published { publisher } => self.publish_of(publisher).published += 1,
+            Event::Acknowledged { publisher } => self.publish_of(publisher).acknowledged += 1,
+            Event::Resolved { publisher, lane, outcome, end_to_end, service, not_sent, .. } => {
+                self.book_outcome((publisher, lane), outcome, (end_to_end, service), not_sent);
+            }
+            Event::Timed { publisher, leg, nanos } => {
+                self.publish_of(publisher).legs[leg.index()].record(nanos);
+            }
+            Event::Duplicate { publisher, lane, cause, .. } => {
+                self.lane_of(publisher, lane).duplicates[cause.index()] += 1;
+            }
+            Event::Reordered { publisher, lane, depth } => {
+                let totals = self.lane_of(publisher, lane);
+                totals.reordered += 1;
+                totals.reorder_depth_max = totals.reorder_depth_max.max(depth);
+            }
+            Event::Corrupt { publisher, lane } => self.lane_of(publisher, lane).corrupt += 1,
+            Event::LateRecovery { publisher, lane, was, end_to_end, .. } => {
+                let totals = self.lane_of(publisher, lane);
+                totals.recovered[was.index()] += 1;
+                if let Some(nanos) = end_to_end {
+                    totals.end_to_end.record(nanos);
+                    totals.window.record(nanos);
+                }
+            }
+            Event::Negative { publisher, lane } => self.lane_of(publisher, lane).negative += 1,
+            Event::Stamp { publisher, carrier, survived } => {
+                let index = usize::from(!survived);
+                self.publish_of(publisher).stamps[carrier.index()][index] += 1;
+            }
+            Event::Consumed { path, lane, .. } => {
+                self.paths[usize::from(path.0)].consumed[lane.index()] += 1;
+            }
+            Event::Foreign { path, count } => {
+                self.paths[usize::from(path.0)].foreign += u64::from(count);
+            }
+            Event::Overflow { publisher } => {
+                let path = self.roster.publisher(publisher).path;
+                self.paths[usize::from(path.0)].overflow += 1;
+            }
+        }
+    }
+
+    fn book_outcome(
+        &mut self,
+        (publisher, lane): (PublisherId, Lane),
+        outcome: Outcome,
+        (end_to_end, service): (Option<i64>, Option<i64>),
+        not_sent: Option<NotSent>,
+    ) {
+        let totals = self.lane_of(publisher, lane);
+        totals.announced[outcome.index()] += 1;
+        if let Some(nanos) = end_to_end {
+            totals.end_to_end.record(nanos);
+            totals.window.record(nanos);
+        }
+        if let Some(nanos) = service {
+            totals.service.record(nanos);
+        }
+        let path = self.roster.publisher(publisher).path;
+        // A slot is offered once and has as many lanes as the path: it is counted on the first.
+        if let Some(cause) = not_sent
+            && self.roster.path(path).lanes.first() == Some(&lane)
+        {
+            self.publish_of(publisher).not_sent[cause as usize] += 1;
+        }
+    }
+
+    fn publish_of(&mut self, publisher: PublisherId) -> &mut PublishTotals {
+        let publisher = self.roster.publisher(publisher);
+        &mut self.publish[group(publisher.path, publisher.qos)]
+    }
+
+    fn lane_of(&mut self, publisher: PublisherId, lane: Lane) -> &mut LaneTotals {
+        let publisher = self.roster.publisher(publisher);
+        &mut self.lanes[series(publisher.path, publisher.qos, lane)]
+    }
+}
+
+fn group(path: PathId, qos: Qos) -> usize {
+    usize::from(path.0) * Qos::ALL.len() + usize::from(qos.level())
+}
+
+fn series(path: PathId, qos: Qos, lane: Lane) -> usize {
+    group(path, qos) * Lane::ALL.len() + lane.index()
+}

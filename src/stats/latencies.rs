@@ -1,0 +1,234 @@
+//! Room `stats`: a distribution of signed durations.
+
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer, V2Serializer};
+
+/// Shortest distance that is told apart, in nanoseconds.
+const RESOLUTION_NANOS: u64 = 64;
+/// Three significant digits: quantiles are right to 0.1 %.
+const DIGITS: u8 = 3;
+
+/// Durations in nanoseconds, right to 0.1 % or 64 ns, whichever is larger.
+///
+/// Negative durations are kept apart by their size and take part in every quantile, since a figure
+/// that leaves them out would flatter the clock.
+#[derive(Clone, Debug)]
+pub struct Latencies {
+    positive: Histogram<u64>,
+    negative: Option<Histogram<u64>>,
+    sum_nanos: i128,
+}
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self { positive: histogram(), negative: None, sum_nanos: 0 }
+    }
+}
+
+/// An empty histogram that grows with what is recorded.
+fn histogram() -> Histogram<u64> {
+    // The bounds are constants that the library accepts; a histogram without a lower bound is the
+    // nearest thing should it ever not.
+    #[expect(clippy::expect_used, reason = "constant arguments, exercised by every test")]
+    let mut histogram = Histogram::new_with_bounds(RESOLUTION_NANOS, 2 * RESOLUTION_NANOS, DIGITS)
+        .expect("the bounds are valid");
+    histogram.auto(true);
+    histogram
+}
+
+impl Latencies {
+    /// Adds one duration.
+    pub fn record(&mut self, nanos: i64) {
+        self.sum_nanos += i128::from(nanos);
+        let side = match nanos {
+            0.. => &mut self.positive,
+            _ => self.negative.get_or_insert_with(histogram),
+        };
+        // The histogram grows to whatever an i64 can hold, so that recording can't fail.
+        let _ = side.record(nanos.unsigned_abs().min(i64::MAX.unsigned_abs()));
+    }
+
+    /// Adds all durations of another distribution.
+    pub fn merge(&mut self, other: &Self) {
+        self.sum_nanos += other.sum_nanos;
+        // Both sides resize themselves and share their resolution, so that adding can't fail.
+        let _ = self.positive.add(&other.positive);
+        if let Some(negative) = &other.negative {
+            let _ = self.negative.get_or_insert_with(histogram).add(negative);
+        }
+    }
+
+    /// Forgets everything and keeps the memory.
+    pub fn clear(&mut self) {
+        self.positive.reset();
+        self.negative = None;
+        self.sum_nanos = 0;
+    }
+
+    /// How many durations there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.positive.len() + self.negatives()
+    }
+
+    /// How many of them are below zero.
+    #[must_use]
+    pub fn negatives(&self) -> u64 {
+        self.negative.as_ref().map_or(0, Histogram::len)
+    }
+
+    /// The mean in nanoseconds, exact; `None` without durations.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a mean in nanoseconds needs no 53 bits")]
+    pub fn mean_nanos(&self) -> Option<f64> {
+        (self.count() > 0).then(|| self.sum_nanos as f64 / self.count() as f64)
+    }
+
+    /// The smallest duration that at least this share (0 to 1) of all stay within, in nanoseconds.
+    #[must_use]
+    pub fn quantile_nanos(&self, quantile: f64) -> Option<i64> {
+        let count = self.count();
+        if count == 0 {
+            return None;
+        }
+        let rank = rank(quantile, count);
+        let signed = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
+        match &self.negative {
+            Some(negative) if rank <= negative.len() => {
+                Some(-signed(value_at_rank(negative, negative.len() - rank + 1)))
+            }
+            _ => Some(signed(value_at_rank(&self.positive, rank - self.negatives()))),
+        }
+    }
+
+    /// The longest duration in nanoseconds, right to the resolution.
+    #[must_use]
+    pub fn max_nanos(&self) -> Option<i64> {
+        self.quantile_nanos(1.0)
+    }
+
+    /// The durations from zero up as HdrHistogram V2 (uncompressed), in nanoseconds. Negative ones
+    /// are not in it: their number is [`Latencies::negatives`].
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // Writing into memory does not fail.
+        let _ = V2Serializer::new().serialize(&self.positive, &mut bytes);
+        bytes
+    }
+
+    /// The distinct values with their counts, ascending: representatives within the resolution.
+    pub(super) fn values(&self) -> impl Iterator<Item = (i64, u64)> {
+        let signed = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
+        let below = self.negative.iter().flat_map(move |negative| {
+            let mut values: Vec<_> = negative
+                .iter_recorded()
+                .map(|step| (-signed(step.value_iterated_to()), step.count_at_value()))
+                .collect();
+            values.reverse();
+            values
+        });
+        let above = self.positive.iter_recorded();
+        below
+            .chain(above.map(move |step| (signed(step.value_iterated_to()), step.count_at_value())))
+    }
+}
+
+/// The rank, from 1, of a quantile among `count` values (nearest-rank definition).
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a quantile is in 0..=1, and a rank within its count"
+)]
+pub(super) fn rank(quantile: f64, count: u64) -> u64 {
+    // 0.99 * 100 is a little above 99 in binary: without the epsilon the rank would be 100.
+    let exact = quantile.clamp(0.0, 1.0) * count as f64;
+    ((exact - 1e-9 * exact.max(1.0)).ceil() as u64).clamp(1, count)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the library takes a share")]
+fn value_at_rank(histogram: &Histogram<u64>, rank: u64) -> u64 {
+    // The middle between two ranks is safe from rounding in the library's own multiplication.
+    let share = (rank as f64 - 0.5) / histogram.len() as f64;
+    histogram.value_at_quantile(share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of(values: &[i64]) -> Latencies {
+        let mut latencies = Latencies::default();
+        for &nanos in values {
+            latencies.record(nanos);
+        }
+        latencies
+    }
+
+    fn near(figure: i64, truth: i64) -> bool {
+        figure.abs_diff(truth) <= (truth.unsigned_abs() / 1_000).max(RESOLUTION_NANOS)
+    }
+
+    proptest! {
+        #[test]
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        fn quantiles_are_those_of_the_sorted_values(
+            values in prop::collection::vec(-1_000_000_000_i64..100_000_000_000, 1..300),
+            quantile in 0.0_f64..=1.0,
+        ) {
+            let latencies = of(&values);
+            let mut sorted = values.clone();
+            sorted.sort_unstable();
+            let rank = usize::try_from(rank(quantile, sorted.len() as u64)).unwrap();
+            let figure = latencies.quantile_nanos(quantile).unwrap();
+            prop_assert!(near(figure, sorted[rank - 1]), "{figure} for {}", sorted[rank - 1]);
+            prop_assert_eq!(latencies.count(), values.len() as u64);
+            let mean = values.iter().map(|&nanos| nanos as f64).sum::<f64>() / values.len() as f64;
+            prop_assert!((latencies.mean_nanos().unwrap() - mean).abs() < 1.0);
+        }
+
+        #[test]
+        fn merging_equals_recording_together(
+            a in prop::collection::vec(any::<i32>(), 0..100),
+            b in prop::collection::vec(any::<i32>(), 0..100),
+        ) {
+            let wide = |values: &[i32]| values.iter().map(|&v| i64::from(v)).collect::<Vec<_>>();
+            let mut merged = of(&wide(&a));
+            merged.merge(&of(&wide(&b)));
+            let together = of(&[wide(&a), wide(&b)].concat());
+            prop_assert!(merged.values().eq(together.values()));
+            prop_assert_eq!(merged.mean_nanos(), together.mean_nanos());
+        }
+    }
+
+    #[test]
+    fn extremes_are_kept() {
+        let latencies = of(&[i64::MAX, i64::MIN, 0]);
+        assert_eq!((latencies.count(), latencies.negatives()), (3, 1));
+        assert!(latencies.max_nanos().unwrap() > i64::MAX / 1_001 * 1_000);
+        assert!(latencies.quantile_nanos(0.0).unwrap() < i64::MIN / 1_001 * 1_000);
+    }
+
+    #[test]
+    fn ranks_are_nearest_ranks() {
+        assert_eq!([rank(0.5, 4), rank(0.99, 100), rank(0.0, 9), rank(1.0, 9)], [2, 99, 1, 9]);
+    }
+
+    #[test]
+    fn the_encoding_is_read_back_by_the_library() {
+        let bytes = of(&[1_000_000, 2_000_000, -5]).encode();
+        let mut reader = bytes.as_slice();
+        let read: Histogram<u64> =
+            hdrhistogram::serialization::Deserializer::new().deserialize(&mut reader).unwrap();
+        assert_eq!(read.len(), 2);
+        assert!(near(i64::try_from(read.max()).unwrap(), 2_000_000));
+    }
+
+    #[test]
+    fn nothing_recorded_has_no_figures() {
+        let latencies = Latencies::default();
+        assert_eq!((latencies.quantile_nanos(0.5), latencies.mean_nanos()), (None, None));
+    }
+}

@@ -1,0 +1,132 @@
+//! Room `stats`: the counters and distributions of a run.
+
+use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, NotSent, Outcome};
+
+use super::latencies::Latencies;
+use super::recent::Recent;
+
+/// Totals of one path, lane and QoS.
+#[derive(Clone, Debug, Default)]
+pub struct LaneTotals {
+    /// Slots by outcome as they were announced, by [`Outcome::index`]; never falls.
+    pub announced: [u64; Outcome::ALL.len()],
+    /// Announced outcomes that proved wrong when the message came out after all.
+    pub recovered: [u64; Outcome::ALL.len()],
+    /// Further arrivals by [`DuplicateCause::index`].
+    pub duplicates: [u64; DuplicateCause::ALL.len()],
+    /// Arrivals after a later message of their publisher.
+    pub reordered: u64,
+    /// The deepest of them, in slots.
+    pub reorder_depth_max: u64,
+    /// Arrivals whose payload was damaged.
+    pub corrupt: u64,
+    /// Arrivals before their intended send time.
+    pub negative: u64,
+    /// Messages that were sent and have no outcome, now.
+    pub in_flight: u64,
+    /// From the intended send time to receipt.
+    pub end_to_end: Latencies,
+    /// From the send time to receipt.
+    pub service: Latencies,
+    /// End-to-end latencies of the window that is not over.
+    pub window: Latencies,
+    /// End-to-end latencies of the windows before.
+    pub recent: Recent,
+}
+
+impl LaneTotals {
+    /// Slots by outcome as the books stand now: what was announced, late recoveries moved to `late`.
+    #[must_use]
+    pub fn outcome(&self, outcome: Outcome) -> u64 {
+        let index = outcome.index();
+        let standing = self.announced[index].saturating_sub(self.recovered[index]);
+        match outcome {
+            Outcome::Late => standing + self.recovered.iter().sum::<u64>(),
+            _ => standing,
+        }
+    }
+
+    /// Slots that have an outcome.
+    #[must_use]
+    pub fn slots(&self) -> u64 {
+        self.announced.iter().sum()
+    }
+
+    /// Further records of messages, whoever made them; re-reads are none.
+    #[must_use]
+    pub fn copies(&self) -> u64 {
+        self.duplicates[DuplicateCause::Resent.index()]
+            + self.duplicates[DuplicateCause::Pipeline.index()]
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        add(&mut self.announced, &other.announced);
+        add(&mut self.recovered, &other.recovered);
+        add(&mut self.duplicates, &other.duplicates);
+        self.reordered += other.reordered;
+        self.reorder_depth_max = self.reorder_depth_max.max(other.reorder_depth_max);
+        self.corrupt += other.corrupt;
+        self.negative += other.negative;
+        self.in_flight += other.in_flight;
+        self.end_to_end.merge(&other.end_to_end);
+        self.service.merge(&other.service);
+        self.window.merge(&other.window);
+    }
+}
+
+/// Totals of one path and QoS.
+#[derive(Clone, Debug, Default)]
+pub struct PublishTotals {
+    /// Slots that came due.
+    pub offered: u64,
+    /// Messages handed to the socket, resends left out.
+    pub published: u64,
+    /// Messages that the broker took.
+    pub acknowledged: u64,
+    /// Slots that were not sent, by [`NotSent`] in the order of [`NotSent::ALL`].
+    pub not_sent: [u64; NotSent::ALL.len()],
+    /// Stamps by [`Carrier::index`]: that survived, and that did not.
+    pub stamps: [[u64; 2]; Carrier::ALL.len()],
+    /// Durations by [`Leg::index`].
+    pub legs: [Latencies; Leg::ALL.len()],
+}
+
+impl PublishTotals {
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.offered += other.offered;
+        self.published += other.published;
+        self.acknowledged += other.acknowledged;
+        add(&mut self.not_sent, &other.not_sent);
+        for (mine, theirs) in self.stamps.iter_mut().zip(&other.stamps) {
+            add(mine, theirs);
+        }
+        for (mine, theirs) in self.legs.iter_mut().zip(&other.legs) {
+            mine.merge(theirs);
+        }
+    }
+}
+
+/// Totals of one path.
+#[derive(Clone, Debug, Default)]
+pub struct PathTotals {
+    /// Records that carry no stamp of this run.
+    pub foreign: u64,
+    /// Records of ours, by lane.
+    pub consumed: [u64; Lane::ALL.len()],
+    /// Slots closed before their time, or forgotten verdicts, because memory is bounded.
+    pub overflow: u64,
+}
+
+impl PathTotals {
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.foreign += other.foreign;
+        add(&mut self.consumed, &other.consumed);
+        self.overflow += other.overflow;
+    }
+}
+
+fn add<const N: usize>(mine: &mut [u64; N], theirs: &[u64; N]) {
+    for (mine, theirs) in mine.iter_mut().zip(theirs) {
+        *mine += theirs;
+    }
+}
