@@ -2,6 +2,7 @@
 
 mod books;
 mod event;
+mod inbox;
 mod ledger;
 mod machine;
 mod observation;
@@ -9,6 +10,7 @@ mod roster;
 mod verdicts;
 
 pub use event::{Carrier, DuplicateCause, Event, Leg, Outcome};
+pub use inbox::{Inbox, Router, Shard};
 pub use machine::{Correlator, Limits};
 pub use observation::{
     Append, Lane, NotSent, Observation, PathId, PublisherId, RecordPlace, Sink, Stage,

@@ -3,7 +3,11 @@
 
 pub mod clock;
 pub mod correlate;
+pub mod publish;
 pub mod schedule;
 pub mod shutdown;
+pub mod splitmix;
 pub mod stamp;
 pub mod stats;
+pub mod study;
+pub mod wire;

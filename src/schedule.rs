@@ -11,6 +11,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::clock::Instant;
+use crate::splitmix::mix;
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
@@ -158,14 +159,6 @@ impl Plan {
         let uniform = (bits as f64 + 0.5) / (1_u64 << 53) as f64;
         (-uniform.ln() * self.config.interval_nanos).round() as u64
     }
-}
-
-/// The finaliser of SplitMix64 over its increment.
-const fn mix(state: u64) -> u64 {
-    let state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    state ^ (state >> 31)
 }
 
 #[cfg(test)]

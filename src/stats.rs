@@ -19,6 +19,8 @@ pub struct Stats {
     paths: Vec<PathTotals>,
     publish: Vec<PublishTotals>,
     lanes: Vec<LaneTotals>,
+    lag: Latencies,
+    window_lag: Latencies,
 }
 
 impl Stats {
@@ -33,6 +35,8 @@ impl Stats {
             lanes: std::iter::repeat_with(LaneTotals::default)
                 .take(groups * Lane::ALL.len())
                 .collect(),
+            lag: Latencies::default(),
+            window_lag: Latencies::default(),
             roster,
         }
     }
@@ -61,6 +65,18 @@ impl Stats {
         &self.lanes[series(path, qos, lane)]
     }
 
+    /// How late the probe itself woke for its slots.
+    #[must_use]
+    pub fn lag(&self) -> &Latencies {
+        &self.lag
+    }
+
+    /// The same, of the window that is not over.
+    #[must_use]
+    pub fn window_lag(&self) -> &Latencies {
+        &self.window_lag
+    }
+
     /// Every path, lane and QoS that the run measures.
     pub fn measured(&self) -> impl Iterator<Item = (PathId, Qos, Lane)> + use<'_> {
         (0..).map(PathId).zip(self.roster.paths()).flat_map(|(id, path)| {
@@ -87,11 +103,14 @@ impl Stats {
             lane.recent.push(seconds, &lane.window);
             lane.window.clear();
         }
+        self.window_lag.clear();
     }
 
     /// Adds the totals of another shard. Windows before the current one are left out: shards are
     /// merged before they are rolled.
     pub fn merge(&mut self, other: &Self) {
+        self.lag.merge(&other.lag);
+        self.window_lag.merge(&other.window_lag);
         self.paths.iter_mut().zip(&other.paths).for_each(|(mine, theirs)| mine.merge(theirs));
         self.publish.iter_mut().zip(&other.publish).for_each(|(mine, theirs)| mine.merge(theirs));
         self.lanes.iter_mut().zip(&other.lanes).for_each(|(mine, theirs)| mine.merge(theirs));
@@ -99,6 +118,10 @@ impl Stats {
 
     fn book(&mut self, event: &Event) {
         match *event {
+            Event::Woken { nanos, .. } => {
+                self.lag.record(nanos);
+                self.window_lag.record(nanos);
+            }
             Event::Offered { publisher } => self.publish_of(publisher).offered += 1,
             Event::Published { publisher } => self.publish_of(publisher).published += 1,
             Event::Acknowledged { publisher } => self.publish_of(publisher).acknowledged += 1,

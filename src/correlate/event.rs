@@ -156,6 +156,13 @@ impl Carrier {
 /// [`Roster`](super::Roster). Durations are signed nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event {
+    /// The probe woke for a slot: its own lateness.
+    Woken {
+        /// Whose slot.
+        publisher: PublisherId,
+        /// How late.
+        nanos: i64,
+    },
     /// A slot came due.
     Offered {
         /// Whose slot.

@@ -93,6 +93,9 @@ impl Correlator {
     /// Takes in what an edge saw and appends what follows from it to `events`.
     pub fn observe(&mut self, observation: &Observation, events: &mut Vec<Event>) {
         match *observation {
+            Observation::Woken { publisher, nanos } => {
+                events.push(Event::Woken { publisher, nanos });
+            }
             Observation::Offered { publisher, sequence, intended } => {
                 self.offered(publisher, sequence, intended, events);
             }

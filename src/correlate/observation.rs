@@ -135,6 +135,13 @@ impl Sink {
 /// One thing that an edge saw. Edges report, they never judge.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Observation {
+    /// The thread that sends slots woke for one.
+    Woken {
+        /// Whose slot.
+        publisher: PublisherId,
+        /// How long after the slot was due, in nanoseconds.
+        nanos: i64,
+    },
     /// A slot of the schedule is due. Comes before anything else about the slot.
     Offered {
         /// Who is to send it.

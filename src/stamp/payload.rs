@@ -21,6 +21,7 @@ use crc32fast::Hasher;
 
 use super::trace::{BINARY_LEN, TRACEPARENT_LEN};
 use super::{Identity, TraceId, hex};
+use crate::splitmix::mix;
 
 /// How a generated payload is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,18 +195,11 @@ fn fill(payload: &mut Vec<u8>, size: usize, id: TraceId, shape: impl Fn(u64) -> 
     });
     payload.reserve(size.saturating_sub(payload.len()));
     while payload.len() < size {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let chunk = shape(mix(state)).to_le_bytes();
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let room = size - payload.len();
         payload.extend_from_slice(&chunk[..room.min(8)]);
     }
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators).
-const fn mix(state: u64) -> u64 {
-    let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    state ^ (state >> 31)
 }
 
 /// Eight bytes at once into `@` to `_`: printable, and nothing in it that JSON would escape but the
