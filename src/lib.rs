@@ -2,6 +2,7 @@
 //! which messages never do.
 
 pub mod clock;
+pub mod consume;
 pub mod correlate;
 pub mod publish;
 pub mod schedule;
@@ -10,4 +11,5 @@ pub mod splitmix;
 pub mod stamp;
 pub mod stats;
 pub mod study;
+pub mod subscribe;
 pub mod wire;

@@ -1,0 +1,80 @@
+//! Room `consume` (edge): reads the records of one path from Kafka.
+//!
+//! # Design
+//!
+//! Two clients a path, each on a thread of its own. The *watch* asks for topics, partitions and high
+//! watermarks; the *reader* only reads. So no question to the cluster ever delays a receipt, and a
+//! stuck partition does not hide that there is more to read. Partitions are assigned, never a group
+//! joined, from offsets that the watch resolved before the first message is published; partitions
+//! that appear later are read from their beginning.
+//!
+//! The reader says that it has caught up with a moment once it has read every partition up to the
+//! high watermark that was asked for after that moment; only behind that is anything lost.
+
+mod client;
+mod cursors;
+mod reader;
+mod watch;
+
+use crate::correlate::PathId;
+
+pub use reader::read;
+pub use watch::watch;
+
+/// What one path consumes, and from where.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The path.
+    pub path: PathId,
+    /// `host:port`, separated by commas.
+    pub brokers: String,
+    /// Names of topics, or patterns that begin with `^`.
+    pub topics: Vec<String>,
+    /// Properties of librdkafka, with secrets in the clear: never to be printed.
+    pub properties: Properties,
+    /// Consumer group id, which librdkafka asks for even where no group is joined.
+    pub group: String,
+}
+
+/// Properties of librdkafka.
+#[derive(Clone, Default)]
+pub struct Properties(pub Vec<(String, String)>);
+
+impl std::fmt::Debug for Properties {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// What the watch tells the reader.
+#[derive(Debug)]
+pub enum Word {
+    /// Read these partitions too, each from its offset.
+    Assign(Vec<Partition>),
+    /// The high watermarks of all partitions, asked for after `asked`.
+    Watermarks {
+        /// The moment before the question.
+        asked: crate::clock::Instant,
+        /// Topic, partition and high watermark.
+        highs: Vec<Partition>,
+    },
+}
+
+/// An offset in a partition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Partition {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+}
+
+impl Partition {
+    /// Topic and partition, for people.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}-{}", self.topic, self.partition)
+    }
+}

@@ -1,0 +1,117 @@
+//! Room `consume`: how far each partition has been read.
+
+use std::collections::HashMap;
+
+use super::Partition;
+
+/// The partitions that are read, with dense indices.
+#[derive(Debug, Default)]
+pub(super) struct Cursors {
+    partitions: Vec<Cursor>,
+    by_name: HashMap<String, HashMap<i32, usize>>,
+    /// Where the last record was found: the next one is mostly its neighbour.
+    last: usize,
+    next_slot: u32,
+}
+
+#[derive(Debug)]
+struct Cursor {
+    topic: String,
+    partition: i32,
+    /// The offset that is read next.
+    position: i64,
+    slot: u32,
+}
+
+impl Cursors {
+    pub(super) fn len(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// Starts a partition at its offset, or starts it anew; the index that its records are to be
+    /// observed under. A partition that is started anew gets another one, since its offsets may
+    /// have begun again.
+    pub(super) fn add(&mut self, of: &Partition) -> u32 {
+        let slot = self.next_slot;
+        self.next_slot += 1;
+        let cursor =
+            Cursor { topic: of.topic.clone(), partition: of.partition, position: of.offset, slot };
+        if let Some(index) = self.index(&of.topic, of.partition) {
+            self.partitions[index] = cursor;
+        } else {
+            let index = self.partitions.len();
+            self.by_name.entry(of.topic.clone()).or_default().insert(of.partition, index);
+            self.partitions.push(cursor);
+        }
+        slot
+    }
+
+    /// Notes that a record was read; the index that it is to be observed under, `None` where its
+    /// partition was never started.
+    pub(super) fn read(&mut self, topic: &str, partition: i32, offset: i64) -> Option<u32> {
+        let near = self.partitions.get(self.last);
+        if near.is_none_or(|cursor| cursor.partition != partition || cursor.topic != topic) {
+            self.last = self.index(topic, partition)?;
+        }
+        let cursor = &mut self.partitions[self.last];
+        cursor.position = offset + 1;
+        Some(cursor.slot)
+    }
+
+    /// Whether every one of these offsets has been read up to.
+    pub(super) fn passed(&self, highs: &[Partition]) -> bool {
+        highs.iter().all(|high| {
+            let index = self.index(&high.topic, high.partition);
+            index.is_some_and(|index| self.partitions[index].position >= high.offset)
+        })
+    }
+
+    /// Every partition with the offset that is read next.
+    pub(super) fn all(&self) -> Vec<Partition> {
+        let partition = |cursor: &Cursor| Partition {
+            topic: cursor.topic.clone(),
+            partition: cursor.partition,
+            offset: cursor.position,
+        };
+        self.partitions.iter().map(partition).collect()
+    }
+
+    fn index(&self, topic: &str, partition: i32) -> Option<usize> {
+        self.by_name.get(topic)?.get(&partition).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(topic: &str, partition: i32, offset: i64) -> Partition {
+        Partition { topic: topic.into(), partition, offset }
+    }
+
+    #[test]
+    fn a_watermark_is_passed_when_every_partition_is_read_up_to_it() {
+        let mut cursors = Cursors::default();
+        assert_eq!(cursors.add(&of("a", 0, 5)), 0);
+        assert_eq!(cursors.add(&of("a", 1, 0)), 1);
+        let highs = [of("a", 0, 7), of("a", 1, 0)];
+        assert!(!cursors.passed(&highs));
+        assert_eq!(cursors.read("a", 0, 5), Some(0));
+        assert!(!cursors.passed(&highs));
+        assert_eq!(cursors.read("a", 0, 6), Some(0));
+        assert!(cursors.passed(&highs));
+        assert!(!cursors.passed(&[of("b", 0, 0)]), "an unknown partition was not read");
+    }
+
+    #[test]
+    fn a_partition_that_starts_anew_gets_another_index() {
+        let mut cursors = Cursors::default();
+        cursors.add(&of("a", 0, 100));
+        cursors.read("a", 0, 100);
+        assert_eq!(cursors.add(&of("a", 0, 0)), 1);
+        assert_eq!(cursors.read("a", 0, 0), Some(1));
+        assert_eq!(cursors.all(), [of("a", 0, 1)]);
+        assert_eq!(cursors.read("b", 0, 0), None);
+        assert_eq!(cursors.len(), 1);
+    }
+}

@@ -1,0 +1,228 @@
+//! Room `consume`: the thread that reads.
+
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset, Timestamp, TopicPartitionList};
+use tokio::sync::mpsc::Sender;
+
+use super::cursors::Cursors;
+use super::{Config, Partition, Word, client};
+use crate::clock::{Clock, Instant, Pairing, WallTime};
+use crate::correlate::{Append, Lane, Observation, PathId, RecordPlace, Router, Sink};
+use crate::shutdown::Tasks;
+use crate::stamp::{PROPERTY, Reading, Stamper};
+use crate::study::{Notice, Role};
+
+/// How long the thread waits for a record before it looks at anything else.
+const NAP: Duration = Duration::from_millis(100);
+/// How long a partition may take to show that it is being read before the run starts without it.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+/// How many records are read at most before anything else is looked at.
+const TURN_MAX: usize = 10_000;
+/// How long the question for what is left of a partition may take.
+const QUESTION: Duration = Duration::from_secs(5);
+
+/// The reader at work.
+struct Reader<'a> {
+    path: PathId,
+    clock: Clock,
+    stamper: &'a Stamper,
+    router: &'a Router,
+    notices: &'a Sender<Notice>,
+    cursors: Cursors,
+    /// The moment to have caught up with, and how far each partition must be read for that.
+    goal: Option<(Instant, Vec<Partition>)>,
+    pairing: Pairing,
+    foreign: u32,
+    /// How often the end of a partition was reached.
+    ends: usize,
+    assigned: Option<Instant>,
+}
+
+/// Reads what the watch assigns until told to stop. Blocks its thread.
+pub fn read(
+    config: &Config,
+    (clock, stamper, router): (Clock, &Stamper, &Router),
+    words: &Receiver<Word>,
+    notices: &Sender<Notice>,
+    tasks: &Tasks,
+) {
+    let path = config.path;
+    let consumer = match client::create(config, "read") {
+        Ok(consumer) => consumer,
+        Err(error) => {
+            let _ = notices.blocking_send(Notice::Down(Role::Consumer(path.0), error.to_string()));
+            return;
+        }
+    };
+    let (goal, pairing, cursors) = (None, clock.pairing(), Cursors::default());
+    let (foreign, ends, assigned) = (0, 0, None);
+    let mut reader = Reader {
+        path,
+        clock,
+        stamper,
+        router,
+        notices,
+        cursors,
+        goal,
+        pairing,
+        foreign,
+        ends,
+        assigned,
+    };
+    while !tasks.stopping() {
+        for word in words.try_iter() {
+            reader.hear(word, &consumer);
+        }
+        reader.turn(&consumer);
+    }
+}
+
+impl Reader<'_> {
+    fn hear(&mut self, word: Word, consumer: &BaseConsumer) {
+        match word {
+            Word::Assign(partitions) => self.assign(&partitions, consumer),
+            Word::Watermarks { asked, highs } => {
+                // An older goal is kept: a reader that is always behind would else reach none.
+                self.goal.get_or_insert((asked, highs));
+                let now = self.clock.now();
+                let started = self.ends >= self.cursors.len()
+                    || self.assigned.is_some_and(|at| now > at + START_PATIENCE);
+                if self.assigned.is_some() && started {
+                    self.say(Notice::Up(Role::Consumer(self.path.0)));
+                }
+            }
+        }
+    }
+
+    fn assign(&mut self, partitions: &[Partition], consumer: &BaseConsumer) {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for of in partitions {
+            let offset = Offset::Offset(of.offset);
+            if let Err(error) = list.add_partition_offset(&of.topic, of.partition, offset) {
+                let label = of.label();
+                self.say(Notice::Warning(format!("{label} is not read: {error}")));
+                continue;
+            }
+            let slot = self.cursors.add(of);
+            self.say(Notice::Assigned { path: self.path.0, slot, label: of.label() });
+        }
+        if let Err(error) = consumer.incremental_assign(&list) {
+            self.say(Notice::Warning(format!(
+                "partitions could not be assigned, what arrives there is not seen: {error}"
+            )));
+        }
+        self.assigned.get_or_insert(self.clock.now());
+    }
+
+    /// Waits for records and reads those that are there.
+    fn turn(&mut self, consumer: &BaseConsumer) {
+        let mut wait = NAP;
+        for _ in 0..TURN_MAX {
+            let Some(polled) = consumer.poll(wait) else { break };
+            let at = self.clock.now();
+            if !wait.is_zero() {
+                self.pairing = self.clock.pairing();
+            }
+            wait = Duration::ZERO;
+            match polled {
+                Ok(record) => self.record(&record, at),
+                Err(KafkaError::PartitionEOF(_)) => self.ends += 1,
+                Err(error) => self.trouble(&error, consumer),
+            }
+        }
+        if self.foreign > 0 {
+            let (path, count) = (self.path, std::mem::take(&mut self.foreign));
+            self.router.count(path, Observation::Foreign { path, count });
+        }
+        if let Some((at, highs)) = self.goal.take_if(|(_, highs)| self.cursors.passed(highs)) {
+            let (path, lane) = (self.path, Lane::MqttKafka);
+            drop(highs);
+            self.router.tell_all(Observation::CaughtUp { path, lane, at });
+        }
+    }
+
+    fn record(&mut self, record: &BorrowedMessage<'_>, at: Instant) {
+        let offset = record.offset();
+        let Some(slot) = self.cursors.read(record.topic(), record.partition(), offset) else {
+            return;
+        };
+        let property = record.headers().and_then(|headers| {
+            headers.iter().find(|header| header.key == PROPERTY).and_then(|header| header.value)
+        });
+        let payload = record.payload().unwrap_or_default();
+        let Reading::Ours(found) = self.stamper.read(property, payload) else {
+            self.foreign += 1;
+            return;
+        };
+        let placed = |millis| self.pairing.instant_of(WallTime::from_millis(millis));
+        let append = match record.timestamp() {
+            Timestamp::LogAppendTime(millis) => Append::LogAppendTime(placed(millis)),
+            Timestamp::CreateTime(millis) => Append::CreateTime(placed(millis)),
+            Timestamp::NotAvailable => Append::None,
+        };
+        let publisher = found.identity.publisher;
+        let observation = Observation::Received {
+            path: self.path,
+            stamped_path: PathId(found.identity.path),
+            publisher,
+            sequence: found.identity.sequence,
+            sink: Sink::Kafka { place: RecordPlace { slot, offset }, append },
+            at,
+            integrity: found.integrity,
+            carriers: found.carriers,
+        };
+        self.router.receive(self.path, publisher, observation);
+    }
+
+    fn trouble(&mut self, error: &KafkaError, consumer: &BaseConsumer) {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                self.read_on(consumer);
+            }
+            // The library connects again by itself; the watch says when the cluster is away.
+            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => (),
+            _ => self.say(Notice::Warning(format!("reading from Kafka: {error}"))),
+        }
+    }
+
+    /// Goes on with partitions whose next offset is not there any more: removed by retention, or
+    /// the topic was made anew.
+    fn read_on(&mut self, consumer: &BaseConsumer) {
+        for mut of in self.cursors.all() {
+            let Ok((low, high)) = consumer.fetch_watermarks(&of.topic, of.partition, QUESTION)
+            else {
+                continue;
+            };
+            if (low..=high).contains(&of.offset) {
+                continue;
+            }
+            self.say(Notice::Warning(format!(
+                "{}: offset {} is gone, the log is {low}..{high}: what was removed unread counts \
+                 as lost; keep records longer than the deadline (retention.ms, retention.bytes)",
+                of.label(),
+                of.offset
+            )));
+            of.offset = low;
+            let slot = self.cursors.add(&of);
+            self.say(Notice::Assigned { path: self.path.0, slot, label: of.label() });
+            let mut list = TopicPartitionList::with_capacity(1);
+            let added = list.add_partition_offset(&of.topic, of.partition, Offset::Offset(low));
+            let again = added
+                .and_then(|()| consumer.incremental_unassign(&list))
+                .and_then(|()| consumer.incremental_assign(&list));
+            if let Err(error) = again {
+                self.say(Notice::Warning(format!("{} is not read: {error}", of.label())));
+            }
+        }
+    }
+
+    fn say(&self, notice: Notice) {
+        // Fails only when nobody listens any more, at the end of the run.
+        let _ = self.notices.blocking_send(notice);
+    }
+}

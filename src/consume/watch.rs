@@ -1,0 +1,187 @@
+//! Room `consume`: the thread that asks the cluster questions.
+
+use std::collections::BTreeSet;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+use rdkafka::{Offset, TopicPartitionList};
+use regex::Regex;
+use tokio::sync::mpsc::Sender;
+
+use super::{Config, Partition, Word, client};
+use crate::clock::{Clock, Instant};
+use crate::shutdown::Tasks;
+use crate::study::{Notice, Role};
+
+/// How often high watermarks are asked for.
+const WATERMARKS_EVERY: Duration = Duration::from_secs(1);
+/// How often topics and partitions are looked for once there are some.
+const TOPICS_EVERY: Duration = Duration::from_secs(5);
+/// How long one question may take.
+const QUESTION: Duration = Duration::from_secs(5);
+/// How often the thread looks whether it is to stop.
+const NAP: Duration = Duration::from_millis(100);
+/// How many partitions a path may have.
+const PARTITIONS_MAX: usize = 10_000;
+
+/// The watch at work.
+struct Watch<'a> {
+    config: &'a Config,
+    clock: Clock,
+    words: SyncSender<Word>,
+    notices: Sender<Notice>,
+    consumer: BaseConsumer,
+    patterns: Vec<Regex>,
+    known: BTreeSet<(String, i32)>,
+    /// Whether the first partitions were found: later ones are read from their beginning.
+    begun: bool,
+    next_topics: Instant,
+}
+
+/// Watches topics and high watermarks until told to stop. Blocks its thread.
+pub fn watch(
+    config: &Config,
+    clock: Clock,
+    words: SyncSender<Word>,
+    notices: Sender<Notice>,
+    tasks: &Tasks,
+) {
+    let role = Role::Consumer(config.path.0);
+    let patterns = config.topics.iter().filter(|topic| topic.starts_with('^'));
+    let patterns = patterns.filter_map(|pattern| Regex::new(pattern).ok()).collect();
+    let consumer = match client::create(config, "watch") {
+        Ok(consumer) => consumer,
+        Err(error) => {
+            let _ = notices.blocking_send(Notice::Down(role, why(&error)));
+            return;
+        }
+    };
+    let (known, next_topics) = (BTreeSet::new(), Instant::ZERO);
+    let mut watch = Watch {
+        config,
+        clock,
+        words,
+        notices,
+        consumer,
+        patterns,
+        known,
+        begun: false,
+        next_topics,
+    };
+    while !tasks.stopping() {
+        if let Err(reason) = watch.look() {
+            let _ = watch.notices.blocking_send(Notice::Down(role, reason));
+        }
+        let next = clock.now() + WATERMARKS_EVERY;
+        while clock.now() < next && !tasks.stopping() {
+            // Serves the client's own callbacks; nothing is assigned to this one.
+            let _ = watch.consumer.poll(NAP);
+        }
+    }
+}
+
+impl Watch<'_> {
+    /// Asks everything that is due, or says why it could not.
+    fn look(&mut self) -> Result<(), String> {
+        if self.clock.now() >= self.next_topics {
+            let fresh = self.find_partitions().map_err(|error| why(&error))?;
+            if self.known.is_empty() && fresh.is_empty() {
+                return Err(format!(
+                    "no topic matches {}; create it, or correct kafka.topics",
+                    self.config.topics.join(", ")
+                ));
+            }
+            self.assign(fresh).map_err(|error| why(&error))?;
+            self.next_topics = self.clock.now() + TOPICS_EVERY;
+        }
+        let asked = self.clock.now();
+        let known: Vec<_> = self.known.iter().cloned().collect();
+        let highs = self.offsets(&known, Offset::End);
+        let highs = highs.map_err(|error| why(&error))?;
+        self.tell(Word::Watermarks { asked, highs });
+        Ok(())
+    }
+
+    /// The partitions that are not known yet.
+    fn find_partitions(&self) -> KafkaResult<Vec<(String, i32)>> {
+        let mut found = Vec::new();
+        let mut add = |metadata: &Metadata| {
+            for topic in metadata.topics() {
+                let wanted = topic.error().is_none() && self.wants(topic.name());
+                for partition in topic.partitions().iter().filter(|_| wanted) {
+                    found.push((topic.name().to_owned(), partition.id()));
+                }
+            }
+        };
+        if self.patterns.is_empty() {
+            for topic in &self.config.topics {
+                add(&self.consumer.fetch_metadata(Some(topic), QUESTION)?);
+            }
+        } else {
+            add(&self.consumer.fetch_metadata(None, QUESTION)?);
+        }
+        found.retain(|partition| !self.known.contains(partition));
+        found.truncate(PARTITIONS_MAX.saturating_sub(self.known.len()));
+        Ok(found)
+    }
+
+    fn wants(&self, topic: &str) -> bool {
+        self.config.topics.iter().any(|name| name == topic)
+            || self.patterns.iter().any(|pattern| pattern.is_match(topic))
+    }
+
+    /// Has the reader read fresh partitions: the first ones from their end, so that nothing older
+    /// than the run is read, later ones from their beginning, so that nothing is missed.
+    fn assign(&mut self, fresh: Vec<(String, i32)>) -> KafkaResult<()> {
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let from = if self.begun { Offset::Beginning } else { Offset::End };
+        let partitions = self.offsets(&fresh, from)?;
+        self.begun = true;
+        let names = partitions.iter().map(|of| (of.topic.clone(), of.partition));
+        self.known.extend(names);
+        self.tell(Word::Assign(partitions));
+        Ok(())
+    }
+
+    /// The first or the next offset of each partition, asked for in one go.
+    fn offsets(&self, of: &[(String, i32)], which: Offset) -> KafkaResult<Vec<Partition>> {
+        let mut question = TopicPartitionList::with_capacity(of.len());
+        for (topic, partition) in of {
+            question.add_partition_offset(topic, *partition, which)?;
+        }
+        let answer = self.consumer.offsets_for_times(question, QUESTION)?;
+        let mut offsets = Vec::with_capacity(of.len());
+        for element in answer.elements() {
+            element.error()?;
+            let offset = element.offset().to_raw().unwrap_or(-1);
+            if offset < 0 {
+                let code = RDKafkaErrorCode::LeaderNotAvailable;
+                return Err(KafkaError::OffsetFetch(code));
+            }
+            let topic = element.topic().to_owned();
+            offsets.push(Partition { topic, partition: element.partition(), offset });
+        }
+        Ok(offsets)
+    }
+
+    fn tell(&self, word: Word) {
+        // Fails only when the reader is gone, at the end of the run.
+        let _ = self.words.send(word);
+    }
+}
+
+/// A question that went unanswered, in words.
+fn why(error: &KafkaError) -> String {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => {
+            "Kafka can't be reached; check kafka.brokers, and that it runs".to_owned()
+        }
+        Some(RDKafkaErrorCode::OperationTimedOut) => "Kafka does not answer in time".to_owned(),
+        _ => error.to_string(),
+    }
+}
