@@ -94,7 +94,7 @@ impl Watch<'_> {
                     self.config.topics.join(", ")
                 ));
             }
-            self.assign(fresh).map_err(|error| why(&error))?;
+            self.assign(&fresh).map_err(|error| why(&error))?;
             self.next_topics = self.clock.now() + TOPICS_EVERY;
         }
         let asked = self.clock.now();
@@ -135,12 +135,12 @@ impl Watch<'_> {
 
     /// Has the reader read fresh partitions: the first ones from their end, so that nothing older
     /// than the run is read, later ones from their beginning, so that nothing is missed.
-    fn assign(&mut self, fresh: Vec<(String, i32)>) -> KafkaResult<()> {
+    fn assign(&mut self, fresh: &[(String, i32)]) -> KafkaResult<()> {
         if fresh.is_empty() {
             return Ok(());
         }
         let from = if self.begun { Offset::Beginning } else { Offset::End };
-        let partitions = self.offsets(&fresh, from)?;
+        let partitions = self.offsets(fresh, from)?;
         self.begun = true;
         let names = partitions.iter().map(|of| (of.topic.clone(), of.partition));
         self.known.extend(names);
