@@ -6,6 +6,7 @@ mod totals;
 
 use std::sync::Arc;
 
+use crate::clock::Instant;
 use crate::correlate::{Event, Lane, NotSent, Outcome, PathId, PublisherId, Qos, Roster};
 
 pub use latencies::Latencies;
@@ -101,9 +102,30 @@ impl Stats {
     pub fn roll(&mut self, seconds: u64) {
         for lane in &mut self.lanes {
             lane.recent.push(seconds, &lane.window);
+        }
+        self.clear_window();
+    }
+
+    /// Forgets the window that is not over.
+    pub fn clear_window(&mut self) {
+        for lane in &mut self.lanes {
             lane.window.clear();
         }
         self.window_lag.clear();
+    }
+
+    /// All zero again, but for the windows before.
+    pub fn renew(&mut self) {
+        let fresh = Self::new(Arc::clone(&self.roster));
+        let old = std::mem::replace(self, fresh);
+        for (lane, old) in self.lanes.iter_mut().zip(old.lanes) {
+            lane.recent = old.recent;
+        }
+    }
+
+    /// Sets the latest moment that a path's Kafka consumer has caught up with.
+    pub fn set_caught_up(&mut self, path: PathId, at: Instant) {
+        self.paths[usize::from(path.0)].caught_up = at;
     }
 
     /// Adds the totals of another shard. Windows before the current one are left out: shards are

@@ -31,6 +31,10 @@ impl Sinks {
         *caught_up = at.max(*caught_up);
     }
 
+    pub(super) fn caught_up(&self, lane: Lane) -> Instant {
+        self.caught_up[lane.index()]
+    }
+
     pub(super) fn note_absence(&mut self, lane: Lane, from: Instant, until: Instant) {
         let away = &mut self.away[lane.index()];
         away.push_back((from, until));

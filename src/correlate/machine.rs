@@ -90,6 +90,12 @@ impl Correlator {
         self.paths[usize::from(path.0)].in_flight(qos, lane)
     }
 
+    /// The latest moment that a sink has caught up with; the clock's origin before the first.
+    #[must_use]
+    pub fn caught_up(&self, path: PathId, lane: Lane) -> Instant {
+        self.paths[usize::from(path.0)].caught_up(lane)
+    }
+
     /// Takes in what an edge saw and appends what follows from it to `events`.
     pub fn observe(&mut self, observation: &Observation, events: &mut Vec<Event>) {
         match *observation {

@@ -1,5 +1,6 @@
 //! Room `stats`: the counters and distributions of a run.
 
+use crate::clock::Instant;
 use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, NotSent, Outcome};
 
 use super::latencies::Latencies;
@@ -115,6 +116,8 @@ pub struct PathTotals {
     pub consumed: [u64; Lane::ALL.len()],
     /// Slots closed before their time, or forgotten verdicts, because memory is bounded.
     pub overflow: u64,
+    /// The latest moment that the Kafka consumer has caught up with; the clock's origin before.
+    pub caught_up: Instant,
 }
 
 impl PathTotals {
@@ -122,6 +125,7 @@ impl PathTotals {
         self.foreign += other.foreign;
         add(&mut self.consumed, &other.consumed);
         self.overflow += other.overflow;
+        self.caught_up = self.caught_up.max(other.caught_up);
     }
 }
 

@@ -1,0 +1,170 @@
+//! Room `app`: the threads that own a correlator each.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Clock, Instant};
+use crate::correlate::{Correlator, Event, Lane, Limits, Roster, Router, Shard};
+use crate::shutdown::Tasks;
+use crate::stats::Stats;
+use crate::telemetry::Telemetry;
+
+use super::audit::Audit;
+
+/// How often observations are taken in: what is on screen is so much older at most.
+const TICK: Duration = Duration::from_millis(20);
+/// How often deadlines are looked at.
+const JUDGE_EVERY: Duration = Duration::from_millis(250);
+
+/// The books of one shard, as others may see them.
+pub(super) struct Books {
+    stats: Mutex<Stats>,
+    open_outcomes: AtomicU64,
+    ticks: AtomicU64,
+}
+
+impl Books {
+    pub(super) fn new(roster: &Arc<Roster>) -> Self {
+        Self {
+            stats: Mutex::new(Stats::new(Arc::clone(roster))),
+            open_outcomes: AtomicU64::new(0),
+            ticks: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn stats(&self) -> MutexGuard<'_, Stats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Slots and lanes without an outcome, as of the last tick.
+    pub(super) fn open_outcomes(&self) -> u64 {
+        self.open_outcomes.load(Ordering::Acquire)
+    }
+
+    /// How often everything observed was taken in.
+    pub(super) fn ticks(&self) -> u64 {
+        self.ticks.load(Ordering::Acquire)
+    }
+}
+
+/// One shard's correlator and what it needs.
+pub(super) struct Bookkeeper {
+    pub(super) clock: Clock,
+    pub(super) router: Router,
+    pub(super) shard: usize,
+    pub(super) books: Arc<Books>,
+    pub(super) telemetry: Telemetry,
+    pub(super) audit: Option<Arc<Audit>>,
+}
+
+impl Bookkeeper {
+    /// Takes in observations until told to stop, then gives what is open its last outcome. Blocks
+    /// its thread.
+    pub(super) fn run(self, tasks: &Tasks) {
+        let roster = Arc::new(self.router.roster().clone());
+        let mut correlator = Correlator::new(roster, Limits::default());
+        let (mut received, mut published) = (Vec::new(), Vec::new());
+        let mut events = Vec::new();
+        let mut judged = self.clock.now();
+        loop {
+            let stopping = tasks.stopping();
+            let shard = &self.router.shards()[self.shard];
+            take_in(shard, &mut correlator, (&mut received, &mut published), &mut events);
+            let now = self.clock.now();
+            if stopping || now >= judged + JUDGE_EVERY {
+                judged = now;
+                correlator.advance(now, &mut events);
+            }
+            if stopping {
+                correlator.finish(&mut events);
+            }
+            self.book(&correlator, &mut events);
+            if stopping {
+                shard.publish.close();
+                shard.receive.close();
+                return;
+            }
+            self.clock.sleep_until(now + TICK);
+        }
+    }
+
+    fn book(&self, correlator: &Correlator, events: &mut Vec<Event>) {
+        let mut stats = self.books.stats();
+        stats.apply(events);
+        let roster = self.router.roster();
+        for (path, qos, lane) in stats.measured().collect::<Vec<_>>() {
+            stats.set_in_flight(path, qos, lane, correlator.in_flight(path, qos, lane));
+        }
+        for (path, described) in (0..).map(crate::correlate::PathId).zip(roster.paths()) {
+            if described.lanes.contains(&Lane::MqttKafka) {
+                stats.set_caught_up(path, correlator.caught_up(path, Lane::MqttKafka));
+            }
+        }
+        drop(stats);
+        self.telemetry.apply(events);
+        if let Some(audit) = &self.audit {
+            audit.apply(events);
+        }
+        events.clear();
+        self.books.open_outcomes.store(correlator.open_outcomes(), Ordering::Release);
+        self.books.ticks.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Takes in both inboxes of a shard. What was received is fetched first and looked at last, so that
+/// whatever was observed of a message's sending is known before its arrival.
+fn take_in(
+    shard: &Shard,
+    correlator: &mut Correlator,
+    (received, published): (
+        &mut Vec<crate::correlate::Observation>,
+        &mut Vec<crate::correlate::Observation>,
+    ),
+    events: &mut Vec<Event>,
+) {
+    shard.receive.swap(received);
+    shard.publish.swap(published);
+    for observation in published.iter().chain(received.iter()) {
+        correlator.observe(observation, events);
+    }
+}
+
+/// The totals of all shards, with quantiles over their common windows.
+pub(super) struct Overview {
+    pub(super) stats: Stats,
+    rolled: Instant,
+}
+
+impl Overview {
+    pub(super) fn new(roster: Arc<Roster>, now: Instant) -> Self {
+        Self { stats: Stats::new(roster), rolled: now }
+    }
+
+    /// Adds up the shards as they stand.
+    pub(super) fn refresh(&mut self, shards: &[Arc<Books>]) {
+        self.stats.renew();
+        for books in shards {
+            self.stats.merge(&books.stats());
+        }
+    }
+
+    /// Ends the window at `now` and returns its length.
+    pub(super) fn roll(&mut self, shards: &[Arc<Books>], now: Instant) -> Duration {
+        self.stats.renew();
+        for books in shards {
+            let mut stats = books.stats();
+            self.stats.merge(&stats);
+            stats.clear_window();
+        }
+        let length = now.saturating_since(self.rolled);
+        self.rolled = now;
+        self.stats.roll(length.as_secs().max(1));
+        length
+    }
+
+    /// When the current window began.
+    pub(super) fn rolled(&self) -> Instant {
+        self.rolled
+    }
+}

@@ -1,0 +1,200 @@
+//! Room `app`: a checked configuration made into the parts of a run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use crate::config::{KafkaConfig, MqttConfig, PathConfig, Resolved, TopicSelector};
+use crate::correlate::{self, Carrier, Lane, PathId, PublisherId, Qos, Roster};
+use crate::schedule;
+use crate::splitmix::mix;
+use crate::stamp::{Run, Stamper};
+use crate::study::{Plan, Role};
+use crate::wire::{Endpoint, Session, Version};
+use crate::{consume, publish, subscribe};
+
+/// What an end by time may wait beyond the longest deadline, for watermarks and pings.
+const SETTLE_MARGIN: Duration = Duration::from_secs(10);
+/// A publisher may have this many seconds of its rate unacknowledged.
+const INFLIGHT_SECONDS: f64 = 5.0;
+const INFLIGHT_RANGE: (f64, f64) = (16.0, 1_024.0);
+/// A publisher may have this much of its rate waiting for its connection, beside its deadline.
+const QUEUE_RANGE: (f64, f64) = (64.0, 65_536.0);
+/// Largest packet that is accepted from a broker: others' messages may share a topic.
+const PACKET_BYTES_MAX: u32 = 16 * 1_048_576;
+
+/// The parts of a run, not started yet.
+pub(super) struct Parts {
+    pub(super) roster: Arc<Roster>,
+    pub(super) stamper: Stamper,
+    pub(super) publishers: Vec<(publish::Config, schedule::Config)>,
+    pub(super) subscribers: Vec<subscribe::Config>,
+    pub(super) consumers: Vec<consume::Config>,
+    /// Messages a second over all paths.
+    pub(super) rate: f64,
+}
+
+impl Parts {
+    /// Everything that `resolved` asks for, stamped as one run.
+    pub(super) fn new(resolved: &Resolved, run: Run) -> Self {
+        let key = resolved.key.as_ref().map(|key| key.expose_secret().to_vec());
+        let secret = key.unwrap_or_else(|| resolved.probe.clone().into_bytes());
+        let mut parts = Self {
+            roster: Arc::default(),
+            stamper: Stamper::new(&secret, run),
+            publishers: Vec::new(),
+            subscribers: Vec::new(),
+            consumers: Vec::new(),
+            rate: resolved.paths.iter().map(|path| path.mqtt.rate).sum(),
+        };
+        let mut roster = Roster::default();
+        for path in &resolved.paths {
+            let mqtt = &path.mqtt;
+            let qos: Vec<Qos> =
+                (0..mqtt.clients as usize).map(|client| mqtt.qos[client % mqtt.qos.len()]).collect();
+            let first = roster.publishers().len();
+            let id = roster.add(described(path), qos.iter().copied());
+            let prefix = format!(
+                "landfall-{}-{:06x}{:02x}-{}",
+                resolved.probe, run.epoch, run.instance, id.0
+            );
+            parts.add_publishers(path, (id, first), &qos, (&resolved.probe, &prefix));
+            if path.lanes.contains(&Lane::MqttMqtt) {
+                parts.subscribers.push(subscriber(path, id, (&resolved.probe, &prefix)));
+            }
+            if let Some(kafka) = path.kafka.as_ref().filter(|_| path.lanes.contains(&Lane::MqttKafka))
+            {
+                parts.consumers.push(consumer(kafka, id, format!("landfall-{}", resolved.probe)));
+            }
+        }
+        parts.roster = Arc::new(roster);
+        parts
+    }
+
+    fn add_publishers(
+        &mut self,
+        path: &PathConfig,
+        (id, first): (PathId, usize),
+        qos: &[Qos],
+        (probe, prefix): (&str, &str),
+    ) {
+        let mqtt = &path.mqtt;
+        // A QoS has its even share of the rate, whatever its share of the clients.
+        let share = mqtt.rate / f64::from(u32::try_from(mqtt.qos.len()).unwrap_or(1));
+        let seed = mix(u64::from(id.0));
+        for &level in &mqtt.qos {
+            let members = (0_u32..).zip(qos).filter(|&(_, &of)| of == level).map(|(index, _)| index);
+            let members: Vec<u32> = members.collect();
+            let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
+            let seed = mix(seed ^ u64::from(level.level()));
+            let plans = schedule::Config::shared(mqtt.schedule, share, count, seed);
+            for (&index, plan) in members.iter().zip(plans) {
+                let rate = share / f64::from(count);
+                let publisher = publish::Config {
+                    publisher: PublisherId(u32::try_from(first).unwrap_or(0) + index),
+                    path: id.0,
+                    index,
+                    endpoint: endpoint(mqtt),
+                    session: session(format!("{prefix}-{index}"), rate, path.deadline),
+                    topic: mqtt.topic.expand(probe, &path.name, index),
+                    qos: level,
+                    format: mqtt.payload.format,
+                    size: mqtt.payload.size as usize,
+                };
+                self.publishers.push((publisher, plan));
+            }
+        }
+    }
+
+    /// How the run goes through its phases.
+    pub(super) fn plan(&self, resolved: &Resolved, measure_for: Option<Duration>) -> Plan {
+        let publishers = self.publishers.iter().map(|(config, _)| config.publisher.0);
+        let subscribers = self.subscribers.iter().map(|config| config.path.0);
+        let consumers = self.consumers.iter().map(|config| config.path.0);
+        let roles = publishers.map(Role::Publisher).chain(subscribers.map(Role::Subscriber));
+        let deadline = resolved.paths.iter().map(|path| path.deadline).max().unwrap_or_default();
+        Plan {
+            roles: roles.chain(consumers.map(Role::Consumer)).collect(),
+            measure_for,
+            settle: deadline + SETTLE_MARGIN,
+            drain: resolved.drain,
+        }
+    }
+}
+
+fn described(path: &PathConfig) -> correlate::Path {
+    let carriers = match path.mqtt.version {
+        Version::V4 => vec![Carrier::Payload],
+        Version::V5 => vec![Carrier::Property, Carrier::Payload],
+    };
+    correlate::Path {
+        name: path.name.clone(),
+        lanes: path.lanes.clone(),
+        qos: path.mqtt.qos.clone(),
+        carriers,
+        deadline: path.deadline,
+    }
+}
+
+fn endpoint(mqtt: &MqttConfig) -> Endpoint {
+    Endpoint {
+        host: mqtt.url.host.clone(),
+        port: mqtt.url.port,
+        version: mqtt.version,
+        credentials: mqtt.username.clone().map(|user| {
+            (user, mqtt.password.clone().unwrap_or_default())
+        }),
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "both figures are clamped to what fits"
+)]
+fn session(client_id: String, rate: f64, deadline: Duration) -> Session {
+    let inflight = (rate * INFLIGHT_SECONDS).clamp(INFLIGHT_RANGE.0, INFLIGHT_RANGE.1);
+    let queue = (rate * deadline.as_secs_f64()).clamp(QUEUE_RANGE.0, QUEUE_RANGE.1);
+    Session {
+        client_id,
+        keep_alive: Duration::from_secs(30),
+        inflight: inflight as u16,
+        queue: queue as usize,
+        packet_bytes_max: PACKET_BYTES_MAX,
+    }
+}
+
+fn subscriber(path: &PathConfig, id: PathId, (probe, prefix): (&str, &str)) -> subscribe::Config {
+    let mqtt = &path.mqtt;
+    subscribe::Config {
+        path: id,
+        endpoint: endpoint(mqtt),
+        session: Session {
+            client_id: format!("{prefix}-s"),
+            keep_alive: subscribe::PING_EVERY,
+            inflight: 1,
+            queue: 16,
+            packet_bytes_max: PACKET_BYTES_MAX,
+        },
+        filter: mqtt.topic.filter(probe, &path.name),
+        qos: mqtt.qos.iter().copied().max().unwrap_or(Qos::AtMostOnce),
+    }
+}
+
+fn consumer(kafka: &KafkaConfig, path: PathId, group: String) -> consume::Config {
+    let plain = kafka.properties.iter().map(|(name, value)| (name.clone(), value.clone()));
+    let secret = kafka.secret_properties.iter();
+    let secret = secret.map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
+    consume::Config {
+        path,
+        brokers: kafka.brokers.join(","),
+        topics: kafka
+            .topics
+            .iter()
+            .map(|TopicSelector::Name(topic) | TopicSelector::Pattern(topic)| topic.clone())
+            .collect(),
+        properties: consume::Properties(plain.chain(secret).collect()),
+        group,
+    }
+}
