@@ -3,7 +3,9 @@
 
 pub mod clock;
 pub mod correlate;
+pub mod report;
 pub mod schedule;
 pub mod shutdown;
 pub mod stamp;
 pub mod stats;
+pub mod study;
