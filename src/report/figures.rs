@@ -43,7 +43,12 @@ pub(super) fn count(count: u64) -> String {
     text
 }
 
-/// The count that is not zero, with its name: `duplicate 3, corrupt 1`; nothing where all are zero.
+/// A count with its noun: `1 slot`, `1,500 slots`.
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// The counts that are not zero, with their names: `duplicate 3, corrupt 1`; nothing where all are zero.
 pub(super) fn nonzero<'a>(counts: impl IntoIterator<Item = (&'a str, u64)>) -> String {
     let present = counts.into_iter().filter(|&(_, number)| number > 0);
     present.map(|(name, number)| format!("{name} {}", count(number))).collect::<Vec<_>>().join(", ")
@@ -61,18 +66,23 @@ pub(super) fn three_digits(value: f64) -> String {
 
 /// A name from outside on one line: characters that could move a terminal's cursor are spelled out.
 pub(super) fn plain(name: &str) -> String {
-    let shown = |c: char| match c.is_control() {
-        true => c.escape_default().collect::<String>(),
-        false => c.to_string(),
+    let shown = |c: char| {
+        if c.is_control() { c.escape_default().collect() } else { c.to_string() }
     };
-    name.chars().map(shown).collect()
+    name.chars().map(shown).collect::<String>()
 }
 
 /// A name from outside as literal text in Markdown, inside a table as well.
 pub(super) fn markdown(name: &str) -> String {
+    let name: Vec<char> = plain(name).chars().collect();
+    let is_word = |index: Option<usize>| {
+        index.and_then(|index| name.get(index)).is_some_and(|c| c.is_alphanumeric())
+    };
     let mut text = String::with_capacity(name.len());
-    for c in plain(name).chars() {
+    for (index, &c) in name.iter().enumerate() {
         match c {
+            // Within a word it is literal anyway, and the source reads better without.
+            '_' if is_word(index.checked_sub(1)) && is_word(Some(index + 1)) => text.push(c),
             // Entities, since a backslash before a pipe or an angle bracket is not literal in
             // every renderer.
             '|' => text.push_str("&#124;"),
@@ -148,14 +158,15 @@ mod tests {
         assert_eq!(percentage(1.0), "100 %");
         assert_eq!([count(0), count(999), count(1_000)], ["0", "999", "1,000"]);
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
+        assert_eq!([counted(1, "slot"), counted(0, "slot")], ["1 slot", "0 slots"]);
         assert_eq!(nonzero([("a", 0), ("b", 3), ("c", 1_000)]), "b 3, c 1,000");
     }
 
     #[test]
     fn names_stay_on_their_line_and_literal() {
         assert_eq!(plain("a\nb\u{1b}[2J"), "a\\nb\\u{1b}[2J");
-        assert_eq!(markdown("a|b_c*`<i>"), "a&#124;b\\_c\\*\\`&lt;i&gt;");
-        assert_eq!(markdown("plant-7.2"), "plant-7.2");
+        assert_eq!(markdown("a|b _c_*`<i>"), "a&#124;b \\_c\\_\\*\\`&lt;i&gt;");
+        assert_eq!(markdown("plant-7.mqtt_kafka"), "plant-7.mqtt_kafka");
     }
 
     proptest! {

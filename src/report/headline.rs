@@ -1,12 +1,12 @@
 //! Room `report`: the verdict in one sentence.
 
-use super::figures::{count, duration, percentage};
+use super::figures::{count, counted, duration, percentage};
 use super::{LaneReport, PathReport, Report};
 
 /// The verdict, what it rests on and the latency to remember. `name` makes a name from outside fit
 /// for where the sentence will stand.
 pub(super) fn headline(report: &Report, name: fn(&str) -> String) -> String {
-    let mut parts: Vec<String> = doubts(report, name).collect();
+    let mut parts: Vec<String> = failures(report, name).chain(doubts(report, name)).collect();
     parts.push(losses(report));
     parts.extend(slowest(report, name));
     parts.extend(undelivered(report));
@@ -17,7 +17,7 @@ pub(super) fn headline(report: &Report, name: fn(&str) -> String) -> String {
 }
 
 /// What did not come out, in words that fit the lanes that were measured.
-pub(super) fn lost_phrase(report: &Report) -> &'static str {
+fn lost_phrase(report: &Report) -> &'static str {
     let measures = |name| lanes(report).any(|(_, lane)| lane.lane == name);
     match (measures("mqtt_kafka"), measures("mqtt_mqtt")) {
         (true, false) => "acknowledged messages that never reached Kafka",
@@ -28,6 +28,16 @@ pub(super) fn lost_phrase(report: &Report) -> &'static str {
 
 fn lanes(report: &Report) -> impl Iterator<Item = (&PathReport, &LaneReport)> {
     report.paths.iter().flat_map(|path| path.lanes.iter().map(move |lane| (path, lane)))
+}
+
+/// Where the sum over all paths would not show what failed.
+fn failures(report: &Report, name: fn(&str) -> String) -> impl Iterator<Item = String> {
+    let is_unclear = move |target| report.paths.len() > 1 || target > 0;
+    let failed = report.verdict.objectives.iter().filter(|judged| judged.held == Some(false));
+    failed.filter(move |judged| is_unclear(judged.target)).map(move |judged| {
+        let (figure, target) = (count(judged.figure), count(judged.target));
+        format!("path {}: {} {figure}, at most {target}", name(&judged.path), name(&judged.name))
+    })
 }
 
 fn doubts(report: &Report, name: fn(&str) -> String) -> impl Iterator<Item = String> {
@@ -60,9 +70,9 @@ fn slowest(report: &Report, name: fn(&str) -> String) -> Option<String> {
         1 => String::new(),
         _ => format!("path {}, ", name(&path.name)),
     };
-    let messages = count(lane.latency_seconds.count);
+    let messages = counted(lane.latency_seconds.count, "message");
     let qos = lane.qos;
-    Some(format!("p99 {what} {at_most}{} ({whose}QoS {qos}, {messages} messages)", duration(p99)))
+    Some(format!("p99 {what} {at_most}{} ({whose}QoS {qos}, {messages})", duration(p99)))
 }
 
 /// A run that loses nothing because it sends nothing must not look like a good one.
@@ -71,5 +81,5 @@ fn undelivered(report: &Report) -> Option<String> {
     let arrived: u64 =
         lanes(report).map(|(_, lane)| lane.outcomes.delivered + lane.outcomes.late).sum();
     let missing = slots.saturating_sub(arrived);
-    (missing > 0).then(|| format!("not delivered: {} of {} slots", count(missing), count(slots)))
+    (missing > 0).then(|| format!("no arrival: {} of {}", count(missing), counted(slots, "slot")))
 }

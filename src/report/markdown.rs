@@ -2,7 +2,8 @@
 
 use super::document::{Durations, HostUsage, PathReport};
 use super::figures::{
-    NONE, bytes, count, duration, duration_or_none, markdown, nonzero, percentage, three_digits,
+    NONE, bytes, count, counted, duration, duration_or_none, markdown, nonzero, percentage,
+    three_digits,
 };
 use super::headline::headline;
 use super::table::Table;
@@ -89,29 +90,29 @@ fn objectives(report: &Report) -> Table {
 }
 
 fn publishing(path: &PathReport) -> String {
-    let mut text = format!(
-        "{} slots offered, {} messages published, {} acknowledged, {} foreign records.",
-        count(path.offered),
-        count(path.published),
+    let mut sentences = vec![format!(
+        "{} offered, {} published, {} acknowledged, {}.",
+        counted(path.offered, "slot"),
+        counted(path.published, "message"),
         count(path.acknowledged),
-        count(path.foreign)
-    );
+        counted(path.foreign, "foreign record")
+    )];
     let causes = nonzero(path.not_sent.iter().map(|(cause, &number)| (cause.as_str(), number)));
     if !causes.is_empty() {
-        text += &format!(" Not sent: {}.", markdown(&causes));
+        sentences.push(format!("Not sent: {}.", markdown(&causes)));
     }
     for (carrier, stamps) in &path.stamps {
         let (survived, all) = (count(stamps.survived), count(stamps.survived + stamps.lost));
-        text += &format!(" Stamps by {}: {survived} of {all} survived.", markdown(carrier));
+        sentences.push(format!("Stamps by {}: {survived} of {all} survived.", markdown(carrier)));
     }
     if path.overflow > 0 {
-        text += &format!(
-            " **The bound on memory was hit {} times**: slots were closed as unresolved before \
+        sentences.push(format!(
+            "**The bound on memory was hit {}**: slots were closed as unresolved before \
              their time, or verdicts can't be revised any more.",
-            count(path.overflow)
-        );
+            counted(path.overflow, "time")
+        ));
     }
-    text
+    sentences.join(" ")
 }
 
 fn lanes(path: &PathReport) -> Table {

@@ -2,7 +2,9 @@
 
 use super::Report;
 use super::document::{Durations, LaneReport, PathReport};
-use super::figures::{bytes, count, duration, duration_or_none, nonzero, plain, three_digits};
+use super::figures::{
+    NONE, bytes, count, counted, duration, duration_or_none, nonzero, plain, three_digits,
+};
 use super::headline::headline;
 use super::table::Table;
 
@@ -34,10 +36,10 @@ pub(super) fn render(report: &Report) -> String {
 
 fn path_lines(path: &PathReport) -> Vec<String> {
     let mut lines = vec![format!(
-        "path {}: {} slots offered, {} messages published, {} acknowledged",
+        "path {}: {} offered, {} published, {} acknowledged",
         plain(&path.name),
-        count(path.offered),
-        count(path.published),
+        counted(path.offered, "slot"),
+        counted(path.published, "message"),
         count(path.acknowledged)
     )];
     lines.extend(lanes(path).text());
@@ -97,8 +99,11 @@ fn legs(path: &PathReport) -> Table {
         }
         seen.push(lane.qos);
         let mut row = vec![lane.qos.to_string()];
-        row.extend(lane.legs.named().map(|(_, leg)| {
-            format!("{} / {}", duration_or_none(leg.p50), duration_or_none(leg.p99))
+        row.extend(lane.legs.named().map(|(_, leg)| match leg {
+            Durations { p50: Some(p50), p99: Some(p99), .. } => {
+                format!("{} / {}", duration(p50), duration(p99))
+            }
+            _ => NONE.to_owned(),
         }));
         table.push(row);
     }
@@ -129,7 +134,7 @@ fn processes(report: &Report) -> Table {
             plain(&process.label),
             duration(process.cpu_seconds),
             bytes(process.peak_rss_bytes),
-            process.messages_per_cpu_second.map_or_else(|| "-".to_owned(), three_digits),
+            process.messages_per_cpu_second.map_or_else(|| NONE.to_owned(), three_digits),
         ]);
     }
     table

@@ -32,9 +32,10 @@ impl Table {
         let widths: Vec<_> = (0..self.header.len()).map(|n| width(n).unwrap_or(0)).collect();
         let align = |row: &Vec<String>| {
             let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
-                match column < self.names {
-                    true => format!("{cell:<width$}"),
-                    false => format!("{cell:>width$}"),
+                if column < self.names {
+                    format!("{cell:<width$}")
+                } else {
+                    format!("{cell:>width$}")
                 }
             });
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
