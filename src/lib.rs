@@ -5,6 +5,7 @@ pub mod clock;
 pub mod consume;
 pub mod correlate;
 pub mod publish;
+pub mod report;
 pub mod schedule;
 pub mod shutdown;
 pub mod splitmix;

@@ -1,5 +1,7 @@
 //! Room `study` (pure): an experiment as a state machine, and its verdict.
 
 mod phase;
+mod verdict;
 
 pub use phase::{Command, Machine, Notice, Phase, Plan, Role};
+pub use verdict::{Judged, Objective, Verdict, VerdictResult};

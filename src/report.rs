@@ -1,0 +1,144 @@
+//! Room `report` (pure): a finished or running measurement as JSON, Markdown and terminal text.
+//!
+//! # Design
+//!
+//! `report.json` is the report; Markdown and summary are made from it and hold nothing that is not
+//! in it. What is not measured yet is left out and named in `not_measured`, since a zero would be
+//! a false figure. The words for paths, lanes and outcomes are those of room `correlate`, whose
+//! types name the totals of room `stats`.
+
+mod document;
+mod figures;
+mod gather;
+mod headline;
+mod live;
+mod markdown;
+mod moment;
+mod summary;
+mod table;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::stats::Stats;
+use crate::study::Verdict;
+
+pub use document::{
+    Anomalies, Durations, Environment, HostUsage, LaneReport, Legs, Outcomes, PathReport, Process,
+    Product, Stamps, Window,
+};
+pub use live::{LIVE_HEADER, Row, live_rows, plain_line};
+pub use moment::rfc3339;
+
+/// Version of the report's fields; rises when one is renamed, removed or changes its meaning.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Fields of the design that no figure stands behind yet.
+const NOT_MEASURED: [&str; 3] =
+    ["durability_gap_seconds", "uncertainty_seconds", "anomalies.schema_violation"];
+
+/// What a report is built from.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// The totals of the run, merged over all shards.
+    pub stats: &'a Stats,
+    /// Which landfall this is.
+    pub landfall: Product,
+    /// Where and against what the run took place.
+    pub environment: Environment,
+    /// The time that it took.
+    pub window: Window,
+    /// What the machine and its cgroup used, by scope.
+    pub host: BTreeMap<String, HostUsage>,
+    /// What processes used; `messages_per_cpu_second` is worked out here.
+    pub processes: Vec<Process>,
+    /// The verdict on the same totals.
+    pub verdict: Verdict,
+}
+
+/// A run, or a run so far. Its JSON is `report.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Version of the fields: [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Which landfall made it.
+    pub landfall: Product,
+    /// Where and against what the run took place.
+    pub environment: Environment,
+    /// The time that it took.
+    pub window: Window,
+    /// The paths, in the order of the configuration.
+    pub paths: Vec<PathReport>,
+    /// What the machine (`host`) and the probe's cgroup (`cgroup`) used.
+    pub host: BTreeMap<String, HostUsage>,
+    /// What processes used.
+    pub processes: Vec<Process>,
+    /// Whether the objectives held.
+    pub verdict: Verdict,
+    /// Fields of the report that no figure stands behind yet.
+    pub not_measured: Vec<String>,
+}
+
+impl Report {
+    /// The report on a run.
+    #[must_use]
+    pub fn build(inputs: Inputs<'_>) -> Self {
+        let paths = gather::paths(inputs.stats);
+        let published: u64 = paths.iter().map(|path| path.published).sum();
+        let mut processes = inputs.processes;
+        for process in &mut processes {
+            process.messages_per_cpu_second = per_second(published, process.cpu_seconds);
+        }
+        Self {
+            schema_version: SCHEMA_VERSION,
+            landfall: inputs.landfall,
+            environment: inputs.environment,
+            window: inputs.window,
+            paths,
+            host: inputs.host,
+            processes,
+            verdict: inputs.verdict,
+            not_measured: NOT_MEASURED.map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// `report.json`: everything, indented.
+    ///
+    /// # Errors
+    ///
+    /// None that a report can cause: every key is text and every figure a number or null.
+    pub fn json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self).map(|json| json + "\n")
+    }
+
+    /// The report without its histograms on one line, for `/api/v1/status`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Report::json`].
+    pub fn status_json(&self) -> serde_json::Result<String> {
+        let mut status = self.clone();
+        for lane in status.paths.iter_mut().flat_map(|path| &mut path.lanes) {
+            lane.histogram = None;
+        }
+        serde_json::to_string(&status)
+    }
+
+    /// `report.md`: the verdict first, then what it rests on.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        markdown::render(self)
+    }
+
+    /// Plain text for a terminal at the end of a run, without colour.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        summary::render(self)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
+fn per_second(messages: u64, seconds: f64) -> Option<f64> {
+    (seconds > 0.0).then(|| messages as f64 / seconds)
+}

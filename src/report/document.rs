@@ -1,0 +1,287 @@
+//! Room `report`: what `report.json` is made of. Field names are public interface: a rename is a
+//! breaking change and raises `SCHEMA_VERSION`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::WallTime;
+
+use super::moment::rfc3339;
+
+/// Which landfall made the report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Product {
+    /// Its version.
+    pub version: String,
+    /// The commit that it was built from, where known.
+    pub commit: Option<String>,
+}
+
+/// Where and against what the run took place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Name of the probe.
+    pub probe: String,
+    /// What identifies this start of the machine, where known.
+    pub boot_id: Option<String>,
+    /// Name and release of the kernel.
+    pub kernel: String,
+    /// Logical CPUs that the probe may use.
+    pub cpus: u64,
+    /// Memory of the machine, in bytes.
+    pub memory_bytes: u64,
+    /// The kernel's clock source, where known.
+    pub clock_source: Option<String>,
+    /// Digest of the configuration in force.
+    pub config_digest: String,
+    /// Versions of what the probe talked to and is built on, by component.
+    pub versions: BTreeMap<String, String>,
+}
+
+/// The time that the report covers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// First moment, RFC 3339 in UTC.
+    pub start: String,
+    /// Last moment, RFC 3339 in UTC.
+    pub end: String,
+    /// From first to last moment on the clock that never steps.
+    pub seconds: f64,
+    /// Share (0 to 1) of the windows that are valid, where they are judged.
+    pub valid_fraction: Option<f64>,
+    /// Windows that are not valid, by cause.
+    pub invalid: BTreeMap<String, u64>,
+}
+
+impl Window {
+    /// A stretch of time; how many windows in it are valid is not judged yet.
+    #[must_use]
+    pub fn new(start: WallTime, end: WallTime, length: Duration) -> Self {
+        Self {
+            start: rfc3339(start),
+            end: rfc3339(end),
+            seconds: length.as_secs_f64(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What one configured route did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PathReport {
+    /// Its name.
+    pub name: String,
+    /// Messages handed to the socket, resends left out.
+    pub published: u64,
+    /// Slots that came due.
+    pub offered: u64,
+    /// Messages that the broker took.
+    pub acknowledged: u64,
+    /// Slots that were not sent, by cause.
+    pub not_sent: BTreeMap<String, u64>,
+    /// Records and messages that carry no stamp of this run.
+    pub foreign: u64,
+    /// Slots closed as unresolved before their time, and verdicts that could not be revised any
+    /// more, because memory is bounded.
+    pub overflow: u64,
+    /// What became of the stamps of messages that came out, by carrier.
+    pub stamps: BTreeMap<String, Stamps>,
+    /// Its lanes, once for each QoS.
+    pub lanes: Vec<LaneReport>,
+}
+
+/// How often a carrier brought its stamp.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamps {
+    /// Messages on which it did.
+    pub survived: u64,
+    /// Messages on which it did not.
+    pub lost: u64,
+}
+
+/// What one lane did at one QoS.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LaneReport {
+    /// Name of the lane.
+    pub lane: String,
+    /// 0, 1 or 2.
+    pub qos: u8,
+    /// Slots that have an outcome: the sum of `outcomes`.
+    pub slots: u64,
+    /// Slots by outcome as the books stand: late recoveries are moved to `late`.
+    pub outcomes: Outcomes,
+    /// What was counted beside the outcomes.
+    pub anomalies: Anomalies,
+    /// The deepest reordering, in slots.
+    pub reorder_depth_max: u64,
+    /// From the intended send time to receipt.
+    pub latency_seconds: Durations,
+    /// From the send time to receipt.
+    pub service_latency_seconds: Durations,
+    /// Parts of the way, for all lanes of the path and QoS together.
+    pub legs: Legs,
+    /// `latency_seconds` from zero up as base64 of HdrHistogram V2 (uncompressed). Left out of the
+    /// status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<String>,
+    /// Unit of the values in `histogram`.
+    pub histogram_unit: String,
+}
+
+/// Slots by outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcomes {
+    /// Came out within the deadline.
+    pub delivered: u64,
+    /// Came out after the deadline.
+    pub late: u64,
+    /// Acknowledged by the broker, and did not come out.
+    pub acked_lost: u64,
+    /// Never acknowledged, and did not come out.
+    pub unacked_lost: u64,
+    /// Never left the probe.
+    pub not_sent: u64,
+    /// Refused by the broker.
+    pub rejected: u64,
+    /// Nobody can say.
+    pub unresolved: u64,
+}
+
+impl Outcomes {
+    /// Every outcome with its name, in the order of the report.
+    #[must_use]
+    pub const fn named(&self) -> [(&'static str, u64); 7] {
+        [
+            ("delivered", self.delivered),
+            ("late", self.late),
+            ("acked_lost", self.acked_lost),
+            ("unacked_lost", self.unacked_lost),
+            ("not_sent", self.not_sent),
+            ("rejected", self.rejected),
+            ("unresolved", self.unresolved),
+        ]
+    }
+
+    /// All slots.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.named().iter().map(|(_, count)| count).sum()
+    }
+}
+
+/// Counted beside the outcomes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anomalies {
+    /// Further records of a message at another (partition, offset), resent or made by the pipeline.
+    pub duplicate: u64,
+    /// Records that were read again; never part of `duplicate`.
+    pub reread: u64,
+    /// The part of `duplicate` that we sent again after a reconnect.
+    pub resent: u64,
+    /// Messages that came out after a later one of their publisher.
+    pub reordered: u64,
+    /// Messages that came out damaged.
+    pub corrupt: u64,
+    /// The path's foreign records, where it has one lane and QoS that all of them belong to; else 0,
+    /// and only the path has them.
+    pub foreign: u64,
+    /// Always 0: payloads are not held against a schema yet (see `not_measured`).
+    pub schema_violation: u64,
+    /// Messages that came out after another outcome had been announced for them.
+    pub late_recovery: u64,
+    /// Messages whose latency is below zero.
+    pub negative: u64,
+}
+
+impl Anomalies {
+    /// Every anomaly with its name, in the order of the report.
+    #[must_use]
+    pub const fn named(&self) -> [(&'static str, u64); 9] {
+        [
+            ("duplicate", self.duplicate),
+            ("reread", self.reread),
+            ("resent", self.resent),
+            ("reordered", self.reordered),
+            ("corrupt", self.corrupt),
+            ("foreign", self.foreign),
+            ("schema_violation", self.schema_violation),
+            ("late_recovery", self.late_recovery),
+            ("negative", self.negative),
+        ]
+    }
+}
+
+/// A distribution in seconds. The figures are null where the count is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Durations {
+    /// Median.
+    pub p50: Option<f64>,
+    /// 90 % stay within.
+    pub p90: Option<f64>,
+    /// 99 % stay within.
+    pub p99: Option<f64>,
+    /// 99.9 % stay within.
+    pub p999: Option<f64>,
+    /// The longest.
+    pub max: Option<f64>,
+    /// The mean.
+    pub mean: Option<f64>,
+    /// How many.
+    pub count: u64,
+}
+
+/// The parts of a message's way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Legs {
+    /// From the intended send time to the socket.
+    pub publish_delay: Durations,
+    /// From the socket to PUBACK or PUBCOMP.
+    pub publish_ack: Durations,
+    /// From the socket to the broker's LogAppendTime.
+    pub append: Durations,
+    /// From the append to the consumer.
+    pub fetch: Durations,
+}
+
+impl Legs {
+    /// Every leg with its name, in the order of a message's way.
+    #[must_use]
+    pub const fn named(&self) -> [(&'static str, Durations); 4] {
+        [
+            ("publish_delay", self.publish_delay),
+            ("publish_ack", self.publish_ack),
+            ("append", self.append),
+            ("fetch", self.fetch),
+        ]
+    }
+}
+
+/// What a scope (`host`, `cgroup`) used over the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostUsage {
+    /// Mean CPU utilization, 0 to 1.
+    pub cpu_utilization_ratio_mean: Option<f64>,
+    /// Highest CPU utilization of a sample, 0 to 1.
+    pub cpu_utilization_ratio_max: Option<f64>,
+    /// Most memory in use, in bytes.
+    pub memory_used_bytes_max: Option<u64>,
+    /// Memory there is, in bytes.
+    pub memory_total_bytes: Option<u64>,
+    /// Highest pressure (share of time stalled, 0 to 1), by resource.
+    pub pressure_ratio_max: BTreeMap<String, f64>,
+}
+
+/// What a process used over the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its label: as configured, or `self`.
+    pub label: String,
+    /// CPU time over the run.
+    pub cpu_seconds: f64,
+    /// Most resident memory, in bytes.
+    pub peak_rss_bytes: u64,
+    /// Messages published in the run for each second of its CPU time; null without CPU time.
+    pub messages_per_cpu_second: Option<f64>,
+}

@@ -1,0 +1,120 @@
+//! Room `report`: from the totals of a run to the paths and lanes of the report.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::correlate::{DuplicateCause, Lane, Leg, NotSent, Outcome, PathId, Qos};
+use crate::stats::{LaneTotals, Latencies, PublishTotals, Stats};
+
+use super::document::{Anomalies, Durations, LaneReport, Legs, Outcomes, PathReport, Stamps};
+
+const NANOS_PER_SECOND: f64 = 1e9;
+
+/// Every path of the run, in the order of the configuration.
+pub(super) fn paths(stats: &Stats) -> Vec<PathReport> {
+    let paths = (0..).map(PathId).zip(stats.roster().paths());
+    paths.map(|(id, _)| path(stats, id)).collect()
+}
+
+fn path(stats: &Stats, id: PathId) -> PathReport {
+    let path = stats.roster().path(id);
+    let totals = stats.path(id);
+    let publish = || path.qos.iter().map(|&qos| stats.publish(id, qos));
+    let not_sent = NotSent::ALL.iter().enumerate().map(|(index, cause)| {
+        (cause.name().to_owned(), publish().map(|totals| totals.not_sent[index]).sum())
+    });
+    let stamps = path.carriers.iter().map(|carrier| {
+        let sum = |side: usize| publish().map(|totals| totals.stamps[carrier.index()][side]).sum();
+        (carrier.name().to_owned(), Stamps { survived: sum(0), lost: sum(1) })
+    });
+    let measured = stats.measured().filter(|&(path, ..)| path == id);
+    PathReport {
+        name: path.name.clone(),
+        published: publish().map(|totals| totals.published).sum(),
+        offered: publish().map(|totals| totals.offered).sum(),
+        acknowledged: publish().map(|totals| totals.acknowledged).sum(),
+        not_sent: not_sent.collect(),
+        foreign: totals.foreign,
+        overflow: totals.overflow,
+        stamps: stamps.collect::<BTreeMap<_, _>>(),
+        lanes: measured.map(|(_, qos, lane)| lane_report(stats, id, qos, lane)).collect(),
+    }
+}
+
+fn lane_report(stats: &Stats, id: PathId, qos: Qos, lane: Lane) -> LaneReport {
+    let path = stats.roster().path(id);
+    let totals = stats.lane(id, qos, lane);
+    // A foreign record has no QoS, and an MQTT subscriber counts its foreign messages as well.
+    let is_alone = path.lanes == [Lane::MqttKafka] && path.qos.len() == 1;
+    let foreign = if is_alone { stats.path(id).foreign } else { 0 };
+    LaneReport {
+        lane: lane.name().to_owned(),
+        qos: qos.level(),
+        slots: totals.slots(),
+        outcomes: outcomes(totals),
+        anomalies: anomalies(totals, foreign),
+        reorder_depth_max: totals.reorder_depth_max,
+        latency_seconds: durations(&totals.end_to_end),
+        service_latency_seconds: durations(&totals.service),
+        legs: legs(stats.publish(id, qos)),
+        histogram: Some(STANDARD.encode(totals.end_to_end.encode())),
+        histogram_unit: "ns".to_owned(),
+    }
+}
+
+fn outcomes(totals: &LaneTotals) -> Outcomes {
+    Outcomes {
+        delivered: totals.outcome(Outcome::Delivered),
+        late: totals.outcome(Outcome::Late),
+        acked_lost: totals.outcome(Outcome::AckedLost),
+        unacked_lost: totals.outcome(Outcome::UnackedLost),
+        not_sent: totals.outcome(Outcome::NotSent),
+        rejected: totals.outcome(Outcome::Rejected),
+        unresolved: totals.outcome(Outcome::Unresolved),
+    }
+}
+
+fn anomalies(totals: &LaneTotals, foreign: u64) -> Anomalies {
+    Anomalies {
+        duplicate: totals.copies(),
+        reread: totals.duplicates[DuplicateCause::Reread.index()],
+        resent: totals.duplicates[DuplicateCause::Resent.index()],
+        reordered: totals.reordered,
+        corrupt: totals.corrupt,
+        foreign,
+        schema_violation: 0,
+        late_recovery: totals.recovered.iter().sum(),
+        negative: totals.negative,
+    }
+}
+
+fn legs(totals: &PublishTotals) -> Legs {
+    let of = |leg: Leg| durations(&totals.legs[leg.index()]);
+    Legs {
+        publish_delay: of(Leg::PublishDelay),
+        publish_ack: of(Leg::PublishAck),
+        append: of(Leg::Append),
+        fetch: of(Leg::Fetch),
+    }
+}
+
+fn durations(latencies: &Latencies) -> Durations {
+    let quantile = |q| latencies.quantile_nanos(q).map(seconds);
+    Durations {
+        p50: quantile(0.5),
+        p90: quantile(0.9),
+        p99: quantile(0.99),
+        p999: quantile(0.999),
+        max: latencies.max_nanos().map(seconds),
+        mean: latencies.mean_nanos().map(|nanos| nanos / NANOS_PER_SECOND),
+        count: latencies.count(),
+    }
+}
+
+/// Nanoseconds in seconds.
+#[expect(clippy::cast_precision_loss, reason = "a duration in seconds needs no 53 bits")]
+pub(super) fn seconds(nanos: i64) -> f64 {
+    nanos as f64 / NANOS_PER_SECOND
+}

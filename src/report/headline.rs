@@ -1,0 +1,85 @@
+//! Room `report`: the verdict in one sentence.
+
+use super::figures::{count, counted, duration, percentage};
+use super::{LaneReport, PathReport, Report};
+
+/// The verdict, what it rests on and the latency to remember. `name` makes a name from outside fit
+/// for where the sentence will stand.
+pub(super) fn headline(report: &Report, name: fn(&str) -> String) -> String {
+    let mut parts: Vec<String> = failures(report, name).chain(doubts(report, name)).collect();
+    parts.push(losses(report));
+    parts.extend(slowest(report, name));
+    parts.extend(undelivered(report));
+    if let Some(share) = report.window.valid_fraction.filter(|&share| share < 1.0) {
+        parts.push(format!("{} of the windows valid", percentage(share)));
+    }
+    parts.join("; ")
+}
+
+/// What did not come out, in words that fit the lanes that were measured.
+fn lost_phrase(report: &Report) -> &'static str {
+    let measures = |name| lanes(report).any(|(_, lane)| lane.lane == name);
+    match (measures("mqtt_kafka"), measures("mqtt_mqtt")) {
+        (true, false) => "acknowledged messages that never reached Kafka",
+        (false, true) => "acknowledged messages that never reached the subscriber",
+        _ => "acknowledged messages that never came out",
+    }
+}
+
+fn lanes(report: &Report) -> impl Iterator<Item = (&PathReport, &LaneReport)> {
+    report.paths.iter().flat_map(|path| path.lanes.iter().map(move |lane| (path, lane)))
+}
+
+/// Where the sum over all paths would not show what failed.
+fn failures(report: &Report, name: fn(&str) -> String) -> impl Iterator<Item = String> {
+    let is_unclear = move |target| report.paths.len() > 1 || target > 0;
+    let failed = report.verdict.objectives.iter().filter(|judged| judged.held == Some(false));
+    failed.filter(move |judged| is_unclear(judged.target)).map(move |judged| {
+        let (figure, target) = (count(judged.figure), count(judged.target));
+        format!("path {}: {} {figure}, at most {target}", name(&judged.path), name(&judged.name))
+    })
+}
+
+fn doubts(report: &Report, name: fn(&str) -> String) -> impl Iterator<Item = String> {
+    let nothing = report.verdict.objectives.is_empty();
+    let reasons = report.verdict.objectives.iter().filter_map(move |judged| {
+        judged.reason.as_ref().map(|reason| format!("path {}: {reason}", name(&judged.path)))
+    });
+    nothing.then(|| "nothing was judged".to_owned()).into_iter().chain(reasons)
+}
+
+fn losses(report: &Report) -> String {
+    let lost = lanes(report).map(|(_, lane)| lane.outcomes.acked_lost).sum();
+    format!("{}: {}", lost_phrase(report), count(lost))
+}
+
+/// The highest p99 of the crossing, or of what else was measured.
+fn slowest(report: &Report, name: fn(&str) -> String) -> Option<String> {
+    let of = |wanted: &'static str| {
+        lanes(report)
+            .filter(move |(_, lane)| lane.lane == wanted)
+            .filter_map(|(path, lane)| Some((lane.latency_seconds.p99?, path, lane)))
+            .max_by(|(a, ..), (b, ..)| a.total_cmp(b))
+    };
+    let crossing = of("mqtt_kafka").map(|slowest| ("of the crossing", slowest));
+    let (what, (p99, path, lane)) =
+        crossing.or_else(|| of("mqtt_mqtt").map(|slowest| ("to the subscriber", slowest)))?;
+    let rivals = lanes(report).filter(|(_, other)| other.lane == lane.lane).count();
+    let at_most = if rivals > 1 { "at most " } else { "" };
+    let whose = match report.paths.len() {
+        1 => String::new(),
+        _ => format!("path {}, ", name(&path.name)),
+    };
+    let messages = counted(lane.latency_seconds.count, "message");
+    let qos = lane.qos;
+    Some(format!("p99 {what} {at_most}{} ({whose}QoS {qos}, {messages})", duration(p99)))
+}
+
+/// A run that loses nothing because it sends nothing must not look like a good one.
+fn undelivered(report: &Report) -> Option<String> {
+    let slots: u64 = lanes(report).map(|(_, lane)| lane.slots).sum();
+    let arrived: u64 =
+        lanes(report).map(|(_, lane)| lane.outcomes.delivered + lane.outcomes.late).sum();
+    let missing = slots.saturating_sub(arrived);
+    (missing > 0).then(|| format!("no arrival: {} of {}", count(missing), counted(slots, "slot")))
+}

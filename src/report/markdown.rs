@@ -1,0 +1,225 @@
+//! Room `report`: `report.md`, for somebody tired who wants the verdict first.
+
+use super::document::{Durations, HostUsage, PathReport};
+use super::figures::{
+    NONE, bytes, count, counted, duration, duration_or_none, markdown, nonzero, percentage,
+    three_digits,
+};
+use super::headline::headline;
+use super::table::Table;
+use super::{Anomalies, Report};
+
+const HOW_TO_READ: &str = "\
+* Latencies are taken from the *intended* send time on one clock that never steps, so that a probe \
+or a broker that falls behind can't hide it. `service_latency_seconds` in report.json is taken from \
+the send time.
+* Every slot of the schedule has exactly one outcome on each lane. *acked lost*: the broker had \
+acknowledged it, its deadline had passed, and everything that the sink held by then had been read. \
+*unacked lost*: never acknowledged (at QoS 0 nothing is). *late*: it came out after its deadline, \
+or after it had been given up. *unresolved*: nobody can say.
+* Counts are judged over the whole run. `invalid` means that what is unknown could overturn the \
+verdict, and is no better than failed.
+* A quantile of few messages says little: p99.9 of fewer than 10,000 is hardly more than the \
+longest. max is the longest that came out; what was lost is in no latency.
+* *duplicate* counts further records of a message, whoever made them; *resent* is the part that the \
+probe itself sent again; *reread* is the same record read twice and no duplicate. Foreign records \
+are somebody else's and no fault.";
+
+pub(super) fn render(report: &Report) -> String {
+    let verdict = report.verdict.result.name();
+    let mut lines = vec![
+        format!("# landfall: {verdict}"),
+        String::new(),
+        format!("**{verdict}**: {}.", headline(report, markdown)),
+        String::new(),
+        format!(
+            "{} to {}, {}.",
+            report.window.start,
+            report.window.end,
+            duration(report.window.seconds)
+        ),
+    ];
+    section(&mut lines, None, &objectives(report));
+    for path in &report.paths {
+        lines.extend([String::new(), format!("## Path {}", markdown(&path.name)), String::new()]);
+        lines.push(publishing(path));
+        section(&mut lines, None, &lanes(path));
+        section(&mut lines, Some("### Legs"), &legs(path));
+        section(&mut lines, Some("### Anomalies"), &anomalies(path));
+    }
+    section(&mut lines, Some("## Processes"), &processes(report));
+    section(&mut lines, Some("## Host"), &host(report));
+    section(&mut lines, Some("## Environment"), &environment(report));
+    lines.extend(["", "## How to read this", "", HOW_TO_READ].map(str::to_owned));
+    if !report.not_measured.is_empty() {
+        let names: Vec<_> = report.not_measured.iter().map(|name| markdown(name)).collect();
+        lines.push(format!("* Not measured: {}.", names.join(", ")));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Adds a table under its heading, unless it is empty.
+fn section(lines: &mut Vec<String>, heading: Option<&str>, table: &Table) {
+    if table.is_empty() {
+        return;
+    }
+    lines.push(String::new());
+    if let Some(heading) = heading {
+        lines.extend([heading.to_owned(), String::new()]);
+    }
+    lines.extend(table.markdown());
+}
+
+fn objectives(report: &Report) -> Table {
+    let mut table = Table::new(2, ["objective", "path", "at most", "figure", "held"]);
+    for judged in &report.verdict.objectives {
+        let held = match judged.held {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "unknown",
+        };
+        table.push(vec![
+            markdown(&judged.name),
+            markdown(&judged.path),
+            count(judged.target),
+            count(judged.figure),
+            held.to_owned(),
+        ]);
+    }
+    table
+}
+
+fn publishing(path: &PathReport) -> String {
+    let mut sentences = vec![format!(
+        "{} offered, {} published, {} acknowledged, {}.",
+        counted(path.offered, "slot"),
+        counted(path.published, "message"),
+        count(path.acknowledged),
+        counted(path.foreign, "foreign record")
+    )];
+    let causes = nonzero(path.not_sent.iter().map(|(cause, &number)| (cause.as_str(), number)));
+    if !causes.is_empty() {
+        sentences.push(format!("Not sent: {}.", markdown(&causes)));
+    }
+    for (carrier, stamps) in &path.stamps {
+        let (survived, all) = (count(stamps.survived), count(stamps.survived + stamps.lost));
+        sentences.push(format!("Stamps by {}: {survived} of {all} survived.", markdown(carrier)));
+    }
+    if path.overflow > 0 {
+        sentences.push(format!(
+            "**The bound on memory was hit {}**: slots were closed as unresolved before \
+             their time, or verdicts can't be revised any more.",
+            counted(path.overflow, "time")
+        ));
+    }
+    sentences.join(" ")
+}
+
+fn lanes(path: &PathReport) -> Table {
+    let outcomes =
+        ["delivered", "late", "acked lost", "unacked lost", "not sent", "rejected", "unresolved"];
+    let header = ["lane", "QoS", "slots"].into_iter().chain(outcomes);
+    let mut table = Table::new(1, header.chain(["p50", "p99", "p99.9", "max"]));
+    for lane in &path.lanes {
+        let mut row = vec![markdown(&lane.lane), lane.qos.to_string(), count(lane.slots)];
+        row.extend(lane.outcomes.named().map(|(_, number)| count(number)));
+        let Durations { p50, p99, p999, max, .. } = lane.latency_seconds;
+        row.extend([p50, p99, p999, max].map(duration_or_none));
+        table.push(row);
+    }
+    table
+}
+
+/// A row for each QoS and leg; the legs are the same on every lane.
+fn legs(path: &PathReport) -> Table {
+    let mut table = Table::new(1, ["leg", "QoS", "count", "p50", "p99", "p99.9", "max", "mean"]);
+    let mut seen = Vec::new();
+    for lane in &path.lanes {
+        if seen.contains(&lane.qos) {
+            continue;
+        }
+        seen.push(lane.qos);
+        for (name, leg) in lane.legs.named() {
+            let mut row = vec![markdown(name), lane.qos.to_string(), count(leg.count)];
+            row.extend([leg.p50, leg.p99, leg.p999, leg.max, leg.mean].map(duration_or_none));
+            table.push(row);
+        }
+    }
+    table
+}
+
+fn anomalies(path: &PathReport) -> Table {
+    let names = Anomalies::default().named().map(|(name, _)| markdown(name));
+    let header = ["lane", "QoS"].map(str::to_owned).into_iter().chain(names);
+    let mut table = Table::new(1, header.chain(["deepest reordering".to_owned()]));
+    for lane in &path.lanes {
+        let mut row = vec![markdown(&lane.lane), lane.qos.to_string()];
+        row.extend(lane.anomalies.named().map(|(_, number)| count(number)));
+        row.push(count(lane.reorder_depth_max));
+        table.push(row);
+    }
+    table
+}
+
+fn processes(report: &Report) -> Table {
+    let header = ["process", "CPU time", "peak RSS", "messages per CPU second"];
+    let mut table = Table::new(1, header);
+    for process in &report.processes {
+        table.push(vec![
+            markdown(&process.label),
+            duration(process.cpu_seconds),
+            bytes(process.peak_rss_bytes),
+            process.messages_per_cpu_second.map_or_else(|| NONE.to_owned(), three_digits),
+        ]);
+    }
+    table
+}
+
+fn host(report: &Report) -> Table {
+    let header = ["scope", "CPU mean", "CPU max", "memory used, max", "memory", "pressure, max"];
+    let mut table = Table::new(1, header);
+    let share = |share: Option<f64>| share.map_or_else(|| NONE.to_owned(), percentage);
+    let size = |size: Option<u64>| size.map_or_else(|| NONE.to_owned(), bytes);
+    for (scope, usage) in &report.host {
+        table.push(vec![
+            markdown(scope),
+            share(usage.cpu_utilization_ratio_mean),
+            share(usage.cpu_utilization_ratio_max),
+            size(usage.memory_used_bytes_max),
+            size(usage.memory_total_bytes),
+            pressure(usage),
+        ]);
+    }
+    table
+}
+
+fn pressure(usage: &HostUsage) -> String {
+    let shares = usage.pressure_ratio_max.iter();
+    let text: Vec<_> = shares
+        .map(|(resource, &share)| format!("{} {}", markdown(resource), percentage(share)))
+        .collect();
+    if text.is_empty() { NONE.to_owned() } else { text.join(", ") }
+}
+
+fn environment(report: &Report) -> Table {
+    let environment = &report.environment;
+    let or_none = |text: &Option<String>| markdown(text.as_deref().unwrap_or(NONE));
+    let mut table = Table::new(2, ["", ""]);
+    let mut row = |name: &str, text: String| table.push(vec![name.to_owned(), text]);
+    row("probe", markdown(&environment.probe));
+    row("landfall", markdown(&report.landfall.version));
+    row("commit", or_none(&report.landfall.commit));
+    row("configuration", markdown(&environment.config_digest));
+    row("kernel", markdown(&environment.kernel));
+    row("CPUs", count(environment.cpus));
+    row("memory", bytes(environment.memory_bytes));
+    row("clock source", or_none(&environment.clock_source));
+    row("boot", or_none(&environment.boot_id));
+    for (component, version) in &environment.versions {
+        row(&markdown(component), markdown(version));
+    }
+    for (cause, &windows) in &report.window.invalid {
+        row(&format!("invalid windows, {}", markdown(cause)), count(windows));
+    }
+    table
+}

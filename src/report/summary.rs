@@ -1,0 +1,141 @@
+//! Room `report`: the report for a terminal, at most some 25 lines for one path.
+
+use super::Report;
+use super::document::{Durations, LaneReport, PathReport};
+use super::figures::{
+    NONE, bytes, count, counted, duration, duration_or_none, nonzero, plain, three_digits,
+};
+use super::headline::headline;
+use super::table::Table;
+
+/// Outcomes that are shown even where they are zero.
+const ALWAYS_SHOWN: [&str; 2] = ["delivered", "acked_lost"];
+
+pub(super) fn render(report: &Report) -> String {
+    let mut lines = vec![
+        format!("{}: {}", report.verdict.result.name(), headline(report, plain)),
+        format!(
+            "{} to {} ({}), probe {}, landfall {}",
+            report.window.start,
+            report.window.end,
+            duration(report.window.seconds),
+            plain(&report.environment.probe),
+            plain(&report.landfall.version),
+        ),
+    ];
+    for path in &report.paths {
+        lines.push(String::new());
+        lines.extend(path_lines(path));
+    }
+    if !report.processes.is_empty() {
+        lines.push(String::new());
+        lines.extend(processes(report).text());
+    }
+    lines.join("\n") + "\n"
+}
+
+fn path_lines(path: &PathReport) -> Vec<String> {
+    let mut lines = vec![format!(
+        "path {}: {} offered, {} published, {} acknowledged",
+        plain(&path.name),
+        counted(path.offered, "slot"),
+        counted(path.published, "message"),
+        count(path.acknowledged)
+    )];
+    lines.extend(lanes(path).text());
+    let hidden: Vec<_> = columns(path, false);
+    if !path.lanes.is_empty() && !hidden.is_empty() {
+        lines.push(format!("{}: 0", hidden.join(", ")));
+    }
+    let legs = legs(path);
+    if !legs.is_empty() {
+        lines.push("legs, p50 / p99:".to_owned());
+        lines.extend(legs.text());
+    }
+    let causes = nonzero(path.not_sent.iter().map(|(cause, &number)| (cause.as_str(), number)));
+    if !causes.is_empty() {
+        lines.push(format!("not sent: {causes}"));
+    }
+    lines.push(format!("anomalies: {}", anomalies(path)));
+    lines
+}
+
+/// Names of the outcomes that have a column of their own, or of the others.
+fn columns(path: &PathReport, shown: bool) -> Vec<&'static str> {
+    let names = super::Outcomes::default().named().map(|(name, _)| name);
+    let counts = |name| {
+        let of = |lane: &LaneReport| lane.outcomes.named().contains(&(name, 0));
+        ALWAYS_SHOWN.contains(&name) || !path.lanes.iter().all(of)
+    };
+    names.into_iter().filter(|name| counts(name) == shown).collect()
+}
+
+fn lanes(path: &PathReport) -> Table {
+    let columns = columns(path, true);
+    let header = ["lane", "qos", "slots"].iter().chain(&columns);
+    let mut table =
+        Table::new(1, header.chain(&["p50", "p99", "p99.9", "max"]).map(|&name| name.to_owned()));
+    for lane in &path.lanes {
+        let mut row = vec![plain(&lane.lane), lane.qos.to_string(), count(lane.slots)];
+        let outcomes = lane.outcomes.named().into_iter();
+        row.extend(
+            outcomes.filter(|(name, _)| columns.contains(name)).map(|(_, number)| count(number)),
+        );
+        let Durations { p50, p99, p999, max, .. } = lane.latency_seconds;
+        row.extend([p50, p99, p999, max].map(duration_or_none));
+        table.push(row);
+    }
+    table
+}
+
+/// A row for each QoS; its legs are the same on every lane.
+fn legs(path: &PathReport) -> Table {
+    let names = super::Legs::default().named().map(|(name, _)| name);
+    let mut table = Table::new(0, std::iter::once("qos").chain(names));
+    let mut seen = Vec::new();
+    for lane in &path.lanes {
+        if seen.contains(&lane.qos) {
+            continue;
+        }
+        seen.push(lane.qos);
+        let mut row = vec![lane.qos.to_string()];
+        row.extend(lane.legs.named().map(|(_, leg)| match leg {
+            Durations { p50: Some(p50), p99: Some(p99), .. } => {
+                format!("{} / {}", duration(p50), duration(p99))
+            }
+            _ => NONE.to_owned(),
+        }));
+        table.push(row);
+    }
+    table
+}
+
+fn anomalies(path: &PathReport) -> String {
+    let mut sums: Vec<(&str, u64)> = super::Anomalies::default().named().to_vec();
+    for lane in &path.lanes {
+        for (sum, (_, number)) in sums.iter_mut().zip(lane.anomalies.named()) {
+            sum.1 += number;
+        }
+    }
+    for sum in &mut sums {
+        if sum.0 == "foreign" {
+            sum.1 = path.foreign;
+        }
+    }
+    sums.push(("overflow", path.overflow));
+    Some(nonzero(sums)).filter(|text| !text.is_empty()).unwrap_or_else(|| "none".to_owned())
+}
+
+fn processes(report: &Report) -> Table {
+    let header = ["process", "CPU time", "peak RSS", "messages per CPU second"];
+    let mut table = Table::new(1, header);
+    for process in &report.processes {
+        table.push(vec![
+            plain(&process.label),
+            duration(process.cpu_seconds),
+            bytes(process.peak_rss_bytes),
+            process.messages_per_cpu_second.map_or_else(|| NONE.to_owned(), three_digits),
+        ]);
+    }
+    table
+}
