@@ -2,6 +2,7 @@
 //! which messages never do.
 
 pub mod clock;
+pub mod config;
 pub mod correlate;
 pub mod shutdown;
 pub mod stamp;
