@@ -2,11 +2,12 @@
 //!
 //! # Design
 //!
-//! The YAML becomes a tree that remembers the line of every value (`tree`). A table of all keys
-//! (`keys`) says what may stand where; by it unknown keys are refused, defaults are filled in
+//! The YAML becomes a tree that remembers the line of every value (`parse`, `tree`). A table of all keys
+//! (`keys`, `table`) says what may stand where; by it unknown keys are refused, defaults are filled in
 //! (`fill`), values are read (`kind`, `grammar`, `resolve`) and the JSON Schema is written
 //! (`schema`). Flags and environment variables replace values of the completed tree (`overrides`),
 //! so that `show` can tell of each value where it came from. Nothing stops at the first problem.
+//! No message repeats what may be a secret.
 
 use std::fmt;
 use std::path::Path;
@@ -17,13 +18,16 @@ mod grammar;
 mod keys;
 mod kind;
 mod overrides;
+mod parse;
 mod problem;
 mod properties;
 mod resolve;
 mod resolved;
 mod schema;
 mod show;
+mod table;
 mod tree;
+mod wording;
 
 pub use overrides::Overrides;
 pub use problem::Problems;
@@ -104,7 +108,7 @@ pub fn load_text(
 ) -> Result<Loaded, Problems> {
     let mut problems = Problems::of(name);
     let mut environment = overrides::Environment::pick(environment, &mut problems);
-    let root = tree::parse(text, &mut problems);
+    let root = parse::parse(text, &mut problems);
     let empty = root.is_none() && problems.is_empty();
     let Some(mut root) = root.filter(|root| !is_null(root)) else {
         if empty || problems.is_empty() {

@@ -47,5 +47,5 @@ pub(super) fn secret_bytes(base: &Path, path: &Path) -> Result<Vec<u8>, String> 
 }
 
 fn named(path: &Path, what: &str) -> String {
-    format!("{}: {what}", super::problem::quote(&path.to_string_lossy()))
+    format!("{}: {what}", super::wording::quote(&path.to_string_lossy()))
 }

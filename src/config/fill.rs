@@ -2,11 +2,12 @@
 //! refused, keys that were not given get their default.
 
 use super::Surroundings;
-use super::grammar::{closest, enumerate};
 use super::keys;
-use super::kind::{Described, Fallback, Shape};
+use super::parse::parse_default;
 use super::problem::Problems;
-use super::tree::{Entry, Node, Origin, Value, join, parse_default};
+use super::table::{Described, Fallback, Shape};
+use super::tree::{Entry, Node, Origin, Value, join};
+use super::wording::{closest, enumerate};
 
 type Keys = &'static [&'static dyn Described];
 

@@ -1,12 +1,11 @@
 //! Room `config` (wiring): the grammars of single values, without knowledge of keys or files.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::problem::quote;
 use super::resolved::{ProcessSelector, TopicSelector, TopicTemplate, Url};
+use super::wording::quote;
 
 const MILLISECOND: u128 = 1_000_000;
 const SECOND: u128 = 1_000 * MILLISECOND;
@@ -165,6 +164,10 @@ pub(super) fn url(text: &str) -> Result<Url, String> {
 pub(super) fn brokers(text: &str) -> Result<Vec<String>, String> {
     text.split(',')
         .map(|broker| {
+            if broker.contains('@') {
+                // What stands before it may be a password.
+                return Err("has an @ in it; give sasl.username and the like in properties".into());
+            }
             if broker.contains("://") {
                 let what = "has a protocol; give host:port, and security.protocol in properties";
                 return Err(format!("{} {what}", quote(broker.trim())));
@@ -272,51 +275,4 @@ pub(super) fn process(text: &str) -> Result<ProcessSelector, String> {
         return Err(format!("{} is not the name of a process ({rule})", quote(text)));
     }
     Ok(ProcessSelector::Name(text.into()))
-}
-
-/// `a, b or c`.
-pub(super) fn enumerate(words: &[&str], conjunction: &str) -> String {
-    let mut text = String::new();
-    for (index, word) in words.iter().enumerate() {
-        let separator = match index {
-            0 => String::new(),
-            _ if index + 1 == words.len() => format!(" {conjunction} "),
-            _ => ", ".into(),
-        };
-        let _ = write!(text, "{separator}{word}");
-    }
-    text
-}
-
-/// The candidate that was probably meant: at most a third of it mistyped, where two neighbours that
-/// changed places count as one mistake.
-pub(super) fn closest<'a>(
-    typed: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
-    let typed: Vec<char> = typed.chars().take(64).collect();
-    candidates
-        .map(|candidate| (distance(&typed, &candidate.chars().collect::<Vec<_>>()), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// Damerau-Levenshtein distance, optimal string alignment.
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let differ = usize::from(a[i - 1] != b[j - 1]);
-            let mut best =
-                (rows[i - 1][j - 1] + differ).min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::Surroundings;
 use super::grammar;
-use super::kind::{Choice, Count, Described, Fallback, Group, Key, List, Shape, Span, Text};
+use super::kind::{Choice, Count, List, Span, Text};
 use super::properties::PropertyMap;
 use super::resolved::{
     Arrivals, MqttVersion, PayloadFormat, ProcessSelector, TopicSelector, TopicTemplate, Url,
 };
+use super::table::{Described, Fallback, Group, Key, Shape};
 use super::tree::{Entry, Value};
 use crate::correlate::{Lane, Qos};
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::Surroundings;
-use super::problem::{Problems, quote};
-use super::tree::{Entry, Node, ScalarKind, Value};
+use super::problem::Problems;
+use super::table::Shape;
+use super::tree::{Node, ScalarKind, Value};
+use super::wording::quote;
 
 /// Reads one kind of value.
 pub(super) trait Kind: Sync {
@@ -23,89 +24,6 @@ pub(super) trait Kind: Sync {
     /// What lies below.
     fn shape(&self) -> Shape {
         Shape::Leaf
-    }
-}
-
-/// What lies below a key.
-#[derive(Clone, Copy)]
-pub(super) enum Shape {
-    /// A value that its kind reads.
-    Leaf,
-    /// A mapping with these keys.
-    Section(&'static [&'static dyn Described]),
-    /// A list of so many mappings at least and at most with these keys.
-    Sections(&'static [&'static dyn Described], usize, usize),
-    /// Part of the design, refused by name until it is built.
-    NotBuilt,
-}
-
-/// What holds for a key that is not given.
-pub(super) enum Fallback {
-    /// It must be given, for example like this.
-    Required(&'static str),
-    /// This YAML.
-    Yaml(&'static str),
-    /// YAML made from what else is given.
-    From(fn(&[Entry], &Surroundings<'_>) -> String),
-    /// Nothing.
-    Absent,
-}
-
-/// A key of the file: how it is called, what it means, what it may hold.
-pub(super) struct Key<K> {
-    pub(super) name: &'static str,
-    pub(super) about: &'static str,
-    pub(super) fallback: Fallback,
-    pub(super) kind: K,
-}
-
-/// A key, whatever its kind.
-pub(super) trait Described: Sync {
-    fn name(&self) -> &'static str;
-    fn about(&self) -> &'static str;
-    fn fallback(&self) -> &Fallback;
-    fn schema(&self) -> Json;
-    fn shape(&self) -> Shape;
-}
-
-impl<K: Kind> Described for Key<K> {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn about(&self) -> &'static str {
-        self.about
-    }
-
-    fn fallback(&self) -> &Fallback {
-        &self.fallback
-    }
-
-    fn schema(&self) -> Json {
-        self.kind.schema()
-    }
-
-    fn shape(&self) -> Shape {
-        self.kind.shape()
-    }
-}
-
-/// A key that only groups, or that is not built yet.
-pub(super) struct Group(pub(super) Shape);
-
-impl Kind for Group {
-    type Read = ();
-
-    fn read(&self, _: &Node, _: &str, _: &mut Problems) -> Option<()> {
-        None
-    }
-
-    fn schema(&self) -> Json {
-        super::schema::of_shape(self.0)
-    }
-
-    fn shape(&self) -> Shape {
-        self.0
     }
 }
 
@@ -227,7 +145,7 @@ impl<T: Copy + Sync> Kind for Choice<T> {
 
     fn read(&self, node: &Node, path: &str, problems: &mut Problems) -> Option<T> {
         let names: Vec<&str> = self.options.iter().map(|(name, _)| *name).collect();
-        let list = super::grammar::enumerate(&names, "or");
+        let list = super::wording::enumerate(&names, "or");
         let what = match &node.value {
             Value::Broken => return None,
             Value::Scalar { kind: kind @ (ScalarKind::Number | ScalarKind::Text), text } => {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 
-use super::grammar::{closest, enumerate};
-use super::problem::{Problems, quote};
+use super::problem::Problems;
 use super::tree::{Node, Origin};
+use super::wording::{closest, enumerate, quote};
 
 /// What the command line says, as typed; it wins over the environment and the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

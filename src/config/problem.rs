@@ -6,8 +6,6 @@ use super::tree::Origin;
 
 /// Most problems that are listed.
 const LISTED_MAX: usize = 100;
-/// Most characters of a value that a message repeats.
-const QUOTED_MAX: usize = 60;
 
 /// Everything that is wrong with a configuration. Displays as one line for each problem, in the
 /// order of the file: `landfall.yaml:12: paths[0].mqtt.qos: 3 is not a QoS (0, 1 or 2)`.
@@ -79,12 +77,3 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
-
-/// A value as messages repeat it: in quotes, on one line, not too long.
-pub(super) fn quote(text: &str) -> String {
-    if text.chars().count() <= QUOTED_MAX {
-        return format!("{text:?}");
-    }
-    let head: String = text.chars().take(QUOTED_MAX).collect();
-    format!("{head:?}...")
-}

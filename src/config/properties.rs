@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::kind::Kind;
 use super::problem::Problems;
-use super::tree::{Entry, Node, ScalarKind, Value, join};
+use super::tree::{Entry, Node, Origin, ScalarKind, Value, join};
 
 /// Most properties of one path.
 const PROPERTIES_MAX: usize = 200;
@@ -71,8 +71,8 @@ impl Kind for PropertyMap {
                 return None;
             }
             _ => {
-                let what = format!("expected a mapping of properties, found {}", node.describe());
-                problems.add(node.origin, path, what);
+                // What is there instead may hold a password.
+                problems.add(node.origin, path, "expected a mapping of properties");
                 return None;
             }
         };
@@ -80,6 +80,12 @@ impl Kind for PropertyMap {
         let mut seen = BTreeSet::new();
         for entry in entries {
             let name = entry.key.strip_suffix(FILE_SUFFIX).unwrap_or(&entry.key);
+            if !is_name(name) {
+                // "sasl.password:secret" without a blank is a key; so it is not repeated.
+                let what = "holds a key that is not the name of a librdkafka property";
+                problems.add(Origin::File(entry.line), path, what);
+                continue;
+            }
             let result = check(name).and_then(|()| properties.add(name, entry));
             let result = result.and_then(|()| match seen.insert(name) {
                 true => Ok(()),
@@ -103,11 +109,12 @@ impl Kind for PropertyMap {
     }
 }
 
-fn check(name: &str) -> Result<(), String> {
+fn is_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    if !(1..=128).contains(&name.len()) || !name.bytes().all(plain) {
-        return Err("is not the name of a librdkafka property".into());
-    }
+    (1..=128).contains(&name.len()) && name.bytes().all(plain)
+}
+
+fn check(name: &str) -> Result<(), String> {
     match OWNED.iter().find(|(owned, _)| *owned == name) {
         Some((_, why)) => Err(format!("can't be set: {why}")),
         None => Ok(()),

@@ -7,11 +7,12 @@ use secrecy::{SecretSlice, SecretString};
 
 use super::files;
 use super::keys::{self, PAYLOAD_MAX};
-use super::kind::{Key, Kind};
+use super::kind::Kind;
 use super::problem::Problems;
 use super::resolved::{
     HostConfig, KafkaConfig, MqttConfig, PathConfig, PayloadConfig, Resolved, TelemetryConfig,
 };
+use super::table::Key;
 use super::tree::{Node, Origin, Value, join};
 use crate::correlate::Lane;
 

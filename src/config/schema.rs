@@ -3,8 +3,9 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::keys;
-use super::kind::{Described, Fallback, Shape};
-use super::tree::{Node, ScalarKind, Value, classify, parse_default};
+use super::parse::parse_default;
+use super::table::{Described, Fallback, Shape};
+use super::tree::{Node, ScalarKind, Value, classify};
 
 /// The JSON Schema (2020-12) of the file. Keys that are not built yet are not in it.
 #[must_use]
