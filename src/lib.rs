@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod consume;
+pub mod config;
 pub mod correlate;
 pub mod publish;
 pub mod report;

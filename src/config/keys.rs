@@ -1,0 +1,220 @@
+//! Room `config` (wiring): every key of the file: its meaning, default and kind. Readers, defaults,
+//! messages about unknown keys and the JSON Schema all come from this table.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Surroundings;
+use super::grammar;
+use super::kind::{Choice, Count, List, Span, Text};
+use super::properties::PropertyMap;
+use super::resolved::{
+    Arrivals, MqttVersion, PayloadFormat, ProcessSelector, TopicSelector, TopicTemplate, Url,
+};
+use super::table::{Described, Fallback, Group, Key, Shape};
+use super::tree::{Entry, Value};
+use crate::correlate::{Lane, Qos};
+
+const QUOTE_IT: &str = "put it in quotes";
+const NAME: &str = r"^[A-Za-z0-9._-]{1,64}$";
+/// Largest MQTT packet (MQTT 5, section 1.5.5) less what surrounds the payload, topic apart.
+pub(super) const PAYLOAD_MAX: u32 = 268_435_455 - 128;
+
+type Keys = &'static [&'static dyn Described];
+
+macro_rules! key {
+    ($ident:ident: $kind:ty = $name:literal, $fallback:expr, $value:expr, $about:literal) => {
+        pub(super) static $ident: Key<$kind> =
+            Key { name: $name, about: $about, fallback: $fallback, kind: $value };
+    };
+}
+
+/// The keys at top level.
+pub(super) static ROOT: Keys =
+    &[&PROBE, &KEY_FILE, &PATHS, &WINDOW, &DRAIN, &HOST, &TELEMETRY, &STATE_DIR];
+static PATH: Keys = &[&PATH_NAME, &MQTT, &KAFKA, &LANES, &DEADLINE, &SLO];
+static MQTT_KEYS: Keys = &[
+    &URL,
+    &VERSION,
+    &USERNAME,
+    &PASSWORD_FILE,
+    &TOPIC,
+    &QOS,
+    &CLIENTS,
+    &RATE,
+    &SCHEDULE,
+    &PAYLOAD,
+    &TLS,
+];
+static PAYLOAD_KEYS: Keys = &[&SIZE, &FORMAT, &ASYNCAPI, &CHANNEL];
+static KAFKA_KEYS: Keys = &[&BROKERS, &TOPICS, &PROPERTIES, &CONTROL_TOPIC];
+static HOST_KEYS: Keys = &[&INTERVAL, &PROCESSES];
+static TELEMETRY_KEYS: Keys = &[&LISTEN, &LINGER, &OTLP];
+
+key!(PROBE: Text<String> = "probe", Fallback::From(host_name), name("a name"),
+    "The name of this probe. Default: the host name.");
+key!(KEY_FILE: Text<PathBuf> = "key_file", Fallback::Absent, file(),
+    "A file whose bytes key the stamps, at most 64 KiB; a relative path starts at the directory of this file. Without it the probe's name keys them, which stops accidents, not forgers.");
+key!(PATHS: Group = "paths", Fallback::Required("a list with at least one path"),
+    Group(Shape::Sections(PATH, 1, 128)), "The routes that are measured.");
+key!(WINDOW: Span = "window", Fallback::Yaml("10s"), span(1_000, 300_000),
+    "The stretch of time that is judged valid or not, 1s to 5m.");
+key!(DRAIN: Span = "drain", Fallback::Yaml("20s"), span(0, 600_000),
+    "How long outcomes are waited for after a signal, 0s to 10m.");
+key!(HOST: Group = "host", Fallback::Yaml("{}"), Group(Shape::Section(HOST_KEYS)),
+    "What is sampled on the host.");
+key!(TELEMETRY: Group = "telemetry", Fallback::Yaml("{}"), Group(Shape::Section(TELEMETRY_KEYS)),
+    "What is served and exported.");
+key!(STATE_DIR: Group = "state_dir", Fallback::Absent, Group(Shape::NotBuilt), "");
+
+key!(PATH_NAME: Text<String> = "name", Fallback::Required("name: telemetry"), name("a name"),
+    "The name of the path in metrics and reports; no two paths share one.");
+key!(MQTT: Group = "mqtt", Fallback::Required("mqtt: {url: mqtt://broker:1883}"),
+    Group(Shape::Section(MQTT_KEYS)), "Where messages go in.");
+key!(KAFKA: Group = "kafka", Fallback::Absent, Group(Shape::Section(KAFKA_KEYS)),
+    "Where messages come out. A path without it only publishes, and times mqtt_mqtt.");
+key!(LANES: List<Choice<Lane>> = "lanes", Fallback::From(lanes),
+    List { of: LANE, what: "a list of lanes", single: false, min: 0, max: 2 },
+    "What is timed. Default: [mqtt_kafka], or [] without kafka.");
+key!(DEADLINE: Span = "deadline", Fallback::Yaml("30s"), span(100, 900_000),
+    "How long after its intended send time a message may arrive and still be delivered, 100ms to 15m.");
+key!(SLO: Group = "slo", Fallback::Absent, Group(Shape::NotBuilt), "");
+
+key!(URL: Text<Url> = "url", Fallback::Required("url: mqtt://broker:1883"), Text {
+        what: "a URL such as mqtt://broker:1883", instead_of_number: "write mqtt://host:port",
+        pattern: r"^mqtt://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?$",
+        parse: grammar::url },
+    "The broker. The port is 1883 where none is given.");
+key!(VERSION: Choice<MqttVersion> = "version", Fallback::Yaml("5"), Choice {
+        what: "a version of MQTT", not_built: &[],
+        options: &[("5", MqttVersion::V5), ("3.1.1", MqttVersion::V311)] },
+    "The version of MQTT.");
+key!(USERNAME: Text<String> = "username", Fallback::Absent, Text {
+        what: "a user name", instead_of_number: QUOTE_IT, pattern: "^.+$",
+        parse: grammar::username },
+    "The MQTT user name.");
+key!(PASSWORD_FILE: Text<PathBuf> = "password_file", Fallback::Absent, file(),
+    "A file with the MQTT password, without the line break at its end; a relative path starts at the directory of this file. Without it the environment variable LANDFALL_MQTT_PASSWORD counts.");
+key!(TOPIC: Text<TopicTemplate> = "topic",
+    Fallback::Yaml("\"landfall/{probe}/{path}/{client}\""), Text {
+        what: "an MQTT topic", instead_of_number: QUOTE_IT, pattern: r"^[^$+#][^+#]*$",
+        parse: grammar::topic },
+    "The MQTT topic; {probe}, {path} and {client} may stand in it.");
+key!(QOS: List<Choice<Qos>> = "qos", Fallback::Yaml("1"), List {
+        of: QOS_LEVEL, what: "a QoS or a list of them", single: true, min: 1, max: 3 },
+    "The QoS, or a list over which rate and clients are split evenly.");
+key!(CLIENTS: Count = "clients", Fallback::From(clients),
+    Count { min: 1, max: 131_072, bytes: false },
+    "How many clients publish, at least one for each QoS. Default: one for each QoS.");
+key!(RATE: Text<f64> = "rate", Fallback::Yaml("10/s"), Text {
+        what: "a rate such as 20/s", instead_of_number: "say for what time, such as 10/s or 10/min",
+        pattern: r"^[0-9]{1,9}(\.[0-9]{1,9})?/(s|min)$", parse: grammar::rate },
+    "Messages of the whole path, a second (20/s) or a minute (30/min).");
+key!(SCHEDULE: Choice<Arrivals> = "schedule", Fallback::Yaml("poisson"), Choice {
+        what: "a schedule", not_built: &[],
+        options: &[("poisson", Arrivals::Poisson), ("fixed", Arrivals::Fixed)] },
+    "Whether messages are due at random moments or at equal distances.");
+key!(PAYLOAD: Group = "payload", Fallback::Yaml("{}"), Group(Shape::Section(PAYLOAD_KEYS)),
+    "What is published.");
+key!(TLS: Group = "tls", Fallback::Absent, Group(Shape::NotBuilt), "");
+
+key!(SIZE: Count = "size", Fallback::Yaml("256"),
+    Count { min: 16, max: PAYLOAD_MAX, bytes: true },
+    "Bytes of a payload, as a number or such as 64KiB; at least 128 for json, 16 for text and binary.");
+key!(FORMAT: Choice<PayloadFormat> = "format", Fallback::Yaml("json"), Choice {
+        what: "a payload format", not_built: &[],
+        options: &[("json", PayloadFormat::Json), ("text", PayloadFormat::Text),
+            ("binary", PayloadFormat::Binary)] },
+    "What a payload looks like.");
+key!(ASYNCAPI: Group = "asyncapi", Fallback::Absent, Group(Shape::NotBuilt), "");
+key!(CHANNEL: Group = "channel", Fallback::Absent, Group(Shape::NotBuilt), "");
+
+key!(BROKERS: List<Text<Vec<String>>> = "brokers", Fallback::Required("brokers: kafka:9092"), List {
+        of: BROKER, what: "a broker or a list of them", single: true, min: 1, max: 64 },
+    "The brokers to begin with, host:port: a list, or one text with commas. The port is 9092 where none is given.");
+key!(TOPICS: List<Text<TopicSelector>> = "topics", Fallback::Required("topics: [mqtt-messages]"),
+    List { of: KAFKA_TOPIC, what: "a list of topics", single: false, min: 1, max: 1_000 },
+    "The topics to read: names, or patterns that begin with ^.");
+key!(PROPERTIES: PropertyMap = "properties", Fallback::Yaml("{}"), PropertyMap,
+    "Any librdkafka property that measurement does not depend on. With _file behind its name the value is read from that file: sasl.password_file.");
+key!(CONTROL_TOPIC: Group = "control_topic", Fallback::Absent, Group(Shape::NotBuilt), "");
+
+key!(INTERVAL: Span = "interval", Fallback::Yaml("5s"), span(1_000, 300_000),
+    "How often the host is sampled, 1s to 5m.");
+key!(PROCESSES: List<Text<ProcessSelector>> = "processes", Fallback::Yaml("[]"), List {
+        of: PROCESS, what: "a list of processes", single: false, min: 0, max: 32 },
+    "Processes to sample beside our own: a name, pidfile:/path or pid:123.");
+
+key!(LISTEN: Text<SocketAddr> = "listen", Fallback::Yaml("127.0.0.1:9464"), Text {
+        what: "an address and port such as 127.0.0.1:9464",
+        instead_of_number: "write 127.0.0.1:port", pattern: r"^.+:[0-9]{1,5}$",
+        parse: grammar::listen },
+    "Where /metrics, health and status are served; port 0 is any free one.");
+key!(LINGER: Span = "linger", Fallback::Yaml("0s"), span(0, 3_600_000),
+    "How long /metrics stays up after the report, for a last scrape, 0s to 1h.");
+key!(OTLP: Group = "otlp", Fallback::Absent, Group(Shape::NotBuilt), "");
+
+const LANE: Choice<Lane> = Choice {
+    what: "a lane",
+    options: &[("mqtt_kafka", Lane::MqttKafka), ("mqtt_mqtt", Lane::MqttMqtt)],
+    not_built: &["kafka_kafka"],
+};
+const QOS_LEVEL: Choice<Qos> = Choice {
+    what: "a QoS",
+    options: &[("0", Qos::AtMostOnce), ("1", Qos::AtLeastOnce), ("2", Qos::ExactlyOnce)],
+    not_built: &[],
+};
+const BROKER: Text<Vec<String>> = Text {
+    what: "a broker such as kafka:9092",
+    instead_of_number: "write host:port",
+    pattern: r"^[\[\]A-Za-z0-9._:, -]+$",
+    parse: grammar::brokers,
+};
+const KAFKA_TOPIC: Text<TopicSelector> = Text {
+    what: "a topic",
+    instead_of_number: QUOTE_IT,
+    pattern: r"^([A-Za-z0-9._-]{1,249}|\^.{1,1023})$",
+    parse: grammar::kafka_topic,
+};
+const PROCESS: Text<ProcessSelector> = Text {
+    what: "a process",
+    instead_of_number: "write pid:123, or put a name in quotes",
+    pattern: r"^([^/]{1,255}|pidfile:/.+)$",
+    parse: grammar::process,
+};
+
+const fn name(what: &'static str) -> Text<String> {
+    Text { what, instead_of_number: QUOTE_IT, pattern: NAME, parse: grammar::name }
+}
+
+const fn file() -> Text<PathBuf> {
+    Text {
+        what: "the path of a file",
+        instead_of_number: QUOTE_IT,
+        pattern: "^.{1,4096}$",
+        parse: grammar::file,
+    }
+}
+
+/// A duration between so many milliseconds.
+const fn span(min: u64, max: u64) -> Span {
+    Span { min: Duration::from_millis(min), max: Duration::from_millis(max) }
+}
+
+fn host_name(_: &[Entry], around: &Surroundings<'_>) -> String {
+    super::show::quoted(around.host_name)
+}
+
+fn lanes(given: &[Entry], _: &Surroundings<'_>) -> String {
+    let kafka = given.iter().any(|entry| entry.key == KAFKA.name);
+    if kafka { "[mqtt_kafka]".into() } else { "[]".into() }
+}
+
+fn clients(given: &[Entry], _: &Surroundings<'_>) -> String {
+    let qos = given.iter().find(|entry| entry.key == QOS.name).map(|entry| &entry.node.value);
+    match qos {
+        Some(Value::List(levels)) => levels.len().max(1).to_string(),
+        _ => "1".into(),
+    }
+}

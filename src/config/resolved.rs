@@ -1,0 +1,209 @@
+//! Room `config` (wiring): the checked configuration, plain values for the other rooms.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::{SecretSlice, SecretString};
+
+use crate::correlate::{Lane, Qos};
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The name of this probe.
+    pub probe: String,
+    /// What keys the stamps; without it the probe's name does.
+    pub key: Option<SecretSlice<u8>>,
+    /// The measured paths, 1 to 128, with names of their own.
+    pub paths: Vec<PathConfig>,
+    /// How long a window is.
+    pub window: Duration,
+    /// How long outcomes are waited for after a signal.
+    pub drain: Duration,
+    /// What is sampled on the host.
+    pub host: HostConfig,
+    /// What is served over HTTP.
+    pub telemetry: TelemetryConfig,
+}
+
+/// One measured path.
+#[derive(Clone, Debug)]
+pub struct PathConfig {
+    /// Its name in metrics and reports.
+    pub name: String,
+    /// Where messages go in.
+    pub mqtt: MqttConfig,
+    /// Where they come out, unless the path only publishes.
+    pub kafka: Option<KafkaConfig>,
+    /// What is timed, without repeats; `mqtt_kafka` only with a Kafka side.
+    pub lanes: Vec<Lane>,
+    /// How long after its intended send time a message may arrive and still be delivered.
+    pub deadline: Duration,
+}
+
+/// The MQTT side of a path.
+#[derive(Clone, Debug)]
+pub struct MqttConfig {
+    /// The broker.
+    pub url: Url,
+    /// The version of the protocol.
+    pub version: MqttVersion,
+    /// The user name, if any.
+    pub username: Option<String>,
+    /// The password; only with a user name.
+    pub password: Option<SecretString>,
+    /// The topic that is published to.
+    pub topic: TopicTemplate,
+    /// The QoS levels over which rate and clients are split evenly: one to three, ascending.
+    pub qos: Vec<Qos>,
+    /// How many publishers there are, at least one for each QoS.
+    pub clients: u32,
+    /// Messages a second of the whole path, above 0.
+    pub rate: f64,
+    /// How the slots lie in time.
+    pub schedule: Arrivals,
+    /// What is published.
+    pub payload: PayloadConfig,
+}
+
+/// An MQTT broker's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    /// Host name or address, IPv6 without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// A version of MQTT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MqttVersion {
+    /// MQTT 5.
+    V5,
+    /// MQTT 3.1.1.
+    V311,
+}
+
+/// How the slots of an open-loop schedule lie in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrivals {
+    /// At random, with exponentially distributed gaps.
+    Poisson,
+    /// At equal distances.
+    Fixed,
+}
+
+/// What a payload looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadFormat {
+    /// A JSON object.
+    Json,
+    /// Printable ASCII.
+    Text,
+    /// Any bytes.
+    Binary,
+}
+
+impl PayloadFormat {
+    /// The smallest payload in bytes that has room for a stamp.
+    #[must_use]
+    pub const fn size_min(self) -> u32 {
+        match self {
+            Self::Json => 128,
+            Self::Text | Self::Binary => 16,
+        }
+    }
+
+    /// The name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Text => "text",
+            Self::Binary => "binary",
+        }
+    }
+}
+
+/// What is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PayloadConfig {
+    /// Bytes.
+    pub size: u32,
+    /// What it looks like.
+    pub format: PayloadFormat,
+}
+
+/// An MQTT topic in which `{probe}`, `{path}` and `{client}` may stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicTemplate(String);
+
+impl TopicTemplate {
+    /// A template whose placeholders were checked before.
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The topic of one client.
+    #[must_use]
+    pub fn expand(&self, probe: &str, path: &str, client: u32) -> String {
+        // No name holds a brace, so nothing is expanded twice.
+        self.0
+            .replace("{probe}", probe)
+            .replace("{path}", path)
+            .replace("{client}", &client.to_string())
+    }
+}
+
+/// The Kafka side of a path.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    /// Bootstrap brokers as `host:port`.
+    pub brokers: Vec<String>,
+    /// The topics to read.
+    pub topics: Vec<TopicSelector>,
+    /// Further librdkafka properties; none that measurement depends on.
+    pub properties: BTreeMap<String, String>,
+    /// The same, of those that must never be shown.
+    pub secret_properties: BTreeMap<String, SecretString>,
+}
+
+/// Which Kafka topics are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicSelector {
+    /// The topic of this name.
+    Name(String),
+    /// Every topic whose name matches; begins with `^`.
+    Pattern(String),
+}
+
+/// What is sampled on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostConfig {
+    /// How often.
+    pub interval: Duration,
+    /// The processes beside our own, without repeats.
+    pub processes: Vec<ProcessSelector>,
+}
+
+/// Which process is sampled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProcessSelector {
+    /// Those of this name.
+    Name(String),
+    /// The one whose id is in this file.
+    PidFile(PathBuf),
+    /// The one of this id.
+    Pid(u32),
+}
+
+/// What is served over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TelemetryConfig {
+    /// Where to listen; port 0 is any free one.
+    pub listen: SocketAddr,
+    /// How long `/metrics` stays up after the report.
+    pub linger: Duration,
+}

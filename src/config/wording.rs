@@ -1,0 +1,62 @@
+//! Room `config` (wiring): how messages quote, list and guess.
+
+use std::fmt::Write as _;
+
+/// Most characters of a value that a message repeats.
+const QUOTED_MAX: usize = 60;
+
+/// A value as messages repeat it: in quotes, on one line, not too long.
+pub(super) fn quote(text: &str) -> String {
+    if text.chars().count() <= QUOTED_MAX {
+        return format!("{text:?}");
+    }
+    let head: String = text.chars().take(QUOTED_MAX).collect();
+    format!("{head:?}...")
+}
+
+/// `a, b or c`.
+pub(super) fn enumerate(words: &[&str], conjunction: &str) -> String {
+    let mut text = String::new();
+    for (index, word) in words.iter().enumerate() {
+        let separator = match index {
+            0 => String::new(),
+            _ if index + 1 == words.len() => format!(" {conjunction} "),
+            _ => ", ".into(),
+        };
+        let _ = write!(text, "{separator}{word}");
+    }
+    text
+}
+
+/// The candidate that was probably meant: at most a third of it mistyped, where two neighbours that
+/// changed places count as one mistake.
+pub(super) fn closest<'a>(
+    typed: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let typed: Vec<char> = typed.chars().take(64).collect();
+    candidates
+        .map(|candidate| (distance(&typed, &candidate.chars().collect::<Vec<_>>()), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Damerau-Levenshtein distance, optimal string alignment.
+fn distance(a: &[char], b: &[char]) -> usize {
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let differ = usize::from(a[i - 1] != b[j - 1]);
+            let mut best =
+                (rows[i - 1][j - 1] + differ).min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
