@@ -7,3 +7,4 @@ pub mod schedule;
 pub mod shutdown;
 pub mod stamp;
 pub mod stats;
+pub mod telemetry;
