@@ -15,3 +15,4 @@ pub mod stats;
 pub mod study;
 pub mod subscribe;
 pub mod wire;
+pub mod telemetry;

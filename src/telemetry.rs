@@ -1,0 +1,39 @@
+//! Room `telemetry` (edge): the metric catalogue, the recorder, `/metrics`, health and HTTP.
+//!
+//! # Design
+//!
+//! * One table, [`CATALOGUE`], declares every metric. Registration, the zero of every counter and
+//!   histogram, the exposition and the reference text follow from it.
+//! * Whole counters and histograms are on the hot path. They live in a recorder behind the
+//!   `metrics` facade, prepared once for the roster, so that an event costs an index and no look-up
+//!   by name, and so that a second recorder can be put beside the first.
+//! * Gauges and totals of seconds change once a second or less. The recorder can neither take a
+//!   gauge away again nor hold a counter with a fraction, so both live on a board of our own, where
+//!   a series without a value is absent and not zero.
+//! * A metric is in the catalogue only when something counts it. Objectives, clock offset, durability
+//!   gap, connect times, schema violations and export failures are not: a series that is zero
+//!   because nobody counts is a false figure.
+//! * `landfall_late_recoveries_total` has label `lane` beside those of the design, and every outcome,
+//!   so that net figures are one subtraction: `landfall_slots_total - landfall_late_recoveries_total`.
+//!   The other anomalies are summed over lanes.
+//! * Negative latencies are recorded as they are: they count in the first bucket and lower the sum.
+//! * One request a connection, and ten seconds for it: no client can hold one of the few connections
+//!   for longer, however slowly it reads or writes.
+
+mod board;
+mod catalogue;
+mod families;
+mod handles;
+mod health;
+mod health_client;
+mod http;
+mod recorder;
+
+pub use catalogue::{Kind, Label, Metric, buckets, reference};
+pub use families::CATALOGUE;
+pub use health::{Component, Health, Readiness};
+pub use health_client::{Answer, get};
+pub use http::{HttpServer, Pages};
+pub use recorder::{
+    Build, HostFigures, InvalidCause, ProcessFigures, Resource, ScopeFigures, Telemetry,
+};

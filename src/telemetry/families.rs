@@ -1,0 +1,89 @@
+//! Room `telemetry`: the table of all metrics.
+
+use super::catalogue::{Kind, Label, Metric};
+
+use Label::{
+    Carrier, Commit, Component, DropCause, DroppedBy, DuplicateCause, InvalidCause, Lane, Leg,
+    Outcome, Partition, Path, Process, Qos, Quantile, Resource, Scope, StampOutcome, Version,
+};
+
+/// Declares metrics as constants, for the code that feeds them, and the table of all of them.
+macro_rules! catalogue {
+    ($($constant:ident = $kind:ident $name:literal $unit:literal [$($label:ident),*] $help:literal;)*) => {
+        $(pub(super) const $constant: Metric = Metric {
+            name: $name,
+            kind: Kind::$kind,
+            unit: $unit,
+            labels: &[$($label),*],
+            help: $help,
+        };)*
+
+        /// Every metric that landfall exports. Names are a public interface.
+        pub const CATALOGUE: [Metric; [$($name),*].len()] = [$($constant),*];
+    };
+}
+
+catalogue! {
+    END_TO_END = Histogram "landfall_end_to_end_latency_seconds" "s" [Path, Lane, Qos]
+        "Time from the intended send time of a message to its receipt.";
+    LEG = Histogram "landfall_leg_latency_seconds" "s" [Path, Qos, Leg]
+        "Time that a stretch of a message's way took.";
+    QUANTILE = Gauge "landfall_latency_quantile_seconds" "s" [Path, Lane, Qos, Quantile]
+        "Quantile of the end-to-end latency over the last window, or over as many last windows as hold enough samples; absent below that.";
+    SLOTS = Counter "landfall_slots_total" "{slot}" [Path, Lane, Qos, Outcome]
+        "Slots by the outcome that was announced; late recoveries say which were wrong.";
+    OFFERED = Counter "landfall_offered_messages_total" "{message}" [Path, Qos]
+        "Slots of the schedule that came due.";
+    PUBLISHED = Counter "landfall_published_messages_total" "{message}" [Path, Qos]
+        "Messages handed to the socket, resends left out.";
+    ACKNOWLEDGED = Counter "landfall_acknowledged_messages_total" "{message}" [Path, Qos]
+        "Messages that the MQTT broker took: PUBACK or PUBREC with a reason code below 0x80.";
+    CONSUMED = Counter "landfall_consumed_records_total" "{record}" [Path, Partition]
+        "Kafka records that carried a stamp of this run.";
+    STAMPS = Counter "landfall_stamps_total" "{stamp}" [Path, Carrier, StampOutcome]
+        "Stamps that were sent in a carrier, by whether they came through.";
+    PARTITIONS = Gauge "landfall_partitions" "{partition}" [Path]
+        "Partitions of the topics that are consumed.";
+    PARTITIONS_COVERED = Gauge "landfall_partitions_covered" "{partition}" [Path]
+        "Partitions out of which a stamp of this run came.";
+    DUPLICATES = Counter "landfall_duplicates_total" "{message}" [Path, Qos, DuplicateCause]
+        "Further arrivals of messages.";
+    REORDERED = Counter "landfall_reordered_total" "{message}" [Path, Qos]
+        "Arrivals after a later message of the same publisher.";
+    CORRUPT = Counter "landfall_corrupt_total" "{message}" [Path, Qos]
+        "Arrivals whose payload is not what was sent.";
+    FOREIGN = Counter "landfall_foreign_records_total" "{record}" [Path]
+        "Records or messages without a stamp of this run.";
+    LATE_RECOVERIES = Counter "landfall_late_recoveries_total" "{message}" [Path, Lane, Qos, Outcome]
+        "Announced outcomes that proved wrong because the message came out after all.";
+    NEGATIVE = Counter "landfall_negative_latency_total" "{message}" [Path, Qos]
+        "End-to-end latencies below zero; they are in the histogram all the same.";
+    IN_FLIGHT = Gauge "landfall_in_flight_messages" "{message}" [Path, Lane, Qos]
+        "Messages that were sent and have no outcome yet.";
+    WINDOW_VALID = Gauge "landfall_window_valid" "1" [Path]
+        "1 when the last window is valid, 0 when not; absent before the first.";
+    INVALID_WINDOWS = Counter "landfall_invalid_windows_total" "{window}" [Path, InvalidCause]
+        "Windows that are not valid, by each of their causes.";
+    SCHEDULER_LAG = Histogram "landfall_scheduler_lag_seconds" "s" []
+        "How late the probe itself woke up to send.";
+    HOST_CPU = Gauge "landfall_host_cpu_utilization_ratio" "1" [Scope]
+        "Share of the CPU time of the machine, or of the control group's limit, that was used.";
+    HOST_MEMORY_USED = Gauge "landfall_host_memory_used_bytes" "By" [Scope]
+        "Memory in use.";
+    HOST_MEMORY_TOTAL = Gauge "landfall_host_memory_total_bytes" "By" [Scope]
+        "Memory of the machine; the control group's limit, where it has one.";
+    HOST_PRESSURE = Gauge "landfall_host_pressure_ratio" "1" [Resource]
+        "Share of the last 10 s in which some task waited for the resource (PSI).";
+    PROCESS_CPU = FloatCounter "landfall_process_cpu_seconds_total" "s" [Process]
+        "CPU time of a process, user and system.";
+    PROCESS_RESIDENT = Gauge "landfall_process_resident_memory_bytes" "By" [Process]
+        "Resident memory of a process.";
+    COMPONENT_UP = Gauge "landfall_component_up" "1" [Component]
+        "1 while every connection to the system is up, else 0.";
+    RECONNECTS = Counter "landfall_reconnects_total" "{connection}" [Component]
+        "Connections that were made again after they had been lost.";
+    DROPPED = Counter "landfall_dropped_total" "{event}" [DroppedBy, DropCause]
+        "What the probe itself had to drop to stay within its bounds.";
+    BUILD_INFO = Gauge "landfall_build_info" "1" [Version, Commit]
+        "1, with what is running.";
+}

@@ -1,0 +1,371 @@
+//! Room `telemetry`: events and figures in, exposition out.
+
+use std::sync::Arc;
+
+use metrics::{Counter, Histogram, Recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::correlate::{Event, Lane, PathId, PublisherId, Qos, Roster};
+use crate::stats::{QUANTILES, Stats};
+
+use super::board::Board;
+use super::catalogue::{Metric, SCOPES, buckets};
+use super::families::{
+    BUILD_INFO, COMPONENT_UP, CONSUMED, DROPPED, HOST_CPU, HOST_MEMORY_TOTAL, HOST_MEMORY_USED,
+    HOST_PRESSURE, IN_FLIGHT, PARTITIONS, PARTITIONS_COVERED, PROCESS_CPU, PROCESS_RESIDENT,
+    QUANTILE, RECONNECTS, SCHEDULER_LAG, WINDOW_VALID,
+};
+use super::handles::{GroupHandles, LaneHandles, PathHandles, Registrar, counter};
+use super::health::Component;
+
+/// Processes that have series of their own.
+const PROCESSES_MAX: usize = 256;
+
+/// What is running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// Version of landfall.
+    pub version: String,
+    /// Commit it was built from; empty when unknown.
+    pub commit: String,
+}
+
+/// Why a window is not valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum InvalidCause {
+    /// The run had only just begun.
+    WarmingUp,
+    /// A connection was away.
+    Reconnecting,
+    /// The probe itself could not keep up.
+    ProbeOverloaded,
+    /// The consumer had not caught up.
+    ConsumerBehind,
+}
+
+impl InvalidCause {
+    /// Every cause, in the order of their indices.
+    pub const ALL: [Self; 4] =
+        [Self::WarmingUp, Self::Reconnecting, Self::ProbeOverloaded, Self::ConsumerBehind];
+
+    /// The name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::WarmingUp => "warming_up",
+            Self::Reconnecting => "reconnecting",
+            Self::ProbeOverloaded => "probe_overloaded",
+            Self::ConsumerBehind => "consumer_behind",
+        }
+    }
+}
+
+/// What there can be pressure on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Resource {
+    /// Processors.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// Disks.
+    Io,
+}
+
+impl Resource {
+    /// Every resource, in the order of their indices.
+    pub const ALL: [Self; 3] = [Self::Cpu, Self::Memory, Self::Io];
+
+    /// The name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Io => "io",
+        }
+    }
+}
+
+/// Figures of the machine or of the control group; `None` where nobody can say.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ScopeFigures {
+    /// Share of the CPU time that was used, 0 to 1.
+    pub cpu_utilization: Option<f64>,
+    /// Memory in use, in bytes.
+    pub memory_used: Option<u64>,
+    /// Memory that there is, or the limit, in bytes.
+    pub memory_total: Option<u64>,
+}
+
+/// Figures of where the probe runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HostFigures {
+    /// The machine.
+    pub host: ScopeFigures,
+    /// The control group.
+    pub cgroup: ScopeFigures,
+    /// Share of time that some task waited, 0 to 1, in the order of [`Resource::ALL`].
+    pub pressure: [Option<f64>; Resource::ALL.len()],
+}
+
+/// Figures of one process.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProcessFigures {
+    /// Its name in metrics.
+    pub name: String,
+    /// CPU time so far, in seconds.
+    pub cpu_seconds: Option<f64>,
+    /// Resident memory, in bytes.
+    pub resident_bytes: Option<u64>,
+}
+
+/// The metrics of a run. Clones feed the same series.
+#[derive(Clone)]
+pub struct Telemetry(Arc<Inner>);
+
+struct Inner {
+    recorder: Box<dyn Recorder + Send + Sync>,
+    prometheus: PrometheusHandle,
+    board: Board,
+    paths: Vec<PathHandles>,
+    groups: Vec<GroupHandles>,
+    /// Index of the group of each publisher.
+    group_of: Vec<u16>,
+    scheduler_lag: Histogram,
+    reconnects: [Counter; Component::ALL.len()],
+    overflow: Counter,
+}
+
+impl Telemetry {
+    /// Every counter and histogram of the roster at zero.
+    #[must_use]
+    pub fn new(roster: &Roster, build: &Build) -> Self {
+        // An empty list is all that is refused, and this one is not.
+        let builder = PrometheusBuilder::new().set_buckets(&buckets()).unwrap_or_default();
+        let recorder = builder.build_recorder();
+        let prometheus = recorder.handle();
+        let registrar = Registrar::new(&recorder);
+        let paths = roster.paths();
+        let board = Board::default();
+        board.set(&BUILD_INFO, &[&build.version, &build.commit], Some(1.0));
+        let groups = paths
+            .iter()
+            .flat_map(|path| Qos::ALL.map(|qos| GroupHandles::new(registrar, path, qos)))
+            .collect();
+        let publishers = roster.publishers().iter();
+        let group_of = publishers.map(|publisher| group(publisher.path, publisher.qos)).collect();
+        Self(Arc::new(Inner {
+            paths: paths.iter().map(|path| PathHandles::new(registrar, path)).collect(),
+            groups,
+            group_of,
+            scheduler_lag: registrar.histogram(&SCHEDULER_LAG, &[]),
+            reconnects: Component::ALL.map(|it| registrar.counter(&RECONNECTS, &[it.name()])),
+            overflow: registrar.counter(&DROPPED, &["correlator", "memory_bound"]),
+            recorder: Box::new(recorder),
+            prometheus,
+            board,
+        }))
+    }
+
+    /// Counts and records what the correlator concluded. Cheap, and safe from many threads.
+    pub fn apply(&self, events: &[Event]) {
+        for event in events {
+            self.0.book(event);
+        }
+    }
+
+    /// Sets the quantiles and what is in flight from totals whose window was just rolled.
+    pub fn set_window(&self, stats: &Stats) {
+        for (id, qos, lane) in stats.measured() {
+            let Some(path) = self.path(id) else { continue };
+            let totals = stats.lane(id, qos, lane);
+            let labels = [path.name.as_str(), lane.name(), qos.label()];
+            for quantile in QUANTILES {
+                let value = totals.recent.quantile_nanos(quantile).map(seconds);
+                let label = quantile.to_string();
+                let labels = [labels[0], labels[1], labels[2], &label];
+                self.0.board.set(&QUANTILE, &labels, value);
+            }
+            self.0.board.set(&IN_FLIGHT, &labels, Some(whole(totals.in_flight)));
+        }
+    }
+
+    /// Gives a dense partition index its label, before records of it are counted. Indices from
+    /// 1,024 on share the label `other`.
+    pub fn name_partition(&self, path: PathId, index: u32, topic: &str, partition: i32) {
+        let Some(path) = self.path(path) else { return };
+        let Some(slot) = path.partitions.get(index as usize) else { return };
+        slot.get_or_init(|| {
+            let label = format!("{topic}-{partition}");
+            counter(&*self.0.recorder, &CONSUMED, &[&path.name, &label])
+        });
+    }
+
+    /// Sets how many partitions a path has, and out of how many a stamp has come.
+    pub fn set_partitions(&self, path: PathId, total: u32, covered: u32) {
+        let Some(path) = self.path(path) else { return };
+        self.0.board.set(&PARTITIONS, &[&path.name], Some(f64::from(total)));
+        self.0.board.set(&PARTITIONS_COVERED, &[&path.name], Some(f64::from(covered)));
+    }
+
+    /// Records how late the scheduler woke up, in nanoseconds.
+    pub fn scheduler_lag(&self, nanos: i64) {
+        self.0.scheduler_lag.record(seconds(nanos));
+    }
+
+    /// Sets the figures of machine and control group; what is `None` is absent from now on.
+    pub fn set_host(&self, figures: &HostFigures) {
+        let board = &self.0.board;
+        for (name, scope) in SCOPES.into_iter().zip([&figures.host, &figures.cgroup]) {
+            board.set(&HOST_CPU, &[name], scope.cpu_utilization);
+            board.set(&HOST_MEMORY_USED, &[name], scope.memory_used.map(whole));
+            board.set(&HOST_MEMORY_TOTAL, &[name], scope.memory_total.map(whole));
+        }
+        for (resource, pressure) in Resource::ALL.into_iter().zip(figures.pressure) {
+            board.set(&HOST_PRESSURE, &[resource.name()], pressure);
+        }
+    }
+
+    /// Sets the figures of all watched processes (256 at most); those of others are absent from now
+    /// on. A total of CPU seconds that fell is a process that started again.
+    pub fn set_processes(&self, figures: &[ProcessFigures]) {
+        let figures = &figures[..figures.len().min(PROCESSES_MAX)];
+        let board = &self.0.board;
+        let named = |labels: &[String]| figures.iter().any(|it| labels.contains(&it.name));
+        board.retain(&PROCESS_CPU, named);
+        board.retain(&PROCESS_RESIDENT, named);
+        for process in figures {
+            board.set(&PROCESS_CPU, &[&process.name], process.cpu_seconds);
+            board.set(&PROCESS_RESIDENT, &[&process.name], process.resident_bytes.map(whole));
+        }
+    }
+
+    /// Sets whether a system is connected; absent for a system that was never named here.
+    pub fn component_up(&self, component: Component, up: bool) {
+        self.flag(&COMPONENT_UP, component.name(), up);
+    }
+
+    /// Counts a connection that was made again.
+    pub fn reconnected(&self, component: Component) {
+        self.0.reconnects[component as usize].increment(1);
+    }
+
+    /// Counts what a part of the probe dropped. Called with 0 at the start, it makes the series exist.
+    pub fn dropped(&self, component: &'static str, cause: &'static str, count: u64) {
+        counter(&*self.0.recorder, &DROPPED, &[component, cause]).increment(count);
+    }
+
+    /// Sets whether a path's last window is valid: it is when there is no cause against it.
+    pub fn window_judged(&self, path: PathId, causes: &[InvalidCause]) {
+        let Some(path) = self.path(path) else { return };
+        self.flag(&WINDOW_VALID, &path.name, causes.is_empty());
+        for &cause in causes {
+            path.invalid_windows[cause as usize].increment(1);
+        }
+    }
+
+    /// Sorts what was recorded into buckets. To be called about once a second: until then every
+    /// recorded duration takes memory of its own.
+    pub fn upkeep(&self) {
+        self.0.prometheus.run_upkeep();
+    }
+
+    /// All metrics in Prometheus' text format, version 0.0.4.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = self.0.prometheus.render();
+        self.0.board.render(&mut text);
+        text
+    }
+
+    fn path(&self, id: PathId) -> Option<&PathHandles> {
+        self.0.paths.get(usize::from(id.0))
+    }
+
+    fn flag(&self, metric: &Metric, label: &str, on: bool) {
+        self.0.board.set(metric, &[label], Some(f64::from(u8::from(on))));
+    }
+}
+
+impl Inner {
+    fn book(&self, event: &Event) {
+        match *event {
+            Event::Consumed { path, lane: Lane::MqttKafka, partition } => {
+                if let Some(path) = self.paths.get(usize::from(path.0)) {
+                    path.consumed(partition);
+                }
+            }
+            Event::Consumed { lane: Lane::MqttMqtt, .. } => {}
+            Event::Foreign { path, count } => {
+                if let Some(path) = self.paths.get(usize::from(path.0)) {
+                    path.foreign.increment(u64::from(count));
+                }
+            }
+            Event::Overflow { .. } => self.overflow.increment(1),
+            Event::Offered { publisher }
+            | Event::Published { publisher }
+            | Event::Acknowledged { publisher }
+            | Event::Resolved { publisher, .. }
+            | Event::Timed { publisher, .. }
+            | Event::Duplicate { publisher, .. }
+            | Event::Reordered { publisher, .. }
+            | Event::Corrupt { publisher, .. }
+            | Event::LateRecovery { publisher, .. }
+            | Event::Negative { publisher, .. }
+            | Event::Stamp { publisher, .. } => self.book_message(publisher, event),
+        }
+    }
+
+    fn book_message(&self, publisher: PublisherId, event: &Event) {
+        let Some(&index) = self.group_of.get(publisher.0 as usize) else { return };
+        let index = usize::from(index);
+        let group = &self.groups[index];
+        match *event {
+            Event::Offered { .. } => group.offered.increment(1),
+            Event::Published { .. } => group.published.increment(1),
+            Event::Acknowledged { .. } => group.acknowledged.increment(1),
+            Event::Resolved { lane, outcome, end_to_end, .. } => {
+                let lane = &group.lanes[lane.index()];
+                lane.slots[outcome.index()].increment(1);
+                lane.record(end_to_end);
+            }
+            Event::LateRecovery { lane, was, end_to_end, .. } => {
+                let lane = &group.lanes[lane.index()];
+                lane.recoveries[was.index()].increment(1);
+                lane.record(end_to_end);
+            }
+            Event::Timed { leg, nanos, .. } => group.legs[leg.index()].record(seconds(nanos)),
+            Event::Duplicate { cause, .. } => group.duplicates[cause.index()].increment(1),
+            Event::Reordered { .. } => group.reordered.increment(1),
+            Event::Corrupt { .. } => group.corrupt.increment(1),
+            Event::Negative { .. } => group.negative.increment(1),
+            Event::Stamp { carrier, survived, .. } => {
+                let path = &self.paths[index / Qos::ALL.len()];
+                path.stamps[carrier.index()][usize::from(!survived)].increment(1);
+            }
+            Event::Consumed { .. } | Event::Foreign { .. } | Event::Overflow { .. } => {}
+        }
+    }
+}
+
+impl LaneHandles {
+    fn record(&self, end_to_end: Option<i64>) {
+        if let Some(nanos) = end_to_end {
+            self.end_to_end.record(seconds(nanos));
+        }
+    }
+}
+
+fn group(path: PathId, qos: Qos) -> u16 {
+    u16::from(path.0) * 3 + u16::from(qos.level())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 104 days; durations are shorter")]
+fn seconds(nanos: i64) -> f64 {
+    nanos as f64 / 1e9
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53; the exposition has no more")]
+fn whole(count: u64) -> f64 {
+    count as f64
+}
