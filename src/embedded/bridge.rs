@@ -305,7 +305,8 @@ impl Crossing<'_> {
         Ok(())
     }
 
-    async fn carry(&self, publish: &Publish) {
+    async fn carry(&mut self, publish: &Publish) {
+        self.back_off = FIRST_BACK_OFF;
         self.bridge.counters.0.received.fetch_add(1, Ordering::Relaxed);
         let Some(ticket) = self.acknowledgements.received(publish.qos, publish.pkid) else {
             return;

@@ -78,7 +78,13 @@ impl Client {
         assert!(matches!(self.told.recv().await, Some(Told::Subscribed)));
     }
 
-    pub(crate) async fn publish(&self, topic: &str, qos: QoS, payload: &[u8], user: &[(&str, &str)]) {
+    pub(crate) async fn publish(
+        &self,
+        topic: &str,
+        qos: QoS,
+        payload: &[u8],
+        user: &[(&str, &str)],
+    ) {
         let user_properties =
             user.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let properties = PublishProperties {

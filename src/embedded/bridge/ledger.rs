@@ -160,11 +160,12 @@ mod tests {
             let mut message = 0;
             for (step, packet, which) in steps {
                 match step {
-                    0 => if !on_broker.contains_key(&packet) {
+                    0 if !on_broker.contains_key(&packet) => {
                         message += 1;
                         on_broker.insert(packet, message);
-                        producing.push((produce(ledger.received(QoS::ExactlyOnce, packet)), message));
-                    },
+                        let ticket = produce(ledger.received(QoS::ExactlyOnce, packet));
+                        producing.push((ticket, message));
+                    }
                     1 if !producing.is_empty() => {
                         let (ticket, delivered) = producing.swap_remove(which % producing.len());
                         if ledger.settled(ticket) {
