@@ -8,6 +8,7 @@ pub mod correlate;
 pub mod publish;
 pub mod report;
 pub mod schedule;
+pub mod embedded;
 pub mod shutdown;
 pub mod splitmix;
 pub mod stamp;
