@@ -2,18 +2,18 @@
 //! which messages never do.
 
 pub mod clock;
-pub mod consume;
 pub mod config;
+pub mod consume;
 pub mod correlate;
+pub mod embedded;
 pub mod publish;
 pub mod report;
 pub mod schedule;
-pub mod embedded;
 pub mod shutdown;
 pub mod splitmix;
 pub mod stamp;
 pub mod stats;
 pub mod study;
 pub mod subscribe;
-pub mod wire;
 pub mod telemetry;
+pub mod wire;

@@ -3,6 +3,7 @@
 mod latencies;
 mod recent;
 mod totals;
+mod window;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::correlate::{Event, Lane, NotSent, Outcome, PathId, PublisherId, Qos, 
 pub use latencies::Latencies;
 pub use recent::{QUANTILES, Recent};
 pub use totals::{LaneTotals, PathTotals, PublishTotals};
+pub use window::{InvalidCause, WindowFacts};
 
 /// Everything counted about a run, or about one shard of it.
 #[derive(Clone, Debug)]

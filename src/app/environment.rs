@@ -1,0 +1,39 @@
+//! Room `app`: where a run takes place, for its report.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use sha2::{Digest, Sha256};
+
+use crate::clock;
+use crate::config::Loaded;
+use crate::report::{Environment, Product};
+
+/// This build.
+pub(super) fn product() -> Product {
+    Product {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: option_env!("LANDFALL_COMMIT").map(str::to_owned),
+    }
+}
+
+/// This machine, and what the run was told.
+pub(super) fn survey(loaded: &Loaded, memory_bytes: Option<u64>) -> Environment {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let digest = Sha256::digest(loaded.show().as_bytes());
+    let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
+    Environment {
+        probe: loaded.resolved.probe.clone(),
+        boot_id: clock::boot_id(),
+        kernel: line("/proc/sys/kernel/osrelease"),
+        cpus: cpus as u64,
+        memory_bytes,
+        clock_source: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        config_digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        versions: BTreeMap::from([("librdkafka".to_owned(), librdkafka)]),
+    }
+}
+
+fn line(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
