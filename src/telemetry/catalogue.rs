@@ -7,8 +7,8 @@ use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Qos};
 use crate::stats::QUANTILES;
 
 use super::families::CATALOGUE;
+use super::figures::{InvalidCause, Resource};
 use super::health::Component;
-use super::recorder::{InvalidCause, Resource};
 
 /// What a metric's values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
