@@ -1,7 +1,5 @@
 //! What it costs to count and record the events of messages, and to scrape.
 
-#![expect(missing_docs, reason = "criterion's macro makes a public function")]
-
 use std::hint::black_box;
 use std::time::Duration;
 

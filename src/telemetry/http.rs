@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_client_too_many_waits_until_a_connection_is_free() {
-        let limits = Limits { connections: 2, connection_time: Duration::from_secs(60) };
+        let limits = Limits { connections: 2, connection_time: Duration::from_mins(1) };
         serve(limits, |address| {
             let holders = [(); 2].map(|()| TcpStream::connect(address).unwrap());
             let mut third = TcpStream::connect(address).unwrap();
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn an_idle_client_does_not_hold_up_the_stop() {
-        let limits = Limits { connection_time: Duration::from_secs(3_600), ..LIMITS };
+        let limits = Limits { connection_time: Duration::from_hours(1), ..LIMITS };
         let mut idle = None;
         serve(limits, |address| {
             let mut answered = TcpStream::connect(address).unwrap();
