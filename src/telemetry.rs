@@ -23,6 +23,7 @@
 mod board;
 mod catalogue;
 mod families;
+mod figures;
 mod handles;
 mod health;
 mod health_client;
@@ -31,9 +32,8 @@ mod recorder;
 
 pub use catalogue::{Kind, Label, Metric, buckets, reference};
 pub use families::CATALOGUE;
-pub use health::{Component, Health, Readiness};
+pub use figures::{Build, HostFigures, InvalidCause, ProcessFigures, Resource, ScopeFigures};
+pub use health::{Component, ComponentState, Health, Readiness};
 pub use health_client::{Answer, get};
 pub use http::{HttpServer, Pages};
-pub use recorder::{
-    Build, HostFigures, InvalidCause, ProcessFigures, Resource, ScopeFigures, Telemetry,
-};
+pub use recorder::Telemetry;

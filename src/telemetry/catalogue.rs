@@ -7,8 +7,8 @@ use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Qos};
 use crate::stats::QUANTILES;
 
 use super::families::CATALOGUE;
+use super::figures::{InvalidCause, Resource};
 use super::health::Component;
-use super::recorder::{InvalidCause, Resource};
 
 /// What a metric's values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +166,7 @@ pub struct Metric {
     pub help: &'static str,
 }
 
-/// Thousandths of the ten steps of a decade, 10^(i/10) to three digits. A list and not a formula:
+/// The ten steps of a decade in hundredths, 10^(i/10) to three digits. A list and not a formula:
 /// powers are rounded differently by different machines, and buckets add up only when their bounds
 /// are the same to the last digit.
 const STEPS: [u32; 10] = [100, 126, 158, 200, 251, 316, 398, 501, 631, 794];
@@ -222,10 +222,9 @@ mod tests {
         assert_eq!(buckets.first(), Some(&0.0001));
         assert_eq!(buckets.last(), Some(&60.0));
         assert_eq!(buckets.len(), 5 * 10 + 8 + 1);
-        let count = buckets.len();
-        for pair in buckets[..count - 1].windows(2) {
-            let ratio = pair[1] / pair[0];
-            assert!((ratio / 10_f64.powf(0.1) - 1.0).abs() < 0.005, "{pair:?}");
+        for (bound, step) in buckets[..buckets.len() - 1].iter().zip(0_u8..) {
+            let exact = 1e-4 * 10_f64.powf(f64::from(step) / 10.0);
+            assert!((bound / exact - 1.0).abs() < 0.005, "{bound} for {exact}");
         }
         assert!(buckets.iter().all(|bound| bound.to_string().len() <= 8), "{buckets:?}");
     }

@@ -11,7 +11,7 @@ use super::families::{
     ACKNOWLEDGED, CATALOGUE, CONSUMED, CORRUPT, DUPLICATES, END_TO_END, FOREIGN, INVALID_WINDOWS,
     LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLOTS, STAMPS,
 };
-use super::recorder::InvalidCause;
+use super::figures::InvalidCause;
 
 /// Partitions a path that have a series of their own.
 pub(super) const PARTITIONS_MAX: usize = 1_024;

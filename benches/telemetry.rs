@@ -1,0 +1,80 @@
+//! What it costs to count and record the events of messages, and to scrape.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use landfall::clock::Instant;
+use landfall::correlate::{
+    Carrier, Event, Lane, Leg, Outcome, Path, PathId, PublisherId, Qos, Roster,
+};
+use landfall::telemetry::{Build, Telemetry};
+
+const MESSAGES: u64 = 1_000;
+
+fn telemetry() -> Telemetry {
+    let mut roster = Roster::default();
+    let path = Path {
+        name: "plant".into(),
+        lanes: vec![Lane::MqttKafka],
+        qos: vec![Qos::AtLeastOnce],
+        carriers: Carrier::ALL.to_vec(),
+        deadline: Duration::from_secs(30),
+    };
+    roster.add(path, [Qos::AtLeastOnce; 4]);
+    let telemetry = Telemetry::new(&roster, &Build { version: "0".into(), commit: "0".into() });
+    telemetry.name_partition(PathId(0), 0, "mqtt-messages", 0);
+    telemetry
+}
+
+/// Everything that a message at QoS 1 gives rise to when all is well.
+fn message(publisher: PublisherId) -> [Event; 11] {
+    let timed = |leg| Event::Timed { publisher, leg, nanos: 1_000_000 };
+    let stamp = |carrier| Event::Stamp { publisher, carrier, survived: true };
+    [
+        Event::Offered { publisher },
+        Event::Published { publisher },
+        timed(Leg::PublishDelay),
+        Event::Acknowledged { publisher },
+        timed(Leg::PublishAck),
+        timed(Leg::Append),
+        timed(Leg::Fetch),
+        Event::Resolved {
+            publisher,
+            sequence: 0,
+            lane: Lane::MqttKafka,
+            outcome: Outcome::Delivered,
+            intended: Instant::ZERO,
+            end_to_end: Some(4_000_000),
+            service: Some(3_000_000),
+            not_sent: None,
+        },
+        stamp(Carrier::Property),
+        stamp(Carrier::Payload),
+        Event::Consumed { path: PathId(0), lane: Lane::MqttKafka, partition: 0 },
+    ]
+}
+
+fn costs(criterion: &mut Criterion) {
+    let telemetry = telemetry();
+    let events: Vec<_> = (0..4).cycle().map(PublisherId).take(1_000).flat_map(message).collect();
+    let mut group = criterion.benchmark_group("telemetry");
+    group.throughput(Throughput::Elements(events.len() as u64));
+    group.bench_function("apply", |bencher| {
+        let setup = || telemetry.upkeep();
+        let apply = |()| telemetry.apply(black_box(&events));
+        bencher.iter_batched(setup, apply, BatchSize::PerIteration);
+    });
+    group.throughput(Throughput::Elements(MESSAGES));
+    group.bench_function("apply and upkeep, a message", |bencher| {
+        bencher.iter(|| {
+            telemetry.apply(black_box(&events));
+            telemetry.upkeep();
+        });
+    });
+    group.finish();
+    criterion.bench_function("telemetry/render", |bencher| bencher.iter(|| telemetry.render()));
+}
+
+criterion_group!(benches, costs);
+criterion_main!(benches);

@@ -1,0 +1,737 @@
+//! The exposition of `telemetry`, as a scraper sees it, and the answers of its HTTP server.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where it finds something wrong, in its helper functions, too"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use landfall::clock::{Clock, Instant};
+use landfall::correlate::{
+    Carrier, DuplicateCause, Event, Lane, Leg, Outcome, Path, PathId, PublisherId, Qos, Roster,
+};
+use landfall::shutdown::Tasks;
+use landfall::stats::Stats;
+use landfall::telemetry::{
+    Build, CATALOGUE, Component, Health, HostFigures, HttpServer, InvalidCause, Kind, Label,
+    Metric, Pages, ProcessFigures, ScopeFigures, Telemetry, buckets, get,
+};
+use tokio::sync::watch;
+
+type Labels = BTreeMap<String, String>;
+
+/// A text of the exposition format, taken apart.
+#[derive(Debug, Default)]
+struct Exposition {
+    families: BTreeMap<String, (String, String)>,
+    samples: BTreeMap<(String, Labels), f64>,
+}
+
+impl Exposition {
+    /// Parses strictly: anything that a scraper could refuse or misread panics.
+    fn parse(text: &str) -> Self {
+        assert!(text.ends_with('\n'));
+        let mut parsed = Self::default();
+        let mut help = None;
+        let mut current = String::new();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            if let Some(line) = line.strip_prefix("# HELP ") {
+                let (name, text) = line.split_once(' ').expect("help text");
+                help = Some((name.to_owned(), text.to_owned()));
+            } else if let Some(line) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = line.split_once(' ').expect("type");
+                let (helped, text) = help.take().expect("HELP before TYPE");
+                assert_eq!(helped, name);
+                name.clone_into(&mut current);
+                let before = parsed.families.insert(current.clone(), (kind.to_owned(), text));
+                assert!(before.is_none(), "family {name} twice");
+            } else {
+                let (name, labels, value) = sample(line);
+                let suffixes = ["", "_bucket", "_sum", "_count"];
+                let kind = &parsed.families[&current].0;
+                let allowed = if kind == "histogram" { &suffixes[1..] } else { &suffixes[..1] };
+                let belongs = |suffix| name == format!("{current}{suffix}");
+                assert!(allowed.iter().any(belongs), "{name} among the samples of {current}");
+                let before = parsed.samples.insert((name, labels), value);
+                assert!(before.is_none(), "series twice: {line}");
+            }
+        }
+        parsed.check_histograms();
+        parsed
+    }
+
+    fn check_histograms(&self) {
+        let mut seen: BTreeMap<(String, Labels), Vec<(f64, f64)>> = BTreeMap::new();
+        for ((name, labels), &value) in &self.samples {
+            let Some(base) = name.strip_suffix("_bucket") else { continue };
+            let mut labels = labels.clone();
+            let bound = labels.remove("le").expect("le").replace("+Inf", "inf");
+            let entry = seen.entry((base.to_owned(), labels)).or_default();
+            entry.push((bound.parse().expect("bound"), value));
+        }
+        for ((base, labels), mut counts) in seen {
+            counts.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let bounds: Vec<_> = counts.iter().map(|&(bound, _)| bound).collect();
+            let mut expected = buckets();
+            expected.push(f64::INFINITY);
+            assert_eq!(bounds, expected, "{base}");
+            assert!(counts.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{base}: {counts:?}");
+            let count = self.samples[&(format!("{base}_count"), labels.clone())];
+            assert_eq!(counts.last().unwrap().1.to_bits(), count.to_bits(), "{base}");
+            assert!(self.samples[&(format!("{base}_sum"), labels)].is_finite());
+        }
+    }
+
+    /// The series of a metric; a histogram's count stands for all of its lines.
+    fn series(&self, metric: &Metric) -> Vec<(&Labels, f64)> {
+        let suffix = if metric.kind == Kind::Histogram { "_count" } else { "" };
+        let name = format!("{}{suffix}", metric.name);
+        let samples = self.samples.iter().filter(|((sample, _), _)| *sample == name);
+        samples.map(|((_, labels), &value)| (labels, value)).collect()
+    }
+
+    fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        self.samples.get(&(name.to_owned(), owned(labels))).copied()
+    }
+
+    /// What changed since `before`, bucket lines left out, as `name{a=b,...} difference`.
+    fn since(&self, before: &Self) -> Vec<String> {
+        let mut changes = Vec::new();
+        for ((name, labels), value) in &self.samples {
+            let former = before.samples.get(&(name.clone(), labels.clone()));
+            let difference = value - former.unwrap_or(&0.0);
+            if difference != 0.0 && !name.ends_with("_bucket") {
+                let labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                changes.push(format!("{name}{{{}}} {difference}", labels.join(",")));
+            }
+        }
+        changes
+    }
+}
+
+fn owned(labels: &[(&str, &str)]) -> Labels {
+    labels.iter().map(|&(label, value)| (label.to_owned(), value.to_owned())).collect()
+}
+
+/// One sample line: `name{label="value",...} number`.
+fn sample(line: &str) -> (String, Labels, f64) {
+    let end = line.find(['{', ' ']).expect("end of the name");
+    let (name, mut rest) = line.split_at(end);
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    assert!(name.chars().all(word) && !name.starts_with(|c: char| c.is_ascii_digit()), "{line}");
+    let mut labels = Labels::new();
+    if let Some(inside) = rest.strip_prefix('{') {
+        rest = inside;
+        loop {
+            let (label, after) = rest.split_once("=\"").expect("label");
+            assert!(label.chars().all(word), "{line}");
+            let (value, after) = unescape(after);
+            assert!(labels.insert(label.to_owned(), value).is_none(), "label twice: {line}");
+            if let Some(after) = after.strip_prefix(',') {
+                rest = after;
+            } else {
+                rest = after.strip_prefix('}').expect("end of the labels");
+                break;
+            }
+        }
+    }
+    let value = rest.strip_prefix(' ').expect("blank before the value");
+    let value = value.parse().unwrap_or_else(|_| panic!("not a number: {line}"));
+    (name.to_owned(), labels, value)
+}
+
+fn unescape(text: &str) -> (String, &str) {
+    let mut value = String::new();
+    let mut chars = text.char_indices();
+    while let Some((index, c)) = chars.next() {
+        match c {
+            '"' => return (value, &text[index + 1..]),
+            '\\' => value.push(match chars.next().expect("escape").1 {
+                'n' => '\n',
+                c @ ('\\' | '"') => c,
+                c => panic!("unknown escape \\{c} in {text}"),
+            }),
+            c => value.push(c),
+        }
+    }
+    panic!("no end of the value: {text}")
+}
+
+const PLANT: PathId = PathId(0);
+const LOCAL: PathId = PathId(1);
+
+fn path(name: &str, lanes: &[Lane], qos: &[Qos], carriers: &[Carrier]) -> Path {
+    let (lanes, qos, carriers) = (lanes.to_vec(), qos.to_vec(), carriers.to_vec());
+    Path { name: name.into(), lanes, qos, carriers, deadline: Duration::from_secs(30) }
+}
+
+/// Path `plant` with everything (publishers 0 to 2 by QoS), and `local` without Kafka (3, QoS 1).
+fn roster() -> Roster {
+    let mut roster = Roster::default();
+    roster.add(path("plant", &Lane::ALL, &Qos::ALL, &Carrier::ALL), Qos::ALL);
+    let qos = [Qos::AtLeastOnce];
+    roster.add(path("local", &[Lane::MqttMqtt], &qos, &[Carrier::Payload]), qos);
+    roster
+}
+
+fn build() -> Build {
+    Build { version: "0.1.0".into(), commit: "abc".into() }
+}
+
+fn telemetry() -> Telemetry {
+    Telemetry::new(&roster(), &build())
+}
+
+fn scrape(telemetry: &Telemetry) -> Exposition {
+    Exposition::parse(&telemetry.render())
+}
+
+fn resolved(publisher: u32, lane: Lane, outcome: Outcome, end_to_end: Option<i64>) -> Event {
+    Event::Resolved {
+        publisher: PublisherId(publisher),
+        sequence: 0,
+        lane,
+        outcome,
+        intended: Instant::ZERO,
+        end_to_end,
+        service: None,
+        not_sent: None,
+    }
+}
+
+/// How many series of a metric the roster makes exist from the start.
+fn series_at_start(metric: &Metric, roster: &Roster) -> usize {
+    if !metric.labels.contains(&Label::Path) {
+        return match metric.name {
+            "landfall_scheduler_lag_seconds" | "landfall_build_info" | "landfall_dropped_total" => {
+                1
+            }
+            "landfall_reconnects_total" => Component::ALL.len(),
+            _ => 0,
+        };
+    }
+    if metric.kind == Kind::Gauge {
+        return 0;
+    }
+    let of_path = |path: &Path| -> usize {
+        let kafka = path.lanes.contains(&Lane::MqttKafka);
+        let domain = |label: &Label| match label {
+            Label::Path => 1,
+            Label::Lane => path.lanes.len(),
+            Label::Qos => path.qos.len(),
+            Label::Carrier => path.carriers.len(),
+            Label::Partition => usize::from(kafka),
+            Label::Leg if !kafka => 2,
+            label => label.values().len(),
+        };
+        metric.labels.iter().map(domain).product()
+    };
+    roster.paths().iter().map(of_path).sum()
+}
+
+#[test]
+fn every_series_of_the_roster_exists_at_zero_from_the_start() {
+    let exposition = scrape(&telemetry());
+    let roster = roster();
+    let mut total = 0;
+    for metric in &CATALOGUE {
+        let series = exposition.series(metric);
+        assert_eq!(series.len(), series_at_start(metric, &roster), "{}", metric.name);
+        total += series.len();
+        if series.is_empty() {
+            assert!(!exposition.families.contains_key(metric.name), "{}", metric.name);
+            continue;
+        }
+        let (kind, help) = &exposition.families[metric.name];
+        assert_eq!((kind.as_str(), help.as_str()), (metric.kind.name(), metric.help));
+        let declared: BTreeSet<_> = metric.labels.iter().map(|label| label.name()).collect();
+        for (labels, value) in series {
+            let present: BTreeSet<_> = labels.keys().map(String::as_str).collect();
+            assert_eq!(present, declared, "{}", metric.name);
+            for label in metric.labels {
+                let value = &labels[label.name()];
+                let values = label.values();
+                assert!(values.is_empty() || values.contains(value), "{}: {value}", metric.name);
+            }
+            let expected = if metric.name == "landfall_build_info" { 1.0 } else { 0.0 };
+            assert!((value - expected).abs() < f64::EPSILON, "{}", metric.name);
+        }
+    }
+    assert!(total > 150, "{total}");
+    let names: BTreeSet<_> = CATALOGUE.iter().map(|metric| metric.name).collect();
+    let undeclared = exposition.families.keys().find(|name| !names.contains(name.as_str()));
+    assert_eq!(undeclared, None);
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one table of all events")]
+fn every_event_moves_its_own_series_and_no_other() {
+    let publisher = PublisherId(1);
+    let (sequence, lane) = (7, Lane::MqttMqtt);
+    let late = Outcome::AckedLost;
+    let cases: Vec<(Event, Vec<&str>)> = vec![
+        (Event::Offered { publisher }, vec!["landfall_offered_messages_total{path=plant,qos=1} 1"]),
+        (
+            Event::Published { publisher },
+            vec!["landfall_published_messages_total{path=plant,qos=1} 1"],
+        ),
+        (
+            Event::Acknowledged { publisher: PublisherId(3) },
+            vec!["landfall_acknowledged_messages_total{path=local,qos=1} 1"],
+        ),
+        (
+            resolved(2, Lane::MqttKafka, Outcome::Delivered, Some(2_000_000)),
+            vec![
+                "landfall_end_to_end_latency_seconds_count{lane=mqtt_kafka,path=plant,qos=2} 1",
+                "landfall_end_to_end_latency_seconds_sum{lane=mqtt_kafka,path=plant,qos=2} 0.002",
+                "landfall_slots_total{lane=mqtt_kafka,outcome=delivered,path=plant,qos=2} 1",
+            ],
+        ),
+        (
+            resolved(0, lane, Outcome::UnackedLost, None),
+            vec!["landfall_slots_total{lane=mqtt_mqtt,outcome=unacked_lost,path=plant,qos=0} 1"],
+        ),
+        (
+            Event::Timed { publisher, leg: Leg::Append, nanos: -500_000 },
+            vec![
+                "landfall_leg_latency_seconds_count{leg=append,path=plant,qos=1} 1",
+                "landfall_leg_latency_seconds_sum{leg=append,path=plant,qos=1} -0.0005",
+            ],
+        ),
+        (
+            Event::Duplicate { publisher, sequence, lane, cause: DuplicateCause::Pipeline },
+            vec!["landfall_duplicates_total{cause=pipeline,path=plant,qos=1} 1"],
+        ),
+        (
+            Event::Reordered { publisher, lane, depth: 9 },
+            vec!["landfall_reordered_total{path=plant,qos=1} 1"],
+        ),
+        (Event::Corrupt { publisher, lane }, vec!["landfall_corrupt_total{path=plant,qos=1} 1"]),
+        (
+            Event::LateRecovery {
+                publisher,
+                sequence,
+                lane,
+                was: late,
+                end_to_end: Some(40_000_000_000),
+            },
+            vec![
+                "landfall_end_to_end_latency_seconds_count{lane=mqtt_mqtt,path=plant,qos=1} 1",
+                "landfall_end_to_end_latency_seconds_sum{lane=mqtt_mqtt,path=plant,qos=1} 40",
+                "landfall_late_recoveries_total{lane=mqtt_mqtt,outcome=acked_lost,path=plant,qos=1} 1",
+            ],
+        ),
+        (
+            Event::Negative { publisher, lane },
+            vec!["landfall_negative_latency_total{path=plant,qos=1} 1"],
+        ),
+        (
+            Event::Stamp { publisher, carrier: Carrier::Property, survived: false },
+            vec!["landfall_stamps_total{carrier=property,outcome=lost,path=plant} 1"],
+        ),
+        (
+            Event::Stamp { publisher, carrier: Carrier::Payload, survived: true },
+            vec!["landfall_stamps_total{carrier=payload,outcome=survived,path=plant} 1"],
+        ),
+        (
+            Event::Consumed { path: PLANT, lane: Lane::MqttKafka, partition: 4 },
+            vec!["landfall_consumed_records_total{partition=mqtt-messages-2,path=plant} 1"],
+        ),
+        (
+            Event::Consumed { path: PLANT, lane: Lane::MqttKafka, partition: 5 },
+            vec!["landfall_consumed_records_total{partition=other,path=plant} 1"],
+        ),
+        (Event::Consumed { path: LOCAL, lane, partition: 0 }, vec![]),
+        (
+            Event::Foreign { path: LOCAL, count: 12 },
+            vec!["landfall_foreign_records_total{path=local} 12"],
+        ),
+        (
+            Event::Overflow { publisher },
+            vec!["landfall_dropped_total{cause=memory_bound,component=correlator} 1"],
+        ),
+    ];
+    for (event, expected) in cases {
+        let telemetry = telemetry();
+        telemetry.name_partition(PLANT, 4, "mqtt-messages", 2);
+        let before = scrape(&telemetry);
+        telemetry.apply(&[event]);
+        assert_eq!(scrape(&telemetry).since(&before), expected, "{event:?}");
+    }
+}
+
+#[test]
+fn a_negative_latency_counts_in_the_first_bucket() {
+    let telemetry = telemetry();
+    telemetry.apply(&[resolved(0, Lane::MqttMqtt, Outcome::Delivered, Some(-1))]);
+    let labels = [("path", "plant"), ("lane", "mqtt_mqtt"), ("qos", "0"), ("le", "0.0001")];
+    let name = "landfall_end_to_end_latency_seconds_bucket";
+    assert_eq!(scrape(&telemetry).value(name, &labels), Some(1.0));
+}
+
+#[test]
+fn events_of_strangers_are_no_events() {
+    let telemetry = telemetry();
+    let before = scrape(&telemetry);
+    telemetry.apply(&[
+        Event::Offered { publisher: PublisherId(99) },
+        Event::Foreign { path: PathId(9), count: 1 },
+        Event::Consumed { path: PathId(9), lane: Lane::MqttKafka, partition: u32::MAX },
+    ]);
+    telemetry.set_partitions(PathId(9), 1, 1);
+    telemetry.window_judged(PathId(9), &[]);
+    assert_eq!(scrape(&telemetry).since(&before), Vec::<String>::new());
+}
+
+#[test]
+fn hostile_names_come_out_as_they_went_in() {
+    let names = [
+        "a\"b",
+        "a\\b",
+        "a\\\\b",
+        "a\\\"b",
+        "a\nb",
+        "a\\nb",
+        "end\\",
+        "{x=\"y\"} 1",
+        "ü, ☃",
+        "",
+        " ",
+        "# TYPE x counter",
+        "\\\n",
+    ];
+    let mut roster = Roster::default();
+    for name in names {
+        let qos = [Qos::AtMostOnce];
+        roster.add(path(name, &[Lane::MqttKafka], &qos, &[Carrier::Payload]), qos);
+    }
+    let telemetry = Telemetry::new(&roster, &build());
+    for path in (0..).map(PathId).take(names.len()) {
+        telemetry.window_judged(path, &[]);
+    }
+    let exposition = scrape(&telemetry);
+    for metric in CATALOGUE.iter().filter(|metric| metric.labels == [Label::Path]) {
+        let found: BTreeSet<_> =
+            exposition.series(metric).iter().map(|(labels, _)| labels["path"].clone()).collect();
+        let expected: BTreeSet<_> = names.iter().map(|&name| name.to_owned()).collect();
+        assert!(found.is_empty() || found == expected, "{}: {found:?}", metric.name);
+    }
+    assert_eq!(exposition.value("landfall_window_valid", &[("path", "\\\n")]), Some(1.0));
+    let histogram = [("path", "a\\\"b"), ("lane", "mqtt_kafka"), ("qos", "0")];
+    let count = exposition.value("landfall_end_to_end_latency_seconds_count", &histogram);
+    assert_eq!(count, Some(0.0));
+}
+
+#[test]
+fn partitions_beyond_the_bound_share_a_label() {
+    let telemetry = telemetry();
+    for index in 0..1_500_u16 {
+        telemetry.name_partition(PLANT, u32::from(index), "t", i32::from(index));
+    }
+    telemetry.name_partition(PLANT, 0, "renamed", 0);
+    let all = (0..1_500).map(|partition| Event::Consumed {
+        path: PLANT,
+        lane: Lane::MqttKafka,
+        partition,
+    });
+    telemetry.apply(&all.collect::<Vec<_>>());
+    let exposition = scrape(&telemetry);
+    let name = "landfall_consumed_records_total";
+    let metric = CATALOGUE.iter().find(|metric| metric.name == name).unwrap();
+    assert_eq!(exposition.series(metric).len(), 1_025);
+    let value = |partition| exposition.value(name, &[("path", "plant"), ("partition", partition)]);
+    assert_eq!(value("other"), Some(476.0));
+    assert_eq!(value("t-0"), Some(1.0), "the first name stays");
+    assert_eq!(value("t-1023"), Some(1.0));
+}
+
+#[test]
+fn a_quantile_is_there_only_while_it_has_a_value() {
+    let telemetry = telemetry();
+    let mut stats = Stats::new(Arc::new(roster()));
+    let quantile = |quantile: &str| {
+        let labels =
+            [("path", "plant"), ("lane", "mqtt_kafka"), ("qos", "1"), ("quantile", quantile)];
+        scrape(&telemetry).value("landfall_latency_quantile_seconds", &labels)
+    };
+    telemetry.set_window(&stats);
+    assert_eq!(quantile("1"), None);
+    stats.apply(&[resolved(1, Lane::MqttKafka, Outcome::Delivered, Some(250_000_000)); 50]);
+    stats.set_in_flight(PLANT, Qos::AtLeastOnce, Lane::MqttKafka, 17);
+    stats.roll(10);
+    telemetry.set_window(&stats);
+    let median = quantile("0.5").unwrap();
+    assert!((median / 0.25 - 1.0).abs() < 0.001, "{median}");
+    assert_eq!(quantile("0.99"), None, "too few samples");
+    assert!(quantile("1").is_some());
+    let labels = [("path", "plant"), ("lane", "mqtt_kafka"), ("qos", "1")];
+    let in_flight = scrape(&telemetry).value("landfall_in_flight_messages", &labels);
+    assert_eq!(in_flight, Some(17.0));
+    telemetry.set_window(&Stats::new(Arc::new(roster())));
+    assert_eq!(quantile("0.5"), None, "taken away again");
+    assert!(!telemetry.render().contains("landfall_latency_quantile_seconds"));
+}
+
+#[test]
+fn figures_of_host_processes_and_windows() {
+    let telemetry = telemetry();
+    let before = scrape(&telemetry);
+    let host = ScopeFigures {
+        cpu_utilization: Some(0.25),
+        memory_used: Some(1 << 30),
+        memory_total: Some(4 << 30),
+    };
+    let pressure = [Some(0.5), None, Some(0.0)];
+    telemetry.set_host(&HostFigures { host, cgroup: ScopeFigures::default(), pressure });
+    let broker = ProcessFigures {
+        name: "broker".into(),
+        cpu_seconds: Some(1.5),
+        resident_bytes: Some(4_096),
+    };
+    telemetry.set_processes(std::slice::from_ref(&broker));
+    telemetry.set_partitions(PLANT, 6, 4);
+    telemetry.scheduler_lag(1_000_000);
+    telemetry.component_up(Component::Kafka, true);
+    telemetry.reconnected(Component::Mqtt);
+    telemetry.dropped("journal", "queue_full", 3);
+    telemetry.window_judged(PLANT, &[]);
+    telemetry.window_judged(PLANT, &[InvalidCause::Reconnecting, InvalidCause::ConsumerBehind]);
+    telemetry.window_judged(LOCAL, &[]);
+    let exposition = scrape(&telemetry);
+    let expected = [
+        "landfall_component_up{component=kafka} 1",
+        "landfall_dropped_total{cause=queue_full,component=journal} 3",
+        "landfall_host_cpu_utilization_ratio{scope=host} 0.25",
+        "landfall_host_memory_total_bytes{scope=host} 4294967296",
+        "landfall_host_memory_used_bytes{scope=host} 1073741824",
+        "landfall_host_pressure_ratio{resource=cpu} 0.5",
+        "landfall_invalid_windows_total{cause=consumer_behind,path=plant} 1",
+        "landfall_invalid_windows_total{cause=reconnecting,path=plant} 1",
+        "landfall_partitions_covered{path=plant} 4",
+        "landfall_partitions{path=plant} 6",
+        "landfall_process_cpu_seconds_total{process=broker} 1.5",
+        "landfall_process_resident_memory_bytes{process=broker} 4096",
+        "landfall_reconnects_total{component=mqtt} 1",
+        "landfall_scheduler_lag_seconds_count{} 1",
+        "landfall_scheduler_lag_seconds_sum{} 0.001",
+        "landfall_window_valid{path=local} 1",
+    ];
+    let mut changes = exposition.since(&before);
+    changes.sort();
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
+    assert_eq!(changes, expected);
+    assert_eq!(exposition.value("landfall_window_valid", &[("path", "plant")]), Some(0.0));
+    assert_eq!(exposition.families["landfall_process_cpu_seconds_total"].0, "counter");
+    let memory = exposition.value("landfall_host_pressure_ratio", &[("resource", "memory")]);
+    assert_eq!(memory, None);
+    telemetry.set_processes(&[]);
+    telemetry.set_host(&HostFigures::default());
+    assert!(!telemetry.render().contains("landfall_process_"));
+    assert!(!telemetry.render().contains("landfall_host_"));
+}
+
+#[test]
+fn nothing_is_lost_while_four_threads_record_and_scrapes_go_on() {
+    const BATCHES: u32 = 500;
+    const BATCH: u32 = 100;
+    let telemetry = telemetry();
+    let tasks = Tasks::new();
+    for publisher in 0..4 {
+        let telemetry = telemetry.clone();
+        let record = move || {
+            let event = resolved(publisher, Lane::MqttMqtt, Outcome::Delivered, Some(3_000_000));
+            let batch = vec![event; BATCH as usize];
+            (0..BATCHES).for_each(|_| telemetry.apply(&batch));
+        };
+        tasks.thread("record", record).unwrap();
+    }
+    let totals = |exposition: &Exposition| {
+        let sum = |name: &str| -> f64 {
+            let samples = exposition.samples.iter().filter(|((sample, _), _)| sample == name);
+            samples.map(|(_, value)| value).sum()
+        };
+        [sum("landfall_slots_total"), sum("landfall_end_to_end_latency_seconds_count")]
+    };
+    let mut last = [0.0; 2];
+    for round in 0..20 {
+        if round % 2 == 0 {
+            telemetry.upkeep();
+        }
+        let now = totals(&scrape(&telemetry));
+        assert!(now[0] >= last[0] && now[1] >= last[1], "{last:?} then {now:?}");
+        last = now;
+    }
+    runtime().block_on(tasks.finished());
+    let all = f64::from(4 * BATCHES * BATCH);
+    let end = totals(&scrape(&telemetry));
+    assert!(end.iter().all(|total| (total - all).abs() < 0.5), "{end:?} of {all}");
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Runs a server while `client` talks to it.
+fn serve(pages: Pages, client: impl FnOnce(SocketAddr)) {
+    let server = HttpServer::bind("127.0.0.1:0".parse().unwrap(), pages).unwrap();
+    let address = server.address();
+    let (connections, thread) = (Tasks::new(), Tasks::new());
+    let tasks = connections.clone();
+    let serving = move || {
+        runtime().block_on(async {
+            server.serve(tasks.clone()).await.unwrap();
+            tasks.finished().await;
+        });
+    };
+    thread.thread("server", serving).unwrap();
+    client(address);
+    connections.stop();
+    runtime().block_on(thread.finished());
+}
+
+fn pages() -> (Pages, watch::Sender<Arc<str>>) {
+    let clock = Clock::system();
+    let (sender, status) = watch::channel(Arc::from("{\"paths\":[]}"));
+    let health = Health::new(clock.now(), &[Component::Mqtt, Component::Kafka]);
+    (Pages { telemetry: telemetry(), health, status, clock }, sender)
+}
+
+fn ask(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).unwrap()
+}
+
+fn request(address: SocketAddr, method: &str, path: &str) -> (u16, String, String) {
+    let answer = ask(address, &format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
+    (head[9..12].parse().unwrap(), head.to_lowercase(), body.to_owned())
+}
+
+#[test]
+fn the_pages_answer() {
+    let (pages, status) = pages();
+    pages.telemetry.apply(&[Event::Offered { publisher: PublisherId(0) }]);
+    serve(pages, |address| {
+        let (code, head, body) = request(address, "GET", "/metrics");
+        assert_eq!(code, 200);
+        assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
+        let offered = [("path", "plant"), ("qos", "0")];
+        let value = Exposition::parse(&body).value("landfall_offered_messages_total", &offered);
+        assert_eq!(value, Some(1.0));
+
+        let (code, head, body) = request(address, "HEAD", "/metrics");
+        assert_eq!((code, body.as_str()), (200, ""));
+        assert!(head.contains("content-length: ") && !head.contains("content-length: 0"), "{head}");
+
+        let (code, head, body) = request(address, "GET", "/");
+        assert_eq!(code, 200);
+        assert!(head.contains("content-type: text/html"), "{head}");
+        for link in ["/metrics", "/livez", "/readyz", "/api/v1/status"] {
+            assert!(body.contains(&format!("href=\"{link}\"")));
+            assert_ne!(request(address, "GET", link).0, 404);
+            for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+                assert_eq!(request(address, method, link).0, 405, "{method} {link}");
+            }
+        }
+        assert_eq!(request(address, "GET", "/nothing").0, 404);
+        assert_eq!(request(address, "GET", "/metrics/").0, 404);
+        assert_eq!(request(address, "GET", "/livez").0, 200);
+
+        let (code, head, body) = request(address, "GET", "/api/v1/status");
+        assert_eq!((code, body.as_str()), (200, "{\"paths\":[]}"));
+        assert!(head.contains("content-type: application/json"), "{head}");
+        status.send_replace("{\"paths\":[1]}".into());
+        assert_eq!(request(address, "GET", "/api/v1/status").2, "{\"paths\":[1]}");
+    });
+}
+
+#[test]
+fn garbage_and_giants_are_refused() {
+    serve(pages().0, |address| {
+        assert!(ask(address, "\x16\x03\x01 hello\r\n\r\n").starts_with("HTTP/1.1 400"));
+        let long = format!("GET / HTTP/1.1\r\nHost: x\r\na: {}\r\n\r\n", "b".repeat(100_000));
+        let answer = ask(address, &long);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+        let many = "h: x\r\n".repeat(1_000);
+        let answer = ask(address, &format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"));
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+        assert_eq!(request(address, "GET", "/livez").0, 200, "still there");
+    });
+}
+
+#[test]
+fn readiness_flips_with_the_components_and_the_client_sees_it() {
+    let (pages, _status) = pages();
+    let health = pages.health.clone();
+    let clock = pages.clock;
+    serve(pages, |address| {
+        let ready = || {
+            let answer = get(address, "/readyz", Duration::from_secs(20), clock).unwrap();
+            let document: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+            (answer.status, document)
+        };
+        let (code, document) = ready();
+        assert_eq!(code, 503);
+        assert_eq!(document["ready"], false);
+        assert_eq!(document["components"]["kafka"]["reason"], "not connected yet");
+        health.set(Component::Mqtt, true, "connected");
+        health.set(Component::Kafka, true, "6 of 6 partitions assigned");
+        let (code, document) = ready();
+        assert_eq!(code, 200);
+        assert_eq!(document["components"]["kafka"]["up"], true);
+        health.set(Component::Mqtt, false, "broker:1883 closed the connection");
+        let (code, document) = ready();
+        assert_eq!(code, 503);
+        assert_eq!(document["components"]["mqtt"]["reason"], "broker:1883 closed the connection");
+    });
+}
+
+#[test]
+fn a_dead_heart_fails_the_liveness() {
+    let (mut pages, _status) = pages();
+    // The last beat was when the machine started.
+    pages.health = Health::new(Instant::ZERO, &[]);
+    let (health, clock) = (pages.health.clone(), pages.clock);
+    serve(pages, |address| {
+        assert_eq!(request(address, "GET", "/livez").0, 503);
+        health.beat(clock.now());
+        assert_eq!(request(address, "GET", "/livez").0, 200);
+    });
+}
+
+#[test]
+fn a_port_in_use_is_told_before_anything_is_sent() {
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap();
+    let error = HttpServer::bind(address, pages().0).err().unwrap();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "telemetry.listen: {address} is in use; choose another port or stop what listens there"
+        )
+    );
+}
+
+#[test]
+fn the_client_says_where_nobody_answers() {
+    let clock = Clock::system();
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = get(address, "/readyz", Duration::from_secs(5), clock).unwrap_err();
+    assert!(error.to_string().starts_with(&format!("http://{address}/readyz: ")), "{error}");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let error = get(address, "/readyz", Duration::from_millis(50), clock).unwrap_err();
+    assert!(error.to_string().contains("no answer in 50ms"), "{error}");
+}
