@@ -6,6 +6,7 @@ pub mod config;
 pub mod consume;
 pub mod correlate;
 pub mod embedded;
+pub mod host;
 pub mod publish;
 pub mod report;
 pub mod schedule;

@@ -32,7 +32,7 @@ mod recorder;
 
 pub use catalogue::{Kind, Label, Metric, buckets, reference};
 pub use families::CATALOGUE;
-pub use figures::{Build, HostFigures, InvalidCause, ProcessFigures, Resource, ScopeFigures};
+pub use figures::{Build, HostFigures, ProcessFigures, Resource, ScopeFigures};
 pub use health::{Component, ComponentState, Health, Readiness};
 pub use health_client::{Answer, get};
 pub use http::{HttpServer, Pages};

@@ -18,10 +18,10 @@ use landfall::correlate::{
     Carrier, DuplicateCause, Event, Lane, Leg, Outcome, Path, PathId, PublisherId, Qos, Roster,
 };
 use landfall::shutdown::Tasks;
-use landfall::stats::Stats;
+use landfall::stats::{InvalidCause, Stats};
 use landfall::telemetry::{
-    Build, CATALOGUE, Component, Health, HostFigures, HttpServer, InvalidCause, Kind, Label,
-    Metric, Pages, ProcessFigures, ScopeFigures, Telemetry, buckets, get,
+    Build, CATALOGUE, Component, Health, HostFigures, HttpServer, Kind, Label, Metric, Pages,
+    ProcessFigures, ScopeFigures, Telemetry, buckets, get,
 };
 use tokio::sync::watch;
 
@@ -497,7 +497,7 @@ fn figures_of_host_processes_and_windows() {
     };
     telemetry.set_processes(std::slice::from_ref(&broker));
     telemetry.set_partitions(PLANT, 6, 4);
-    telemetry.scheduler_lag(1_000_000);
+    telemetry.apply(&[Event::Woken { publisher: PublisherId(0), nanos: 1_000_000 }]);
     telemetry.component_up(Component::Kafka, true);
     telemetry.reconnected(Component::Mqtt);
     telemetry.dropped("journal", "queue_full", 3);

@@ -83,7 +83,10 @@ mod tests {
         let cases = [
             (WindowFacts { first: true, ..fine }, InvalidCause::WarmingUp),
             (WindowFacts { away: true, ..fine }, InvalidCause::Reconnecting),
-            (WindowFacts { lag_p99_nanos: Some(11_000_000), ..fine }, InvalidCause::ProbeOverloaded),
+            (
+                WindowFacts { lag_p99_nanos: Some(11_000_000), ..fine },
+                InvalidCause::ProbeOverloaded,
+            ),
             (WindowFacts { inbox_waits: 1, ..fine }, InvalidCause::ProbeOverloaded),
             (
                 WindowFacts { behind: Some(Duration::from_secs(11)), ..fine },

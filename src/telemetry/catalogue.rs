@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Qos};
-use crate::stats::QUANTILES;
+use crate::stats::{InvalidCause, QUANTILES};
 
 use super::families::CATALOGUE;
-use super::figures::{InvalidCause, Resource};
+use super::figures::Resource;
 use super::health::Component;
 
 /// What a metric's values are.

@@ -9,36 +9,6 @@ pub struct Build {
     pub commit: String,
 }
 
-/// Why a window is not valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum InvalidCause {
-    /// The run had only just begun.
-    WarmingUp,
-    /// A connection was away.
-    Reconnecting,
-    /// The probe itself could not keep up.
-    ProbeOverloaded,
-    /// The consumer had not caught up.
-    ConsumerBehind,
-}
-
-impl InvalidCause {
-    /// Every cause, in the order of their indices.
-    pub const ALL: [Self; 4] =
-        [Self::WarmingUp, Self::Reconnecting, Self::ProbeOverloaded, Self::ConsumerBehind];
-
-    /// The name in metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::WarmingUp => "warming_up",
-            Self::Reconnecting => "reconnecting",
-            Self::ProbeOverloaded => "probe_overloaded",
-            Self::ConsumerBehind => "consumer_behind",
-        }
-    }
-}
-
 /// What there can be pressure on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Resource {

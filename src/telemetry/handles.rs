@@ -5,13 +5,13 @@ use std::sync::OnceLock;
 use metrics::{Counter, Histogram, Key, Level, Metadata, Recorder, Unit};
 
 use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Path, Qos};
+use crate::stats::InvalidCause;
 
 use super::catalogue::{Kind, Metric, STAMP_OUTCOMES};
 use super::families::{
     ACKNOWLEDGED, CATALOGUE, CONSUMED, CORRUPT, DUPLICATES, END_TO_END, FOREIGN, INVALID_WINDOWS,
     LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLOTS, STAMPS,
 };
-use super::figures::InvalidCause;
 
 /// Partitions a path that have a series of their own.
 pub(super) const PARTITIONS_MAX: usize = 1_024;

@@ -6,7 +6,7 @@ use metrics::{Counter, Histogram, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::correlate::{Event, Lane, PathId, PublisherId, Qos, Roster};
-use crate::stats::{QUANTILES, Stats};
+use crate::stats::{InvalidCause, QUANTILES, Stats};
 
 use super::board::Board;
 use super::catalogue::{Metric, SCOPES, buckets};
@@ -15,7 +15,7 @@ use super::families::{
     HOST_PRESSURE, IN_FLIGHT, PARTITIONS, PARTITIONS_COVERED, PROCESS_CPU, PROCESS_RESIDENT,
     QUANTILE, RECONNECTS, SCHEDULER_LAG, WINDOW_VALID,
 };
-use super::figures::{Build, HostFigures, InvalidCause, ProcessFigures, Resource};
+use super::figures::{Build, HostFigures, ProcessFigures, Resource};
 use super::handles::{GroupHandles, LaneHandles, PathHandles, Registrar, counter};
 use super::health::Component;
 
@@ -111,11 +111,6 @@ impl Telemetry {
         self.0.board.set(&PARTITIONS_COVERED, &[&path.name], Some(f64::from(covered)));
     }
 
-    /// Records how late the scheduler woke up, in nanoseconds.
-    pub fn scheduler_lag(&self, nanos: i64) {
-        self.0.scheduler_lag.record(seconds(nanos));
-    }
-
     /// Sets the figures of machine and control group; what is `None` is absent from now on.
     pub fn set_host(&self, figures: &HostFigures) {
         let board = &self.0.board;
@@ -205,6 +200,7 @@ impl Inner {
                 }
             }
             Event::Overflow { .. } => self.overflow.increment(1),
+            Event::Woken { nanos, .. } => self.scheduler_lag.record(seconds(nanos)),
             Event::Offered { publisher }
             | Event::Published { publisher }
             | Event::Acknowledged { publisher }
@@ -246,7 +242,10 @@ impl Inner {
                 let path = &self.paths[index / Qos::ALL.len()];
                 path.stamps[carrier.index()][usize::from(!survived)].increment(1);
             }
-            Event::Consumed { .. } | Event::Foreign { .. } | Event::Overflow { .. } => {}
+            Event::Consumed { .. }
+            | Event::Foreign { .. }
+            | Event::Overflow { .. }
+            | Event::Woken { .. } => {}
         }
     }
 }

@@ -103,7 +103,8 @@ install_kafka() {
     echo "install.sh: fetching Apache Kafka from Maven Central" >&2
     rm -rf "$home"
     mkdir -p "$home"
-    mvn -q -B -C -f "$systems/pom.xml" -Dmaven.repo.local="$cache/maven" dependency:copy-dependencies \
+    mvn -q -B -C -f "$systems/pom.xml" -Dmaven.repo.local="$cache/maven" \
+        org.apache.maven.plugins:maven-dependency-plugin:copy-dependencies \
         -DoutputDirectory="$home/jars" -DincludeScope=runtime >"$cache/maven.log" 2>&1 </dev/null || {
         tail -n 20 "$cache/maven.log" >&2
         fail "Maven could not fetch Apache Kafka; the end of its output is above"
