@@ -177,8 +177,12 @@ impl Stats {
                 let index = usize::from(!survived);
                 self.publish_of(publisher).stamps[carrier.index()][index] += 1;
             }
-            Event::Consumed { path, lane, .. } => {
-                self.paths[usize::from(path.0)].consumed[lane.index()] += 1;
+            Event::Consumed { path, lane, partition } => {
+                let totals = &mut self.paths[usize::from(path.0)];
+                totals.consumed[lane.index()] += 1;
+                if lane == Lane::MqttKafka {
+                    totals.cover(partition);
+                }
             }
             Event::Foreign { path, count } => {
                 self.paths[usize::from(path.0)].foreign += u64::from(count);

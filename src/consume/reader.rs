@@ -108,8 +108,7 @@ impl Reader<'_> {
                 self.say(Notice::Warning(format!("{label} is not read: {error}")));
                 continue;
             }
-            let slot = self.cursors.add(of);
-            self.say(Notice::Assigned { path: self.path.0, slot, label: of.label() });
+            self.start(of);
         }
         if let Err(error) = consumer.incremental_assign(&list) {
             self.say(Notice::Warning(format!(
@@ -208,8 +207,7 @@ impl Reader<'_> {
                 of.offset
             )));
             of.offset = low;
-            let slot = self.cursors.add(&of);
-            self.say(Notice::Assigned { path: self.path.0, slot, label: of.label() });
+            self.start(&of);
             let mut list = TopicPartitionList::with_capacity(1);
             let added = list.add_partition_offset(&of.topic, of.partition, Offset::Offset(low));
             let again = added
@@ -219,6 +217,12 @@ impl Reader<'_> {
                 self.say(Notice::Warning(format!("{} is not read: {error}", of.label())));
             }
         }
+    }
+
+    fn start(&mut self, of: &Partition) {
+        let slot = self.cursors.add(of);
+        let (path, topic, partition) = (self.path.0, of.topic.clone(), of.partition);
+        self.say(Notice::Assigned { path, slot, topic, partition });
     }
 
     fn say(&self, notice: Notice) {

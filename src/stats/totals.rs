@@ -6,6 +6,9 @@ use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, NotSent, Outcome};
 use super::latencies::Latencies;
 use super::recent::Recent;
 
+/// How many partitions of a path are told apart.
+const PARTITIONS_MAX: usize = 65_536;
+
 /// Totals of one path, lane and QoS.
 #[derive(Clone, Debug, Default)]
 pub struct LaneTotals {
@@ -116,15 +119,32 @@ pub struct PathTotals {
     pub consumed: [u64; Lane::ALL.len()],
     /// Slots closed before their time, or forgotten verdicts, because memory is bounded.
     pub overflow: u64,
+    /// Which partitions have brought one of our records, by their dense index.
+    pub covered: Vec<bool>,
     /// The latest moment that the Kafka consumer has caught up with; the clock's origin before.
     pub caught_up: Instant,
 }
 
 impl PathTotals {
+    /// Notes that a partition brought one of our records.
+    pub(super) fn cover(&mut self, partition: u32) {
+        let index = partition as usize;
+        if index >= self.covered.len() {
+            self.covered.resize((index + 1).min(PARTITIONS_MAX), false);
+        }
+        if let Some(covered) = self.covered.get_mut(index) {
+            *covered = true;
+        }
+    }
+
     pub(super) fn merge(&mut self, other: &Self) {
         self.foreign += other.foreign;
         add(&mut self.consumed, &other.consumed);
         self.overflow += other.overflow;
+        self.covered.resize(self.covered.len().max(other.covered.len()), false);
+        for (mine, theirs) in self.covered.iter_mut().zip(&other.covered) {
+            *mine |= theirs;
+        }
         self.caught_up = self.caught_up.max(other.caught_up);
     }
 }

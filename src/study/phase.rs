@@ -36,8 +36,10 @@ pub enum Notice {
         path: u8,
         /// Dense index that its records are observed under.
         slot: u32,
-        /// Topic and partition, for people.
-        label: String,
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
     },
     /// Something is wrong that a person should know of, and what to do about it.
     Warning(String),

@@ -1,0 +1,144 @@
+//! Room `app`: what host and processes used, on the way from `host` to metrics and report.
+
+use std::collections::BTreeMap;
+
+use crate::clock::Instant;
+use crate::host::{Cgroup, Host, Pressure, Sample, Sampler};
+use crate::report::{HostUsage, Process};
+use crate::telemetry::{HostFigures, ProcessFigures, ScopeFigures, Telemetry};
+
+/// Samples the host, and remembers what the report needs.
+pub(super) struct Meters {
+    sampler: Sampler,
+    next: Instant,
+    host: Scope,
+    cgroup: Scope,
+    processes: BTreeMap<String, Usage>,
+}
+
+/// What a machine or a control group used so far.
+#[derive(Default)]
+struct Scope {
+    cpu_sum: f64,
+    cpu_count: f64,
+    usage: HostUsage,
+}
+
+struct Usage {
+    cpu_at_start: f64,
+    cpu: f64,
+    peak_rss_bytes: u64,
+}
+
+impl Meters {
+    pub(super) fn new(sampler: Sampler) -> Self {
+        let (host, cgroup) = (Scope::default(), Scope::default());
+        Self { sampler, next: Instant::ZERO, host, cgroup, processes: BTreeMap::new() }
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.next
+    }
+
+    /// Takes a sample and exports it.
+    pub(super) fn read(&mut self, now: Instant, telemetry: &Telemetry) {
+        self.next = now + self.sampler.interval();
+        let sample = self.sampler.sample(now);
+        telemetry.set_host(&host_figures(&sample));
+        let processes: Vec<ProcessFigures> = sample
+            .processes
+            .iter()
+            .map(|process| ProcessFigures {
+                name: process.label.clone(),
+                cpu_seconds: Some(process.cpu_seconds),
+                resident_bytes: Some(process.resident_bytes),
+            })
+            .collect();
+        telemetry.set_processes(&processes);
+        self.host.add(&of_host(&sample.host), sample.host.pressure);
+        if let Some(cgroup) = &sample.cgroup {
+            self.cgroup.add(&of_cgroup(cgroup), cgroup.pressure);
+        }
+        for process in sample.processes {
+            let usage = self.processes.entry(process.label).or_insert(Usage {
+                cpu_at_start: process.cpu_seconds,
+                cpu: process.cpu_seconds,
+                peak_rss_bytes: 0,
+            });
+            usage.cpu = process.cpu_seconds;
+            usage.peak_rss_bytes = usage.peak_rss_bytes.max(process.resident_bytes);
+        }
+    }
+
+    /// Memory of the machine.
+    pub(super) fn memory_total_bytes(&self) -> Option<u64> {
+        self.host.usage.memory_total_bytes
+    }
+
+    /// What machine and control group used, by scope.
+    pub(super) fn host(&self) -> BTreeMap<String, HostUsage> {
+        let scopes = [("host", &self.host), ("cgroup", &self.cgroup)];
+        let known = scopes.into_iter().filter(|(_, scope)| scope.usage != HostUsage::default());
+        known.map(|(name, scope)| (name.to_owned(), scope.usage.clone())).collect()
+    }
+
+    /// What processes used since the first sample.
+    pub(super) fn processes(&self) -> Vec<Process> {
+        let process = |(label, usage): (&String, &Usage)| Process {
+            label: label.clone(),
+            cpu_seconds: usage.cpu - usage.cpu_at_start,
+            peak_rss_bytes: usage.peak_rss_bytes,
+            messages_per_cpu_second: None,
+        };
+        self.processes.iter().map(process).collect()
+    }
+}
+
+impl Scope {
+    fn add(&mut self, figures: &ScopeFigures, pressure: Pressure) {
+        let usage = &mut self.usage;
+        if let Some(cpu) = figures.cpu_utilization {
+            self.cpu_sum += cpu;
+            self.cpu_count += 1.0;
+            usage.cpu_utilization_ratio_mean = Some(self.cpu_sum / self.cpu_count);
+            let max = usage.cpu_utilization_ratio_max.unwrap_or(0.0);
+            usage.cpu_utilization_ratio_max = Some(cpu.max(max));
+        }
+        usage.memory_used_bytes_max = usage.memory_used_bytes_max.max(figures.memory_used);
+        usage.memory_total_bytes = figures.memory_total.or(usage.memory_total_bytes);
+        for (resource, ratio) in by_resource(pressure) {
+            if let Some(ratio) = ratio {
+                let max = usage.pressure_ratio_max.entry(resource.to_owned()).or_default();
+                *max = ratio.max(*max);
+            }
+        }
+    }
+}
+
+fn host_figures(sample: &Sample) -> HostFigures {
+    HostFigures {
+        host: of_host(&sample.host),
+        cgroup: sample.cgroup.as_ref().map(of_cgroup).unwrap_or_default(),
+        pressure: by_resource(sample.host.pressure).map(|(_, ratio)| ratio),
+    }
+}
+
+fn of_host(host: &Host) -> ScopeFigures {
+    ScopeFigures {
+        cpu_utilization: host.cpu_utilization_ratio,
+        memory_used: host.memory_used_bytes,
+        memory_total: host.memory_total_bytes,
+    }
+}
+
+fn of_cgroup(cgroup: &Cgroup) -> ScopeFigures {
+    ScopeFigures {
+        cpu_utilization: cgroup.cpu_utilization_ratio,
+        memory_used: cgroup.memory_used_bytes,
+        memory_total: cgroup.memory_limit_bytes,
+    }
+}
+
+fn by_resource(pressure: Pressure) -> [(&'static str, Option<f64>); 3] {
+    [("cpu", pressure.cpu), ("memory", pressure.memory), ("io", pressure.io)]
+}
