@@ -81,16 +81,15 @@ pub fn load(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, Problems> {
     let name = path.to_string_lossy();
-    let fail = |what: String| {
+    let fail = |line: usize, what: &str| {
         let mut problems = Problems::of(&name);
-        problems.add(Origin::File(0), "", what);
+        problems.add(Origin::File(line), "", what);
         problems
     };
-    let bytes = files::read(path, files::CONFIGURATION_MAX).map_err(fail)?;
+    let bytes = files::read(path, files::CONFIGURATION_MAX).map_err(|what| fail(0, &what))?;
     let text = String::from_utf8(bytes).map_err(|error| {
-        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + before.split(|byte| *byte == b'\n').count().saturating_sub(1);
-        fail(format!("is not UTF-8 text (line {line})"))
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        fail(valid.split(|byte| *byte == b'\n').count(), "is not UTF-8 text")
     })?;
     load_text(&name, &text, flags, environment)
 }

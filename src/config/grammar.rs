@@ -256,10 +256,10 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
 /// `name`, `pidfile:/path` or `pid:123`.
 pub(super) fn process(text: &str) -> Result<ProcessSelector, String> {
     if let Some(path) = text.strip_prefix("pidfile:") {
-        return match file(path)? {
-            path if path.is_absolute() => Ok(ProcessSelector::PidFile(path)),
-            _ => Err(format!("{} is not an absolute path", quote(path))),
-        };
+        if !path.starts_with('/') {
+            return Err(format!("{} is not an absolute path", quote(path)));
+        }
+        return file(path).map(ProcessSelector::PidFile);
     }
     if let Some(pid) = text.strip_prefix("pid:") {
         let number = whole(pid).and_then(|pid| u32::try_from(pid).ok());

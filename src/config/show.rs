@@ -72,8 +72,15 @@ fn scalar(kind: ScalarKind, text: &str, flow: bool) -> String {
         || (text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/')
             && text.chars().all(safe)
             && !text.ends_with(':')
-            && classify(text) == ScalarKind::Text);
+            && classify(text) == ScalarKind::Text
+            && !is_yaml_1_1_bool(text));
     if plain { text.into() } else { quoted(text) }
+}
+
+/// Texts that readers of YAML 1.1 take for true or false.
+fn is_yaml_1_1_bool(text: &str) -> bool {
+    let words = ["y", "n", "yes", "no", "on", "off"];
+    words.iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
 /// A YAML scalar in double quotes.

@@ -29,15 +29,18 @@ pub(super) fn enumerate(words: &[&str], conjunction: &str) -> String {
 }
 
 /// The candidate that was probably meant: at most a third of it mistyped, where two neighbours that
-/// changed places count as one mistake.
+/// changed places count as one mistake; or one that was not typed to its end.
 pub(super) fn closest<'a>(
     typed: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let typed: Vec<char> = typed.chars().take(64).collect();
+    let letters: Vec<char> = typed.chars().take(64).collect();
     candidates
-        .map(|candidate| (distance(&typed, &candidate.chars().collect::<Vec<_>>()), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
+        .map(|candidate| (distance(&letters, &candidate.chars().collect::<Vec<_>>()), candidate))
+        .filter(|(distance, candidate)| {
+            let begun = typed.len() >= 4 && candidate.starts_with(typed);
+            begun || *distance <= (candidate.len() / 3).max(1)
+        })
         .min()
         .map(|(_, candidate)| candidate)
 }
