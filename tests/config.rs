@@ -1,5 +1,11 @@
 //! Configuration: what is read, what is refused and with which words, what is shown.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests; clippy only excuses the tests themselves"
+)]
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -57,7 +63,8 @@ fn secrets() -> tempfile::TempDir {
 /// A file with one path, these lines below `mqtt:` and these below the path, and these at the top.
 fn one(mqtt: &str, path: &str, top: &str) -> String {
     let indent = |text: &str, by: usize| -> String {
-        text.lines().map(|line| format!("{:by$}{line}\n", "")).collect()
+        let lines = text.lines().map(|line| format!("{:by$}{line}", ""));
+        lines.chain([String::new()]).collect::<Vec<_>>().join("\n")
     };
     format!(
         "probe: p\npaths:\n  - name: a\n    mqtt:\n      url: mqtt://b\n{}{}{top}\n",
@@ -75,7 +82,7 @@ fn every_value_is_read() {
     let Resolved { probe, key, paths, window, drain, host, telemetry } = loaded.resolved;
     assert_eq!(probe, "plant-7");
     assert_eq!(key.unwrap().expose_secret(), b"k");
-    assert_eq!((window, drain), (Duration::from_secs(60), Duration::ZERO));
+    assert_eq!((window, drain), (Duration::from_mins(1), Duration::ZERO));
     assert_eq!(host.interval, Duration::from_secs(1));
     assert_eq!(
         host.processes,

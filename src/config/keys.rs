@@ -91,7 +91,7 @@ key!(VERSION: Choice<MqttVersion> = "version", Fallback::Yaml("5"), Choice {
         options: &[("5", MqttVersion::V5), ("3.1.1", MqttVersion::V311)] },
     "The version of MQTT.");
 key!(USERNAME: Text<String> = "username", Fallback::Absent, Text {
-        what: "a user name", instead_of_number: QUOTE_IT, pattern: "^.+$",
+        what: "a user name", instead_of_number: QUOTE_IT, pattern: r"^[\s\S]+$",
         parse: grammar::username },
     "The MQTT user name.");
 key!(PASSWORD_FILE: Text<PathBuf> = "password_file", Fallback::Absent, file(),
@@ -148,7 +148,7 @@ key!(PROCESSES: List<Text<ProcessSelector>> = "processes", Fallback::Yaml("[]"),
 
 key!(LISTEN: Text<SocketAddr> = "listen", Fallback::Yaml("127.0.0.1:9464"), Text {
         what: "an address and port such as 127.0.0.1:9464",
-        instead_of_number: "write 127.0.0.1:port", pattern: r"^.+:[0-9]{1,5}$",
+        instead_of_number: "write 127.0.0.1:port", pattern: r"^\S+:[0-9]{1,5}$",
         parse: grammar::listen },
     "Where /metrics, health and status are served; port 0 is any free one.");
 key!(LINGER: Span = "linger", Fallback::Yaml("0s"), span(0, 3_600_000),
@@ -174,13 +174,13 @@ const BROKER: Text<Vec<String>> = Text {
 const KAFKA_TOPIC: Text<TopicSelector> = Text {
     what: "a topic",
     instead_of_number: QUOTE_IT,
-    pattern: r"^([A-Za-z0-9._-]{1,249}|\^.{1,1023})$",
+    pattern: r"^([A-Za-z0-9._-]{1,249}|\^[\s\S]{1,1023})$",
     parse: grammar::kafka_topic,
 };
 const PROCESS: Text<ProcessSelector> = Text {
     what: "a process",
     instead_of_number: "write pid:123, or put a name in quotes",
-    pattern: r"^([^/]{1,255}|pidfile:/.+)$",
+    pattern: r"^([^/]{1,255}|pidfile:/[\s\S]+)$",
     parse: grammar::process,
 };
 
@@ -192,7 +192,7 @@ const fn file() -> Text<PathBuf> {
     Text {
         what: "the path of a file",
         instead_of_number: QUOTE_IT,
-        pattern: "^.{1,4096}$",
+        pattern: r"^[\s\S]{1,4096}$",
         parse: grammar::file,
     }
 }

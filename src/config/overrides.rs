@@ -23,9 +23,12 @@ pub struct Overrides {
     pub drain: Option<String>,
 }
 
+/// Takes one flag out of all.
+type Flag = fn(&Overrides) -> Option<&String>;
+
 /// A key that flag or environment may set.
 struct Override {
-    flag: Option<(&'static str, fn(&Overrides) -> Option<&String>)>,
+    flag: Option<(&'static str, Flag)>,
     variable: &'static str,
     key: &'static [&'static str],
 }

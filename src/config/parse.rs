@@ -6,6 +6,7 @@ use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, o
 
 use super::problem::Problems;
 use super::tree::{Entry, Node, Origin, ScalarKind, Value, classify, join};
+use super::wording::one_line;
 
 /// Deepest nesting of lists and mappings; the configuration itself needs five.
 const DEPTH_MAX: usize = 32;
@@ -204,7 +205,7 @@ fn syntax(yaml: &str, error: &ScanError) -> Fatal {
     let near = yaml.lines().zip(1..).skip(line.saturating_sub(1)).take(2);
     match near.filter(|(text, _)| tab(text)).map(|(_, line)| line).next() {
         Some(line) => (line, "is not valid YAML: indent with spaces, not with tabs".into()),
-        None => (line, format!("is not valid YAML: {}", error.info().escape_debug())),
+        None => (line, format!("is not valid YAML: {}", one_line(&error.info()))),
     }
 }
 

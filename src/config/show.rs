@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::properties::is_secret;
 use super::tree::{Entry, Node, Origin, ScalarKind, Value, classify};
+use super::wording::one_line;
 
 /// Writes a completed tree as YAML that reads as the same configuration, secrets apart.
 pub(super) fn show(root: &Node, file: &str) -> String {
@@ -60,7 +61,7 @@ fn source(origin: Origin, file: &str) -> String {
     match origin {
         Origin::Default => "default".into(),
         Origin::Flag(name) | Origin::Environment(name) => name.into(),
-        Origin::File(line) => format!("{}:{line}", file.escape_debug()),
+        Origin::File(line) => format!("{}:{line}", one_line(file)),
     }
 }
 

@@ -94,9 +94,15 @@ impl Node {
     pub(super) fn set_origin(&mut self, origin: Origin) {
         self.origin = origin;
         match &mut self.value {
-            Value::List(items) => items.iter_mut().for_each(|item| item.set_origin(origin)),
+            Value::List(items) => {
+                for item in items {
+                    item.set_origin(origin);
+                }
+            }
             Value::Map(entries) => {
-                entries.iter_mut().for_each(|entry| entry.node.set_origin(origin));
+                for entry in entries {
+                    entry.node.set_origin(origin);
+                }
             }
             Value::Scalar { .. } | Value::Broken => {}
         }

@@ -14,6 +14,19 @@ pub(super) fn quote(text: &str) -> String {
     format!("{head:?}...")
 }
 
+/// A text with its control characters escaped.
+pub(super) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            line.extend(c.escape_debug());
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
 /// `a, b or c`.
 pub(super) fn enumerate(words: &[&str], conjunction: &str) -> String {
     let mut text = String::new();

@@ -1,5 +1,7 @@
 //! Everything that is refused, with the exact words; and properties over all inputs.
 
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::{KAFKA, as_json, one, read};
@@ -62,19 +64,23 @@ fn what_is_not_yaml() {
         "probe: p\n\twindow: 10s\n",
         &["2: is not valid YAML: indent with spaces, not with tabs"],
     );
-    refuses("probe: \"p\n", &["2: is not valid YAML: quote"]);
-    refuses("paths: [\n", &["2: is not valid YAML: flow"]);
-    refuses("probe: a: b\n", &["1: is not valid YAML: mapping"]);
-    refuses("\u{0}\u{1}", &["1: is not valid YAML: control"]);
-    refuses(&"[".repeat(40), &["1: is nested more than 32 levels deep"]);
-    let deep: String = (0..40).map(|depth| format!("{:depth$}a:\n", "")).collect();
-    refuses(&deep, &["33: is nested more than 32 levels deep"]);
+    refuses("probe: \"p\n", &["1: is not valid YAML: unclosed quote"]);
+    refuses("paths: [\n", &["1: is not valid YAML: unclosed bracket '['"]);
+    refuses("paths: [}\n", &["1: is not valid YAML: mismatched bracket '[' closed by '}'"]);
+    let mapping = "mapping values are not allowed in this context";
+    refuses("probe: a: b\n", &[&format!("1: is not valid YAML: {mapping}")]);
+    refuses("probe: a\n window: 1s\n", &[&format!("2: is not valid YAML: {mapping}")]);
+    refuses("\u{0}\u{1}", &["1: is not valid YAML: unexpected character: `\\u{0}'"]);
+    refuses(&("[".repeat(40) + &"]".repeat(40)), &["1: is nested more than 32 levels deep"]);
+    let deep: Vec<String> = (0..40).map(|depth| format!("{:depth$}a:", "")).collect();
+    refuses(&deep.join("\n"), &["33: is nested more than 32 levels deep"]);
     let too_much = "is too much: more than 100000 values, aliases counted in full";
     let long = format!("a: [{}]", "b,".repeat(200_000));
     refuses(&long, &[&format!("1: {too_much}")]);
     let mut bomb = String::from("a: &a [x,x,x,x,x,x,x,x,x,x]\n");
     for (name, of) in "bcdefghijk".chars().zip("abcdefghij".chars()) {
-        bomb += &format!("{name}: &{name} [{}]\n", vec![format!("*{of}"); 10].join(","));
+        let aliases = vec![format!("*{of}"); 10].join(",");
+        writeln!(bomb, "{name}: &{name} [{aliases}]").unwrap();
     }
     refuses(&bomb, &[&format!("5: {too_much}")]);
     let mut texts = format!("a: &a {}\nb: [", "x".repeat(500_000));
@@ -413,8 +419,8 @@ fn everything_that_is_wrong_is_told_at_once() {
             &format!("11: state_dir: {NOT_BUILT}"),
         ],
     );
-    let many: String = (0..150).map(|n| format!("key-{n}: 1\n")).collect();
-    let problems = read(&one("", "", &many)).unwrap_err();
+    let many: Vec<String> = (0..150).map(|n| format!("key-{n}: 1")).collect();
+    let problems = read(&one("", "", &many.join("\n"))).unwrap_err();
     assert_eq!(problems.lines().count(), 101);
     assert!(problems.ends_with("landfall.yaml: and 50 more"), "{problems}");
 }
