@@ -46,6 +46,7 @@ pub struct Loaded {
     pub resolved: Resolved,
     in_force: tree::Node,
     file: String,
+    password_of_environment: bool,
 }
 
 impl Loaded {
@@ -53,7 +54,11 @@ impl Loaded {
     /// from; secrets are `***`. Reads as the same configuration, secrets apart.
     #[must_use]
     pub fn show(&self) -> String {
-        show::show(&self.in_force, &self.file)
+        let mut shown = show::show(&self.in_force, &self.file);
+        if self.password_of_environment {
+            shown += "# LANDFALL_MQTT_PASSWORD counts where a username has no password_file\n";
+        }
+        shown
     }
 }
 
@@ -119,12 +124,13 @@ pub fn load_text(
     let around = Surroundings { host_name: &host_name };
     fill::fill(&mut root, keys::ROOT, "", &around, &mut problems);
     let password = environment.password.take();
+    let password_of_environment = password.is_some();
     environment.apply(flags, &mut root);
     let base = Path::new(name).parent().unwrap_or(Path::new(""));
     let resolved = resolve::Reader { base, password, problems: &mut problems }.resolve(&root);
     match resolved {
         Some(resolved) if problems.is_empty() => {
-            Ok(Loaded { resolved, in_force: root, file: name.into() })
+            Ok(Loaded { resolved, in_force: root, file: name.into(), password_of_environment })
         }
         _ => Err(problems.sorted()),
     }

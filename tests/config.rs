@@ -212,6 +212,9 @@ fn secrets_are_neither_shown_nor_debugged() {
     let variables = [("LANDFALL_MQTT_PASSWORD", "from-env")];
     let loaded = read_in(dir.path(), FULL, &Overrides::default(), &variables).unwrap();
     let (shown, debugged) = (loaded.show(), format!("{loaded:?}"));
+    assert!(
+        shown.ends_with("# LANDFALL_MQTT_PASSWORD counts where a username has no password_file\n")
+    );
     assert!(shown.contains("sasl.password: '***' # "), "{shown}");
     for secret in ["hunter2", "swordfish", "sesame", "from-env"] {
         assert!(!shown.contains(secret) && !debugged.contains(secret), "{secret}");
@@ -296,6 +299,7 @@ fn flags_and_variables_that_are_wrong_are_named() {
         ("LANDFALL_TELEMETRY_LINGER", ""),
         ("LANDFALL_WINDWO", "1s"),
         ("LANDFALL_COLOUR", "1s"),
+        ("LANDFALL_MQTT_PASSWORD", ""),
     ];
     let problems = read_in(Path::new(""), LEAST, &flags, &variables).unwrap_err();
     let duration = "is not a duration; write a number and a unit: 250ms, 10s, 5m, 8h or 1d";
@@ -305,6 +309,7 @@ fn flags_and_variables_that_are_wrong_are_named() {
         &format!("--window: \"10\" {duration}"),
         &format!("LANDFALL_DRAIN: \"2 s\" {duration}"),
         "LANDFALL_HOST_INTERVAL: 1ms is out of range (1s to 5m)",
+        "LANDFALL_MQTT_PASSWORD: is not a password (1 to 65535 bytes); unset it if none is needed",
         &format!("LANDFALL_TELEMETRY_LINGER: \"\" {duration}"),
         "environment: LANDFALL_WINDWO is unknown; did you mean \"LANDFALL_WINDOW\"?",
         "environment: LANDFALL_COLOUR is unknown; known are LANDFALL_PROBE, LANDFALL_TELEMETRY_LISTEN, LANDFALL_TELEMETRY_LINGER, LANDFALL_WINDOW, LANDFALL_DRAIN, LANDFALL_HOST_INTERVAL and LANDFALL_MQTT_PASSWORD",

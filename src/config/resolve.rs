@@ -266,7 +266,8 @@ impl Reader<'_> {
             .iter()
             .take(TERMS_SHOWN)
             .map(|path| {
-                format!("{}: {}/s x {}s", path.name, path.mqtt.rate, path.deadline.as_secs_f64())
+                let rate = (path.mqtt.rate * 1_000.0).round() / 1_000.0;
+                format!("{}: {rate}/s x {}s", path.name, path.deadline.as_secs_f64())
             })
             .collect();
         if largest.len() > TERMS_SHOWN {

@@ -138,3 +138,25 @@ pub(super) fn join(place: &str, key: &str) -> String {
     let key = if plain { key.to_owned() } else { quote(key) };
     if place.is_empty() { key } else { format!("{place}.{key}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_scalars_mean_what_yaml_1_2_says() {
+        let numbers = "0 -1 +1.5 .5 1e3 0x1F 0o17 .inf -.INF .nan";
+        let texts = "3.1.1 20/s 10s yes 0x inf nan - . 1_000 e3 -x";
+        for (kind, texts) in [
+            (ScalarKind::Null, "~ null Null"),
+            (ScalarKind::Bool, "true False"),
+            (ScalarKind::Number, numbers),
+            (ScalarKind::Text, texts),
+        ] {
+            for text in texts.split(' ') {
+                assert_eq!(classify(text), kind, "{text}");
+            }
+        }
+        assert_eq!(classify(""), ScalarKind::Null);
+    }
+}

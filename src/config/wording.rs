@@ -76,3 +76,35 @@ fn distance(a: &[char], b: &[char]) -> usize {
     }
     rows[a.len()][b.len()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typing_mistakes_are_recognised() {
+        let known = ["topic", "topics", "qos", "password_file", "window"];
+        let guess = |typed| closest(typed, known.into_iter());
+        assert_eq!(guess("tpoic"), Some("topic"), "neighbours that changed places");
+        assert_eq!(guess("topicss"), Some("topics"));
+        assert_eq!(guess("windwo"), Some("window"));
+        assert_eq!(guess("password"), Some("password_file"), "not typed to its end");
+        assert_eq!(guess("host"), None);
+        assert_eq!(guess(""), None);
+    }
+
+    #[test]
+    fn words_are_listed_as_one_speaks() {
+        assert_eq!(enumerate(&[], "or"), "");
+        assert_eq!(enumerate(&["a"], "or"), "a");
+        assert_eq!(enumerate(&["a", "b"], "or"), "a or b");
+        assert_eq!(enumerate(&["a", "b", "c"], "and"), "a, b and c");
+    }
+
+    #[test]
+    fn quotes_stay_short_and_on_one_line() {
+        assert_eq!(quote("a\nb"), r#""a\nb""#);
+        assert_eq!(quote(&"x".repeat(61)), format!("\"{}\"...", "x".repeat(60)));
+        assert_eq!(one_line("a\n'b'"), r"a\n'b'");
+    }
+}
