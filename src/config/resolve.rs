@@ -274,7 +274,8 @@ impl Reader<'_> {
             terms.push(format!("{} more", largest.len() - TERMS_SHOWN));
         }
         let what = format!(
-            "rate x deadline makes {total:.0} slots in flight ({}); at most {IN_FLIGHT_MAX} fit, so lower a rate or a deadline",
+            "rate x deadline makes {total:.0} slots in flight ({}); at most {IN_FLIGHT_MAX} fit, \
+             so lower a rate or a deadline",
             terms.join(" + "),
         );
         self.problems.add(root.origin_of(&keys::PATHS), "paths", what);

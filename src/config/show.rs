@@ -74,14 +74,17 @@ fn scalar(kind: ScalarKind, text: &str, flow: bool) -> String {
             && text.chars().all(safe)
             && !text.ends_with(':')
             && classify(text) == ScalarKind::Text
-            && !is_yaml_1_1_bool(text));
+            && !is_ambiguous(text));
     if plain { text.into() } else { quoted(text) }
 }
 
-/// Texts that readers of YAML 1.1 take for true or false.
-fn is_yaml_1_1_bool(text: &str) -> bool {
+/// Texts that readers of YAML 1.1 may take for true, false, a number, a time or a date.
+fn is_ambiguous(text: &str) -> bool {
     let words = ["y", "n", "yes", "no", "on", "off"];
+    let unit = text.ends_with(['s', 'm', 'h', 'd', 'B']);
+    let plainly_text = unit || text.contains('/') || text.matches('.').count() > 1;
     words.iter().any(|word| word.eq_ignore_ascii_case(text))
+        || (text.starts_with(|c: char| c.is_ascii_digit()) && (text.contains('_') || !plainly_text))
 }
 
 /// A YAML scalar in double quotes.

@@ -1,4 +1,5 @@
-//! Room `config` (wiring): what the user wrote, as a tree that remembers where each value came from.
+//! Room `config` (wiring): what the user wrote, as a tree that remembers where each value came
+//! from.
 
 use super::wording::quote;
 
