@@ -46,6 +46,7 @@ pub struct Loaded {
     pub resolved: Resolved,
     in_force: tree::Node,
     file: String,
+    password_of_environment: bool,
 }
 
 impl Loaded {
@@ -53,7 +54,11 @@ impl Loaded {
     /// from; secrets are `***`. Reads as the same configuration, secrets apart.
     #[must_use]
     pub fn show(&self) -> String {
-        show::show(&self.in_force, &self.file)
+        let mut shown = show::show(&self.in_force, &self.file);
+        if self.password_of_environment {
+            shown += "# LANDFALL_MQTT_PASSWORD counts where a username has no password_file\n";
+        }
+        shown
     }
 }
 
@@ -81,16 +86,15 @@ pub fn load(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, Problems> {
     let name = path.to_string_lossy();
-    let fail = |what: String| {
+    let fail = |line: usize, what: &str| {
         let mut problems = Problems::of(&name);
-        problems.add(Origin::File(0), "", what);
+        problems.add(Origin::File(line), "", what);
         problems
     };
-    let bytes = files::read(path, files::CONFIGURATION_MAX).map_err(fail)?;
+    let bytes = files::read(path, files::CONFIGURATION_MAX).map_err(|what| fail(0, &what))?;
     let text = String::from_utf8(bytes).map_err(|error| {
-        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + before.split(|byte| *byte == b'\n').count().saturating_sub(1);
-        fail(format!("is not UTF-8 text (line {line})"))
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        fail(valid.split(|byte| *byte == b'\n').count(), "is not UTF-8 text")
     })?;
     load_text(&name, &text, flags, environment)
 }
@@ -120,12 +124,13 @@ pub fn load_text(
     let around = Surroundings { host_name: &host_name };
     fill::fill(&mut root, keys::ROOT, "", &around, &mut problems);
     let password = environment.password.take();
+    let password_of_environment = password.is_some();
     environment.apply(flags, &mut root);
     let base = Path::new(name).parent().unwrap_or(Path::new(""));
     let resolved = resolve::Reader { base, password, problems: &mut problems }.resolve(&root);
     match resolved {
         Some(resolved) if problems.is_empty() => {
-            Ok(Loaded { resolved, in_force: root, file: name.into() })
+            Ok(Loaded { resolved, in_force: root, file: name.into(), password_of_environment })
         }
         _ => Err(problems.sorted()),
     }

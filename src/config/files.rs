@@ -9,6 +9,9 @@ pub(super) const CONFIGURATION_MAX: u64 = 1 << 20;
 /// Largest secret in bytes.
 pub(super) const SECRET_MAX: u64 = 64 << 10;
 
+/// Longest password that MQTT can carry, in bytes (MQTT 5, section 3.1.3.6).
+const PASSWORD_MAX: usize = 65_535;
+
 /// The name of this host, as the kernel has it; empty when it can't be read.
 pub(super) fn host_name() -> String {
     let name = read(Path::new("/proc/sys/kernel/hostname"), 256).unwrap_or_default();
@@ -37,7 +40,12 @@ pub(super) fn secret(base: &Path, path: &Path) -> Result<String, String> {
     let text = String::from_utf8(bytes).map_err(|_| named(path, "is not UTF-8 text"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
-    if text.is_empty() { Err(named(path, "is empty")) } else { Ok(text.into()) }
+    match text {
+        "" => Err(named(path, "is empty")),
+        _ if text.contains('\0') => Err(named(path, "holds a NUL character")),
+        _ if text.len() > PASSWORD_MAX => Err(named(path, "is longer than 65535 bytes")),
+        _ => Ok(text.into()),
+    }
 }
 
 /// The bytes of a secret, at least one. A relative path starts at `base`.

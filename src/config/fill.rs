@@ -1,5 +1,5 @@
-//! Room `config` (wiring): from what the user wrote to every key in force: keys that don't belong are
-//! refused, keys that were not given get their default.
+//! Room `config` (wiring): from what the user wrote to every key in force: keys that don't belong
+//! are refused, keys that were not given get their default.
 
 use super::Surroundings;
 use super::keys;
@@ -11,8 +11,8 @@ use super::wording::{closest, enumerate};
 
 type Keys = &'static [&'static dyn Described];
 
-/// Completes a mapping by the table of keys. Afterwards it holds known keys only, in the order of the
-/// table, and all that have a default.
+/// Completes a mapping by the table of keys. Afterwards it holds known keys only, in the order of
+/// the table, and all that have a default.
 pub(super) fn fill(
     node: &mut Node,
     keys: Keys,

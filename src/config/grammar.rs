@@ -256,10 +256,10 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
 /// `name`, `pidfile:/path` or `pid:123`.
 pub(super) fn process(text: &str) -> Result<ProcessSelector, String> {
     if let Some(path) = text.strip_prefix("pidfile:") {
-        return match file(path)? {
-            path if path.is_absolute() => Ok(ProcessSelector::PidFile(path)),
-            _ => Err(format!("{} is not an absolute path", quote(path))),
-        };
+        if !path.starts_with('/') {
+            return Err(format!("{} is not an absolute path", quote(path)));
+        }
+        return file(path).map(ProcessSelector::PidFile);
     }
     if let Some(pid) = text.strip_prefix("pid:") {
         let number = whole(pid).and_then(|pid| u32::try_from(pid).ok());
@@ -275,4 +275,56 @@ pub(super) fn process(text: &str) -> Result<ProcessSelector, String> {
         return Err(format!("{} is not the name of a process ({rule})", quote(text)));
     }
     Ok(ProcessSelector::Name(text.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn durations_are_exact() {
+        let read = |text| duration(text).unwrap().as_nanos();
+        assert_eq!(read("250ms"), 250_000_000);
+        assert_eq!(read("1.5s"), 1_500_000_000);
+        assert_eq!(read("0.000000001s"), 1);
+        assert_eq!(read("0.1s"), 100_000_000);
+        assert_eq!(read("8h"), 28_800_000_000_000);
+        assert_eq!(read("999999999d") / 1_000_000_000, 86_399_999_913_600);
+    }
+
+    #[test]
+    fn rates_are_per_second() {
+        assert_eq!(rate("30/min"), Ok(0.5));
+        assert_eq!(rate("0.001/s"), Ok(0.001));
+        assert_eq!(rate("10000000/s"), Ok(10_000_000.0));
+    }
+
+    #[test]
+    fn sizes_count_in_powers_of_two() {
+        assert_eq!(bytes("64KiB"), Some(65_536));
+        assert_eq!(bytes("16B"), Some(16));
+        assert_eq!(bytes("1MiB"), Some(1_048_576));
+        for wrong in ["64", "64kb", "KiB", "-1B", "1234567890B"] {
+            assert_eq!(bytes(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn hosts_keep_their_kind() {
+        let at = |host: &str, port| Ok(Url { host: host.into(), port });
+        assert_eq!(url("mqtt://[fe80::1]:1884"), at("fe80::1", 1884));
+        assert_eq!(url("mqtt://10.0.0.1"), at("10.0.0.1", 1883));
+        let list = ["a:9092", "[::1]:9093", "b:1"].map(String::from).to_vec();
+        assert_eq!(brokers("a, [::1]:9093 ,b:1"), Ok(list));
+    }
+
+    proptest! {
+        #[test]
+        fn a_duration_is_spelled_as_it_is_read(milliseconds in 0_u64..1_000_000_000) {
+            let given = Duration::from_millis(milliseconds);
+            prop_assert_eq!(duration(&spell(given)), Ok(given));
+        }
+    }
 }

@@ -55,7 +55,8 @@ static TELEMETRY_KEYS: Keys = &[&LISTEN, &LINGER, &OTLP];
 key!(PROBE: Text<String> = "probe", Fallback::From(host_name), name("a name"),
     "The name of this probe. Default: the host name.");
 key!(KEY_FILE: Text<PathBuf> = "key_file", Fallback::Absent, file(),
-    "A file whose bytes key the stamps, at most 64 KiB; a relative path starts at the directory of this file. Without it the probe's name keys them, which stops accidents, not forgers.");
+    "A file whose bytes key the stamps, at most 64 KiB; a relative path starts at the directory \
+     of this file. Without it the probe's name keys them, which stops accidents, not forgers.");
 key!(PATHS: Group = "paths", Fallback::Required("a list with at least one path"),
     Group(Shape::Sections(PATH, 1, 128)), "The routes that are measured.");
 key!(WINDOW: Span = "window", Fallback::Yaml("10s"), span(1_000, 300_000),
@@ -78,7 +79,8 @@ key!(LANES: List<Choice<Lane>> = "lanes", Fallback::From(lanes),
     List { of: LANE, what: "a list of lanes", single: false, min: 0, max: 2 },
     "What is timed. Default: [mqtt_kafka], or [] without kafka.");
 key!(DEADLINE: Span = "deadline", Fallback::Yaml("30s"), span(100, 900_000),
-    "How long after its intended send time a message may arrive and still be delivered, 100ms to 15m.");
+    "How long after its intended send time a message may arrive and still be delivered, 100ms to \
+     15m.");
 key!(SLO: Group = "slo", Fallback::Absent, Group(Shape::NotBuilt), "");
 
 key!(URL: Text<Url> = "url", Fallback::Required("url: mqtt://broker:1883"), Text {
@@ -91,11 +93,13 @@ key!(VERSION: Choice<MqttVersion> = "version", Fallback::Yaml("5"), Choice {
         options: &[("5", MqttVersion::V5), ("3.1.1", MqttVersion::V311)] },
     "The version of MQTT.");
 key!(USERNAME: Text<String> = "username", Fallback::Absent, Text {
-        what: "a user name", instead_of_number: QUOTE_IT, pattern: "^.+$",
+        what: "a user name", instead_of_number: QUOTE_IT, pattern: r"^[\s\S]+$",
         parse: grammar::username },
     "The MQTT user name.");
 key!(PASSWORD_FILE: Text<PathBuf> = "password_file", Fallback::Absent, file(),
-    "A file with the MQTT password, without the line break at its end; a relative path starts at the directory of this file. Without it the environment variable LANDFALL_MQTT_PASSWORD counts.");
+    "A file with the MQTT password, without the line break at its end; a relative path starts at \
+     the directory of this file. Without it the environment variable LANDFALL_MQTT_PASSWORD \
+     counts.");
 key!(TOPIC: Text<TopicTemplate> = "topic",
     Fallback::Yaml("\"landfall/{probe}/{path}/{client}\""), Text {
         what: "an MQTT topic", instead_of_number: QUOTE_IT, pattern: r"^[^$+#][^+#]*$",
@@ -121,7 +125,8 @@ key!(TLS: Group = "tls", Fallback::Absent, Group(Shape::NotBuilt), "");
 
 key!(SIZE: Count = "size", Fallback::Yaml("256"),
     Count { min: 16, max: PAYLOAD_MAX, bytes: true },
-    "Bytes of a payload, as a number or such as 64KiB; at least 128 for json, 16 for text and binary.");
+    "Bytes of a payload, as a number or such as 64KiB; at least 128 for json, 16 for text and \
+     binary.");
 key!(FORMAT: Choice<PayloadFormat> = "format", Fallback::Yaml("json"), Choice {
         what: "a payload format", not_built: &[],
         options: &[("json", PayloadFormat::Json), ("text", PayloadFormat::Text),
@@ -132,12 +137,14 @@ key!(CHANNEL: Group = "channel", Fallback::Absent, Group(Shape::NotBuilt), "");
 
 key!(BROKERS: List<Text<Vec<String>>> = "brokers", Fallback::Required("brokers: kafka:9092"), List {
         of: BROKER, what: "a broker or a list of them", single: true, min: 1, max: 64 },
-    "The brokers to begin with, host:port: a list, or one text with commas. The port is 9092 where none is given.");
+    "The brokers to begin with, host:port: a list, or one text with commas. The port is 9092 \
+     where none is given.");
 key!(TOPICS: List<Text<TopicSelector>> = "topics", Fallback::Required("topics: [mqtt-messages]"),
     List { of: KAFKA_TOPIC, what: "a list of topics", single: false, min: 1, max: 1_000 },
     "The topics to read: names, or patterns that begin with ^.");
 key!(PROPERTIES: PropertyMap = "properties", Fallback::Yaml("{}"), PropertyMap,
-    "Any librdkafka property that measurement does not depend on. With _file behind its name the value is read from that file: sasl.password_file.");
+    "Any librdkafka property that measurement does not depend on. With _file behind its name the \
+     value is read from that file: sasl.password_file.");
 key!(CONTROL_TOPIC: Group = "control_topic", Fallback::Absent, Group(Shape::NotBuilt), "");
 
 key!(INTERVAL: Span = "interval", Fallback::Yaml("5s"), span(1_000, 300_000),
@@ -148,7 +155,7 @@ key!(PROCESSES: List<Text<ProcessSelector>> = "processes", Fallback::Yaml("[]"),
 
 key!(LISTEN: Text<SocketAddr> = "listen", Fallback::Yaml("127.0.0.1:9464"), Text {
         what: "an address and port such as 127.0.0.1:9464",
-        instead_of_number: "write 127.0.0.1:port", pattern: r"^.+:[0-9]{1,5}$",
+        instead_of_number: "write 127.0.0.1:port", pattern: r"^\S+:[0-9]{1,5}$",
         parse: grammar::listen },
     "Where /metrics, health and status are served; port 0 is any free one.");
 key!(LINGER: Span = "linger", Fallback::Yaml("0s"), span(0, 3_600_000),
@@ -174,13 +181,13 @@ const BROKER: Text<Vec<String>> = Text {
 const KAFKA_TOPIC: Text<TopicSelector> = Text {
     what: "a topic",
     instead_of_number: QUOTE_IT,
-    pattern: r"^([A-Za-z0-9._-]{1,249}|\^.{1,1023})$",
+    pattern: r"^([A-Za-z0-9._-]{1,249}|\^[\s\S]{1,1023})$",
     parse: grammar::kafka_topic,
 };
 const PROCESS: Text<ProcessSelector> = Text {
     what: "a process",
     instead_of_number: "write pid:123, or put a name in quotes",
-    pattern: r"^([^/]{1,255}|pidfile:/.+)$",
+    pattern: r"^([^/]{1,255}|pidfile:/[\s\S]+)$",
     parse: grammar::process,
 };
 
@@ -192,7 +199,7 @@ const fn file() -> Text<PathBuf> {
     Text {
         what: "the path of a file",
         instead_of_number: QUOTE_IT,
-        pattern: "^.{1,4096}$",
+        pattern: r"^[\s\S]{1,4096}$",
         parse: grammar::file,
     }
 }

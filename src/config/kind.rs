@@ -1,5 +1,5 @@
-//! Room `config` (wiring): kinds of values. One kind both reads a value and describes it in the JSON
-//! Schema, so that the two can't differ.
+//! Room `config` (wiring): kinds of values. One kind both reads a value and describes it in the
+//! JSON Schema, so that the two can't differ.
 
 use std::time::Duration;
 

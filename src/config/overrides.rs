@@ -23,9 +23,12 @@ pub struct Overrides {
     pub drain: Option<String>,
 }
 
+/// Takes one flag out of all.
+type Flag = fn(&Overrides) -> Option<&String>;
+
 /// A key that flag or environment may set.
 struct Override {
-    flag: Option<(&'static str, fn(&Overrides) -> Option<&String>)>,
+    flag: Option<(&'static str, Flag)>,
     variable: &'static str,
     key: &'static [&'static str],
 }
@@ -76,6 +79,10 @@ impl Environment {
         let mut picked = Self { values: BTreeMap::new(), password: None };
         for (name, value) in variables {
             if name == PASSWORD {
+                if value.is_empty() || value.len() > 65_535 {
+                    let what = "is not a password (1 to 65535 bytes); unset it if none is needed";
+                    problems.add(Origin::Environment(PASSWORD), "", what);
+                }
                 picked.password = Some(value.into());
             } else if let Some(known) = TABLE.iter().find(|known| known.variable == name) {
                 picked.values.insert(known.variable, value);

@@ -6,6 +6,7 @@ use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, o
 
 use super::problem::Problems;
 use super::tree::{Entry, Node, Origin, ScalarKind, Value, classify, join};
+use super::wording::one_line;
 
 /// Deepest nesting of lists and mappings; the configuration itself needs five.
 const DEPTH_MAX: usize = 32;
@@ -64,10 +65,7 @@ impl Builder<'_> {
     fn run(&mut self, yaml: &str) -> Result<(), Fatal> {
         let options = options! { emit_comments: false };
         for next in Parser::new_from_str_with_options(yaml, options) {
-            let (event, span) = next.map_err(|error: ScanError| {
-                let what = error.info();
-                (error.marker().line(), format!("is not valid YAML: {}", what.escape_debug()))
-            })?;
+            let (event, span) = next.map_err(|error| syntax(yaml, &error))?;
             self.event(event, &span)?;
         }
         Ok(())
@@ -197,6 +195,17 @@ impl Builder<'_> {
             }
         }
         place
+    }
+}
+
+/// What the scanner says, and where. It places a tab in an indentation before its line.
+fn syntax(yaml: &str, error: &ScanError) -> Fatal {
+    let line = error.marker().line();
+    let tab = |text: &str| text.trim_start_matches(' ').starts_with('\t');
+    let near = yaml.lines().zip(1..).skip(line.saturating_sub(1)).take(2);
+    match near.filter(|(text, _)| tab(text)).map(|(_, line)| line).next() {
+        Some(line) => (line, "is not valid YAML: indent with spaces, not with tabs".into()),
+        None => (line, format!("is not valid YAML: {}", one_line(&error.info()))),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::tree::Origin;
+use super::wording::one_line;
 
 /// Most problems that are listed.
 const LISTED_MAX: usize = 100;
@@ -25,7 +26,7 @@ struct Problem {
 impl Problems {
     /// No problems yet with the file of this name.
     pub(super) fn of(file: &str) -> Self {
-        Self { file: file.escape_debug().to_string(), list: Vec::new() }
+        Self { file: one_line(file), list: Vec::new() }
     }
 
     /// Notes what is wrong with the value at a key path; an empty path is the whole file.

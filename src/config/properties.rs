@@ -86,11 +86,13 @@ impl Kind for PropertyMap {
                 problems.add(Origin::File(entry.line), path, what);
                 continue;
             }
-            let result = check(name).and_then(|()| properties.add(name, entry));
-            let result = result.and_then(|()| match seen.insert(name) {
-                true => Ok(()),
-                false => Err(format!("{name} is given both here and by file; remove one")),
-            });
+            let result = match (check(name), seen.insert(name)) {
+                (Ok(()), true) => properties.add(name, entry),
+                (Ok(()), false) => {
+                    Err(format!("{name} is given both here and by file; remove one"))
+                }
+                (refused, _) => refused,
+            };
             if let Err(what) = result {
                 problems.add(entry.node.origin, &join(path, &entry.key), what);
             }

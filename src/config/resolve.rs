@@ -266,14 +266,16 @@ impl Reader<'_> {
             .iter()
             .take(TERMS_SHOWN)
             .map(|path| {
-                format!("{}: {}/s x {}s", path.name, path.mqtt.rate, path.deadline.as_secs_f64())
+                let rate = (path.mqtt.rate * 1_000.0).round() / 1_000.0;
+                format!("{}: {rate}/s x {}s", path.name, path.deadline.as_secs_f64())
             })
             .collect();
         if largest.len() > TERMS_SHOWN {
             terms.push(format!("{} more", largest.len() - TERMS_SHOWN));
         }
         let what = format!(
-            "rate x deadline makes {total:.0} slots in flight ({}); at most {IN_FLIGHT_MAX} fit, so lower a rate or a deadline",
+            "rate x deadline makes {total:.0} slots in flight ({}); at most {IN_FLIGHT_MAX} fit, \
+             so lower a rate or a deadline",
             terms.join(" + "),
         );
         self.problems.add(root.origin_of(&keys::PATHS), "paths", what);

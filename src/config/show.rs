@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::properties::is_secret;
 use super::tree::{Entry, Node, Origin, ScalarKind, Value, classify};
+use super::wording::one_line;
 
 /// Writes a completed tree as YAML that reads as the same configuration, secrets apart.
 pub(super) fn show(root: &Node, file: &str) -> String {
@@ -60,7 +61,7 @@ fn source(origin: Origin, file: &str) -> String {
     match origin {
         Origin::Default => "default".into(),
         Origin::Flag(name) | Origin::Environment(name) => name.into(),
-        Origin::File(line) => format!("{}:{line}", file.escape_debug()),
+        Origin::File(line) => format!("{}:{line}", one_line(file)),
     }
 }
 
@@ -72,8 +73,18 @@ fn scalar(kind: ScalarKind, text: &str, flow: bool) -> String {
         || (text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/')
             && text.chars().all(safe)
             && !text.ends_with(':')
-            && classify(text) == ScalarKind::Text);
+            && classify(text) == ScalarKind::Text
+            && !is_ambiguous(text));
     if plain { text.into() } else { quoted(text) }
+}
+
+/// Texts that readers of YAML 1.1 may take for true, false, a number, a time or a date.
+fn is_ambiguous(text: &str) -> bool {
+    let words = ["y", "n", "yes", "no", "on", "off"];
+    let unit = text.ends_with(['s', 'm', 'h', 'd', 'B']);
+    let plainly_text = unit || text.contains('/') || text.matches('.').count() > 1;
+    words.iter().any(|word| word.eq_ignore_ascii_case(text))
+        || (text.starts_with(|c: char| c.is_ascii_digit()) && (text.contains('_') || !plainly_text))
 }
 
 /// A YAML scalar in double quotes.

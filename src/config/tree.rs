@@ -1,4 +1,5 @@
-//! Room `config` (wiring): what the user wrote, as a tree that remembers where each value came from.
+//! Room `config` (wiring): what the user wrote, as a tree that remembers where each value came
+//! from.
 
 use super::wording::quote;
 
@@ -94,9 +95,15 @@ impl Node {
     pub(super) fn set_origin(&mut self, origin: Origin) {
         self.origin = origin;
         match &mut self.value {
-            Value::List(items) => items.iter_mut().for_each(|item| item.set_origin(origin)),
+            Value::List(items) => {
+                for item in items {
+                    item.set_origin(origin);
+                }
+            }
             Value::Map(entries) => {
-                entries.iter_mut().for_each(|entry| entry.node.set_origin(origin));
+                for entry in entries {
+                    entry.node.set_origin(origin);
+                }
             }
             Value::Scalar { .. } | Value::Broken => {}
         }
@@ -131,4 +138,26 @@ pub(super) fn join(place: &str, key: &str) -> String {
         && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
     let key = if plain { key.to_owned() } else { quote(key) };
     if place.is_empty() { key } else { format!("{place}.{key}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_scalars_mean_what_yaml_1_2_says() {
+        let numbers = "0 -1 +1.5 .5 1e3 0x1F 0o17 .inf -.INF .nan";
+        let texts = "3.1.1 20/s 10s yes 0x inf nan - . 1_000 e3 -x";
+        for (kind, texts) in [
+            (ScalarKind::Null, "~ null Null"),
+            (ScalarKind::Bool, "true False"),
+            (ScalarKind::Number, numbers),
+            (ScalarKind::Text, texts),
+        ] {
+            for text in texts.split(' ') {
+                assert_eq!(classify(text), kind, "{text}");
+            }
+        }
+        assert_eq!(classify(""), ScalarKind::Null);
+    }
 }

@@ -14,6 +14,19 @@ pub(super) fn quote(text: &str) -> String {
     format!("{head:?}...")
 }
 
+/// A text with its control characters escaped.
+pub(super) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            line.extend(c.escape_debug());
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
 /// `a, b or c`.
 pub(super) fn enumerate(words: &[&str], conjunction: &str) -> String {
     let mut text = String::new();
@@ -29,15 +42,18 @@ pub(super) fn enumerate(words: &[&str], conjunction: &str) -> String {
 }
 
 /// The candidate that was probably meant: at most a third of it mistyped, where two neighbours that
-/// changed places count as one mistake.
+/// changed places count as one mistake; or one that was not typed to its end.
 pub(super) fn closest<'a>(
     typed: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let typed: Vec<char> = typed.chars().take(64).collect();
+    let letters: Vec<char> = typed.chars().take(64).collect();
     candidates
-        .map(|candidate| (distance(&typed, &candidate.chars().collect::<Vec<_>>()), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
+        .map(|candidate| (distance(&letters, &candidate.chars().collect::<Vec<_>>()), candidate))
+        .filter(|(distance, candidate)| {
+            let begun = typed.len() >= 4 && candidate.starts_with(typed);
+            begun || *distance <= (candidate.len() / 3).max(1)
+        })
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -59,4 +75,36 @@ fn distance(a: &[char], b: &[char]) -> usize {
         rows.push(row);
     }
     rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typing_mistakes_are_recognised() {
+        let known = ["topic", "topics", "qos", "password_file", "window"];
+        let guess = |typed| closest(typed, known.into_iter());
+        assert_eq!(guess("tpoic"), Some("topic"), "neighbours that changed places");
+        assert_eq!(guess("topicss"), Some("topics"));
+        assert_eq!(guess("windwo"), Some("window"));
+        assert_eq!(guess("password"), Some("password_file"), "not typed to its end");
+        assert_eq!(guess("host"), None);
+        assert_eq!(guess(""), None);
+    }
+
+    #[test]
+    fn words_are_listed_as_one_speaks() {
+        assert_eq!(enumerate(&[], "or"), "");
+        assert_eq!(enumerate(&["a"], "or"), "a");
+        assert_eq!(enumerate(&["a", "b"], "or"), "a or b");
+        assert_eq!(enumerate(&["a", "b", "c"], "and"), "a, b and c");
+    }
+
+    #[test]
+    fn quotes_stay_short_and_on_one_line() {
+        assert_eq!(quote("a\nb"), r#""a\nb""#);
+        assert_eq!(quote(&"x".repeat(61)), format!("\"{}\"...", "x".repeat(60)));
+        assert_eq!(one_line("a\n'b'"), r"a\n'b'");
+    }
 }
