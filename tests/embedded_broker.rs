@@ -1,4 +1,9 @@
 //! The embedded MQTT broker with real clients, and the reference bridge between it and Kafka.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the functions that the tests share fail them too"
+)]
 
 mod embedded_broker {
     pub(crate) mod clients;
@@ -18,9 +23,11 @@ use landfall::embedded::bridge::{self, Acknowledge, Bridge, Counters, Mqtt};
 use landfall::embedded::mqtt::{Broker, Config};
 use landfall::shutdown::Tasks;
 use rumqttc::v5::mqttbytes::QoS;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 const EVERY_QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("never happened: {what}"))
@@ -126,7 +133,7 @@ async fn a_stopped_broker_is_gone_and_a_second_one_takes_its_port() {
     group.stop();
     within("the broker's end", group.finished()).await;
     within("the connection's end", client.closed()).await;
-    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    assert!(TcpStream::connect(address).await.is_err());
     let again = Broker::start(&Config { listen: address, ..Config::default() }, &tasks).await;
     assert_eq!(again.unwrap().address(), address);
     tasks.stop();
@@ -201,7 +208,8 @@ async fn cut_connections_lose_nothing_and_double_nothing_of_qos_2() {
     let kafka = Kafka::start();
     let mqtt = broker(&tasks).await;
     let proxy = proxy::start(mqtt, &tasks).await;
-    let counters = run(crossing(proxy, &kafka), &tasks).await;
+    let crossed = tasks.child();
+    let counters = run(crossing(proxy, &kafka), &crossed).await;
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
         publish_by_three(mqtt, &format!("plant/{qos:?}"), qos, 100, &tasks).await;
     }
@@ -214,8 +222,9 @@ async fn cut_connections_lose_nothing_and_double_nothing_of_qos_2() {
     while !EVERY_QOS[1..].iter().all(|qos| arrived(&records, *qos).len() == expected.len()) {
         records = within("all records", kafka.read(records.len() + 1, &tasks)).await;
     }
-    until("quiet", || counters.produced() as usize >= records.len()).await;
-    records = kafka.read(counters.produced() as usize, &tasks).await;
+    crossed.stop();
+    within("the bridge's end", crossed.finished()).await;
+    records = kafka.read(usize::try_from(counters.produced()).unwrap(), &tasks).await;
     assert!(arrived(&records, QoS::AtLeastOnce).keys().eq(expected.keys()));
     assert_eq!(arrived(&records, QoS::ExactlyOnce), expected);
     assert!(counters.reconnects() >= 3, "only {} reconnects", counters.reconnects());
@@ -245,6 +254,44 @@ async fn a_message_that_kafka_refuses_does_not_stop_the_stream() {
     assert_eq!(records[0].value, b"fits");
     assert_eq!(counters.failed(), 1);
     tasks.stop();
+}
+
+/// Reads one MQTT packet of less than 130 bytes: its first byte, and what follows the length.
+async fn packet(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+    let kind = stream.read_u8().await.unwrap();
+    let mut body = vec![0; stream.read_u8().await.unwrap().into()];
+    stream.read_exact(&mut body).await.unwrap();
+    (kind, body)
+}
+
+/// A broker resends the PUBREL of an exchange that an earlier connection or process left half done.
+#[tokio::test]
+async fn a_release_of_an_unknown_message_is_answered() {
+    const CONNACK_SESSION_PRESENT: [u8; 5] = [0x20, 3, 1, 0, 0];
+    const PUBREL_7: [u8; 4] = [0x62, 2, 0, 7];
+    const PUBCOMP: u8 = 0x70;
+    let tasks = Tasks::new();
+    let kafka = Kafka::start();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let bridge = Bridge::new(crossing(listener.local_addr().unwrap(), &kafka), Clock::system());
+    let group = tasks.clone();
+    tasks.spawn(async move { bridge.unwrap().run(&group).await.unwrap() });
+    within("both answers", async {
+        for connection in 0..2 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            packet(&mut stream).await;
+            stream.write_all(&CONNACK_SESSION_PRESENT).await.unwrap();
+            stream.write_all(&PUBREL_7).await.unwrap();
+            let mut answer = packet(&mut stream).await;
+            while answer.0 != PUBCOMP {
+                answer = packet(&mut stream).await;
+            }
+            assert_eq!(answer.1[..2], [0, 7], "on connection {connection}");
+        }
+    })
+    .await;
+    tasks.stop();
+    within("the end", tasks.finished()).await;
 }
 
 /// What the next bridge on the same session is sent of a message that Kafka never had.

@@ -41,7 +41,7 @@ impl Client {
     pub(crate) async fn connect(address: SocketAddr, id: &str, tasks: &Tasks) -> Self {
         let mut options = MqttOptions::new(id, address.ip().to_string(), address.port());
         options.set_network_options(nodelay()).set_outgoing_inflight_upper_limit(50);
-        options.set_keep_alive(Duration::from_secs(60));
+        options.set_keep_alive(Duration::from_mins(1));
         let (client, mut events) = AsyncClient::new(options, 100);
         let (tell, told) = mpsc::unbounded_channel();
         tasks.spawn(async move {
@@ -122,7 +122,7 @@ impl Client {
 
 fn v4(address: SocketAddr, id: &str) -> (rumqttc::AsyncClient, rumqttc::EventLoop) {
     let mut options = rumqttc::MqttOptions::new(id, address.ip().to_string(), address.port());
-    options.set_keep_alive(Duration::from_secs(60));
+    options.set_keep_alive(Duration::from_mins(1));
     let (client, mut events) = rumqttc::AsyncClient::new(options, 100);
     events.set_network_options(nodelay());
     (client, events)
