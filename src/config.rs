@@ -32,8 +32,8 @@ mod wording;
 pub use overrides::Overrides;
 pub use problem::Problems;
 pub use resolved::{
-    Arrivals, HostConfig, KafkaConfig, MqttConfig, MqttVersion, PathConfig, PayloadConfig,
-    PayloadFormat, ProcessSelector, Resolved, TelemetryConfig, TopicSelector, TopicTemplate, Url,
+    KafkaConfig, MqttConfig, PathConfig, PayloadConfig, Resolved, TelemetryConfig, TopicSelector,
+    TopicTemplate, Url,
 };
 pub use schema::schema;
 

@@ -10,10 +10,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use landfall::config::{
-    Arrivals, Loaded, MqttVersion, Overrides, PayloadFormat, ProcessSelector, Resolved,
+    Loaded, Overrides, Resolved,
     TopicSelector, load, load_text, schema,
 };
 use landfall::correlate::{Lane, Qos};
+use landfall::host::ProcessSelector;
+use landfall::schedule::Arrivals;
+use landfall::stamp::Format;
+use landfall::wire::Version;
 use secrecy::ExposeSecret;
 
 const FULL: &str = include_str!("config/full.yaml");
@@ -100,13 +104,13 @@ fn every_value_is_read() {
     assert_eq!(paths[0].lanes, [Lane::MqttKafka, Lane::MqttMqtt]);
     assert_eq!(paths[0].deadline, Duration::from_millis(1500));
     assert_eq!((mqtt.url.host.as_str(), mqtt.url.port), ("broker.example", 1884));
-    assert_eq!((mqtt.version, mqtt.schedule), (MqttVersion::V311, Arrivals::Fixed));
+    assert_eq!((mqtt.version, mqtt.schedule), (Version::V4, Arrivals::Fixed));
     assert_eq!(mqtt.username.as_deref(), Some("probe"));
     assert_eq!(mqtt.password.as_ref().unwrap().expose_secret(), "swordfish");
     assert_eq!(mqtt.topic.expand("plant-7", "telemetry", 3), "plant/plant-7/telemetry/3");
     assert_eq!(mqtt.qos, [Qos::AtMostOnce, Qos::ExactlyOnce]);
     assert_eq!((mqtt.clients, mqtt.rate), (4, 0.5));
-    assert_eq!((mqtt.payload.size, mqtt.payload.format), (65_536, PayloadFormat::Binary));
+    assert_eq!((mqtt.payload.size, mqtt.payload.format), (65_536, Format::Binary));
 
     let kafka = paths[0].kafka.as_ref().unwrap();
     assert_eq!(kafka.brokers, ["kafka-1:9092", "kafka-2:9092"]);
@@ -147,9 +151,9 @@ fn every_default_holds() {
     assert_eq!((host.interval, telemetry.linger), (Duration::from_secs(5), Duration::ZERO));
     assert_eq!(telemetry.listen.to_string(), "127.0.0.1:9464");
     let mqtt = &paths[0].mqtt;
-    assert_eq!((mqtt.version, mqtt.schedule), (MqttVersion::V5, Arrivals::Poisson));
+    assert_eq!((mqtt.version, mqtt.schedule), (Version::V5, Arrivals::Poisson));
     assert_eq!((mqtt.qos.as_slice(), mqtt.clients, mqtt.rate), (&[Qos::AtLeastOnce][..], 1, 10.0));
-    assert_eq!((mqtt.payload.size, mqtt.payload.format), (256, PayloadFormat::Json));
+    assert_eq!((mqtt.payload.size, mqtt.payload.format), (256, Format::Json));
     assert_eq!(mqtt.topic.expand("p", "a", 0), "landfall/p/a/0");
     assert!(paths[0].lanes.is_empty(), "nothing to time without kafka");
     assert_eq!(paths[0].deadline, Duration::from_secs(30));

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::resolved::{ProcessSelector, TopicSelector, TopicTemplate, Url};
+use regex::Regex;
+
+use super::resolved::{TopicSelector, TopicTemplate, Url};
+use crate::host::ProcessSelector;
 use super::wording::quote;
 
 const MILLISECOND: u128 = 1_000_000;
@@ -187,6 +190,9 @@ pub(super) fn kafka_topic(text: &str) -> Result<TopicSelector, String> {
     if text.starts_with('^') {
         if text.len() < 2 || text.len() > 1024 || text.chars().any(char::is_control) {
             return Err(format!("{} is not a pattern (2 to 1024 characters)", quote(text)));
+        }
+        if Regex::new(text).is_err() {
+            return Err(format!("{} is not a regular expression", quote(text)));
         }
         return Ok(TopicSelector::Pattern(text.into()));
     }

@@ -10,11 +10,15 @@ use super::grammar;
 use super::kind::{Choice, Count, List, Span, Text};
 use super::properties::PropertyMap;
 use super::resolved::{
-    Arrivals, MqttVersion, PayloadFormat, ProcessSelector, TopicSelector, TopicTemplate, Url,
+    TopicSelector, TopicTemplate, Url,
 };
 use super::table::{Described, Fallback, Group, Key, Shape};
 use super::tree::{Entry, Value};
 use crate::correlate::{Lane, Qos};
+use crate::host::ProcessSelector;
+use crate::schedule::Arrivals;
+use crate::stamp::Format;
+use crate::wire::Version;
 
 const QUOTE_IT: &str = "put it in quotes";
 const NAME: &str = r"^[A-Za-z0-9._-]{1,64}$";
@@ -88,9 +92,9 @@ key!(URL: Text<Url> = "url", Fallback::Required("url: mqtt://broker:1883"), Text
         pattern: r"^mqtt://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?$",
         parse: grammar::url },
     "The broker. The port is 1883 where none is given.");
-key!(VERSION: Choice<MqttVersion> = "version", Fallback::Yaml("5"), Choice {
+key!(VERSION: Choice<Version> = "version", Fallback::Yaml("5"), Choice {
         what: "a version of MQTT", not_built: &[],
-        options: &[("5", MqttVersion::V5), ("3.1.1", MqttVersion::V311)] },
+        options: &[("5", Version::V5), ("3.1.1", Version::V4)] },
     "The version of MQTT.");
 key!(USERNAME: Text<String> = "username", Fallback::Absent, Text {
         what: "a user name", instead_of_number: QUOTE_IT, pattern: r"^[\s\S]+$",
@@ -125,12 +129,12 @@ key!(TLS: Group = "tls", Fallback::Absent, Group(Shape::NotBuilt), "");
 
 key!(SIZE: Count = "size", Fallback::Yaml("256"),
     Count { min: 16, max: PAYLOAD_MAX, bytes: true },
-    "Bytes of a payload, as a number or such as 64KiB; at least 128 for json, 16 for text and \
+    "Bytes of a payload, as a number or such as 64KiB; at least 160 for json, 16 for text and \
      binary.");
-key!(FORMAT: Choice<PayloadFormat> = "format", Fallback::Yaml("json"), Choice {
+key!(FORMAT: Choice<Format> = "format", Fallback::Yaml("json"), Choice {
         what: "a payload format", not_built: &[],
-        options: &[("json", PayloadFormat::Json), ("text", PayloadFormat::Text),
-            ("binary", PayloadFormat::Binary)] },
+        options: &[("json", Format::Json), ("text", Format::Text),
+            ("binary", Format::Binary)] },
     "What a payload looks like.");
 key!(ASYNCAPI: Group = "asyncapi", Fallback::Absent, Group(Shape::NotBuilt), "");
 key!(CHANNEL: Group = "channel", Fallback::Absent, Group(Shape::NotBuilt), "");

@@ -10,11 +10,12 @@ use super::keys::{self, PAYLOAD_MAX};
 use super::kind::Kind;
 use super::problem::Problems;
 use super::resolved::{
-    HostConfig, KafkaConfig, MqttConfig, PathConfig, PayloadConfig, Resolved, TelemetryConfig,
+    KafkaConfig, MqttConfig, PathConfig, PayloadConfig, Resolved, TelemetryConfig,
 };
 use super::table::Key;
 use super::tree::{Node, Origin, Value, join};
 use crate::correlate::Lane;
+use crate::host;
 
 /// Most slots that may wait for their outcome at once, over all paths.
 const IN_FLIGHT_MAX: f64 = 4_000_000.0;
@@ -178,8 +179,9 @@ impl Reader<'_> {
     fn check_size(&mut self, mqtt: &View<'_>, payload: PayloadConfig, topic: usize) {
         let PayloadConfig { size, format } = payload;
         let max = PAYLOAD_MAX - u32::try_from(topic.min(65_535)).unwrap_or_default();
-        let what = if size < format.size_min() {
-            let (name, min) = (format.name(), format.size_min());
+        let min = u32::try_from(format.size_min()).unwrap_or(u32::MAX);
+        let what = if size < min {
+            let name = format.name();
             format!("{size} is too small for the format {name}, which takes at least {min}")
         } else if size > max {
             format!("{size} is too large for an MQTT packet with this topic; at most {max} fit")
@@ -223,10 +225,10 @@ impl Reader<'_> {
         })
     }
 
-    fn host(&mut self, view: &View<'_>) -> Option<HostConfig> {
+    fn host(&mut self, view: &View<'_>) -> Option<host::Config> {
         let interval = view.get(&keys::INTERVAL, self.problems);
         let processes = view.get(&keys::PROCESSES, self.problems);
-        Some(HostConfig { interval: interval?, processes: processes? })
+        Some(host::Config { interval: interval?, processes: processes? })
     }
 
     fn telemetry(&mut self, view: &View<'_>) -> Option<TelemetryConfig> {

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{SecretSlice, SecretString};
 
 use crate::correlate::{Lane, Qos};
+use crate::host;
+use crate::schedule::Arrivals;
+use crate::stamp::Format;
+use crate::wire::Version;
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -23,7 +26,7 @@ pub struct Resolved {
     /// How long outcomes are waited for after a signal.
     pub drain: Duration,
     /// What is sampled on the host.
-    pub host: HostConfig,
+    pub host: host::Config,
     /// What is served over HTTP.
     pub telemetry: TelemetryConfig,
 }
@@ -49,7 +52,7 @@ pub struct MqttConfig {
     /// The broker.
     pub url: Url,
     /// The version of the protocol.
-    pub version: MqttVersion,
+    pub version: Version,
     /// The user name, if any.
     pub username: Option<String>,
     /// The password; only with a user name.
@@ -77,63 +80,13 @@ pub struct Url {
     pub port: u16,
 }
 
-/// A version of MQTT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MqttVersion {
-    /// MQTT 5.
-    V5,
-    /// MQTT 3.1.1.
-    V311,
-}
-
-/// How the slots of an open-loop schedule lie in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrivals {
-    /// At random, with exponentially distributed gaps.
-    Poisson,
-    /// At equal distances.
-    Fixed,
-}
-
-/// What a payload looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PayloadFormat {
-    /// A JSON object.
-    Json,
-    /// Printable ASCII.
-    Text,
-    /// Any bytes.
-    Binary,
-}
-
-impl PayloadFormat {
-    /// The smallest payload in bytes that has room for a stamp.
-    #[must_use]
-    pub const fn size_min(self) -> u32 {
-        match self {
-            Self::Json => 128,
-            Self::Text | Self::Binary => 16,
-        }
-    }
-
-    /// The name in the configuration.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Text => "text",
-            Self::Binary => "binary",
-        }
-    }
-}
-
 /// What is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PayloadConfig {
     /// Bytes.
     pub size: u32,
     /// What it looks like.
-    pub format: PayloadFormat,
+    pub format: Format,
 }
 
 /// An MQTT topic in which `{probe}`, `{path}` and `{client}` may stand.
@@ -154,6 +107,15 @@ impl TopicTemplate {
             .replace("{probe}", probe)
             .replace("{path}", path)
             .replace("{client}", &client.to_string())
+    }
+
+    /// The topic filter that matches the topics of all clients of a path, and as little else as MQTT
+    /// can say.
+    #[must_use]
+    pub fn filter(&self, probe: &str, path: &str) -> String {
+        let topic = self.0.replace("{probe}", probe).replace("{path}", path);
+        let level = |level: &str| if level.contains("{client}") { "+".into() } else { level.to_owned() };
+        topic.split('/').map(level).collect::<Vec<String>>().join("/")
     }
 }
 
@@ -177,26 +139,6 @@ pub enum TopicSelector {
     Name(String),
     /// Every topic whose name matches; begins with `^`.
     Pattern(String),
-}
-
-/// What is sampled on the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostConfig {
-    /// How often.
-    pub interval: Duration,
-    /// The processes beside our own, without repeats.
-    pub processes: Vec<ProcessSelector>,
-}
-
-/// Which process is sampled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProcessSelector {
-    /// Those of this name.
-    Name(String),
-    /// The one whose id is in this file.
-    PidFile(PathBuf),
-    /// The one of this id.
-    Pid(u32),
 }
 
 /// What is served over HTTP.

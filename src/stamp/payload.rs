@@ -8,7 +8,7 @@
 //! | binary | 16 bytes | short form (16), filling, CRC-32 from 20 bytes on |
 //! | text | 64 bytes | `traceparent` (55), space, filling, CRC-32 (8 digits) |
 //! | text | 16 bytes | short form (16), filling, CRC-32 (8 digits) from 24 bytes on |
-//! | json | 176 bytes | `{"traceparent":"…","publisher":n,"sequence":n,"fill":"…","check":"…"}` |
+//! | json | 160 bytes | `{"traceparent":"…","publisher":n,"sequence":n,"fill":"…","check":"…"}` |
 //!
 //! # Design
 //!
@@ -35,6 +35,16 @@ pub enum Format {
 }
 
 impl Format {
+    /// The name in configuration and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Text => "text",
+            Self::Binary => "binary",
+        }
+    }
+
     /// The smallest payload of this format that can carry a stamp, in bytes.
     #[must_use]
     pub const fn size_min(self) -> usize {
@@ -47,7 +57,7 @@ impl Format {
 
 /// Length of the short form: 96 bits in base64url.
 pub(super) const SHORT_LEN: usize = 16;
-const JSON_MIN: usize = 176;
+const JSON_MIN: usize = 160;
 const JSON_TRACEPARENT: &[u8] = b"{\"traceparent\":\"";
 const JSON_PUBLISHER: &[u8] = b"\",\"publisher\":";
 const JSON_SEQUENCE: &[u8] = b",\"sequence\":";

@@ -333,8 +333,8 @@ fn payloads_and_slots_in_flight() {
     mqtt("payload: {size: 15}", "payload.size: 15 is out of range (16 to 268435327)");
     mqtt("payload: {size: 300MiB}", "payload.size: 314572800 is out of range (16 to 268435327)");
     mqtt(
-        "payload: {size: 127}",
-        "payload.size: 127 is too small for the format json, which takes at least 128",
+        "payload: {size: 159}",
+        "payload.size: 159 is too small for the format json, which takes at least 160",
     );
     mqtt(
         "payload: {size: 268435327}",
@@ -524,7 +524,7 @@ fn valid_file() -> impl Strategy<Value = String> {
         1_u32..100_000,
         text,
         text,
-        128_u32..100_000,
+        160_u32..100_000,
         prop::sample::select(vec!["json", "text", "binary"]),
     );
     let path = (any::<bool>(), 100_u32..900_000, "[A-Za-z0-9._-]{1,60}", "[a-z.]{1,9}", text);

@@ -1,0 +1,274 @@
+//! Room `app` (wiring): builds, spawns, owns every channel and task, drains.
+//!
+//! # Design
+//!
+//! Edges meet only here: each is given a [`Router`] for what it sees and a channel for what it has to
+//! say about itself. The state machine of room `study` decides what is next, [`control`] obeys it, and
+//! this file has the order in which a run starts and stops.
+
+mod audit;
+mod books;
+mod bridge;
+mod cli;
+mod control;
+mod demo;
+mod environment;
+mod journalist;
+mod logging;
+mod meters;
+mod output;
+mod threads;
+mod wiring;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Clock;
+use crate::config::{Loaded, Problems};
+use crate::correlate::Router;
+use crate::host;
+use crate::report::Report;
+use crate::shutdown::{Signals, Tasks};
+use crate::stamp::Run;
+use crate::study::Machine;
+use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Telemetry};
+
+use audit::Audit;
+use books::{Bookkeeper, Books, Overview};
+use control::{Control, End, State};
+use journalist::Journalist;
+use meters::Meters;
+use output::Output;
+use threads::{Surroundings, Threads};
+use wiring::Parts;
+
+pub use cli::main;
+pub use output::{Progress, Screen};
+
+/// How many observations may wait in each inbox of a shard.
+const INBOX: usize = 262_144;
+/// How many notices of edges may wait.
+const NOTICES: usize = 1_024;
+/// One shard keeps the books of so many messages a second.
+const RATE_PER_SHARD: f64 = 50_000.0;
+
+/// Why a run could not be started, or not be finished; the text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(#[from] Problems),
+    /// Something that was asked for is not to be had.
+    #[error("{0}")]
+    Refused(String),
+    /// The system refused something it should not.
+    #[error("{0}: {1}")]
+    System(&'static str, io::Error),
+}
+
+/// What a run is told beside its configuration.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long to measure; for ever without it.
+    pub measure_for: Option<Duration>,
+    /// Where the reports go.
+    pub report: Option<PathBuf>,
+    /// Where every slot goes.
+    pub slots: Option<PathBuf>,
+    /// How the run shows how it goes.
+    pub progress: Progress,
+    /// What it shows it on.
+    pub screen: Screen,
+}
+
+/// Measures until told to stop, or for as long as it was asked to; the exit code.
+///
+/// # Errors
+///
+/// Before anything is sent: when the configuration can't be had as it is.
+pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
+    let clock = Clock::system();
+    let resolved = &loaded.resolved;
+    let parts = Parts::new(resolved, new_run()?);
+    let product = environment::product();
+    let build = Build {
+        version: product.version.clone(),
+        commit: product.commit.clone().unwrap_or_default(),
+    };
+    let telemetry = Telemetry::new(&parts.roster, &build);
+    let components = [Component::Mqtt, Component::Kafka];
+    let used = usize::from(!parts.consumers.is_empty()) + 1;
+    let health = Health::new(clock.now(), &components[..used]);
+    let (status, status_seen) = watch::channel(Arc::from("{}"));
+    let pages = Pages { telemetry: telemetry.clone(), health: health.clone(), status: status_seen, clock };
+    let server = HttpServer::bind(resolved.telemetry.listen, pages)
+        .map_err(|error| Error::Refused(error.to_string()))?;
+    let audit = open_outputs(&options, &parts)?;
+    tracing::info!("listening on http://{}", server.address());
+    let http = serve(server)?;
+
+    let router = Router::new(Arc::clone(&parts.roster), shards(parts.rate), INBOX);
+    let books: Vec<_> = router.shards().iter().map(|_| Arc::new(Books::new(&parts.roster))).collect();
+    let bookkeepers = (0..).zip(&books).map(|(shard, books)| Bookkeeper {
+        clock,
+        router: router.clone(),
+        shard,
+        books: Arc::clone(books),
+        telemetry: telemetry.clone(),
+        audit: audit.clone(),
+    });
+    let bookkeepers = bookkeepers.collect();
+    let (notify, notices) = mpsc::channel(NOTICES);
+    let around = Surroundings { clock, router: router.clone(), notices: notify };
+    let signals = Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
+    let machine = Machine::new(parts.plan(resolved, options.measure_for));
+    let overview = Overview::new(Arc::clone(&parts.roster), clock.now());
+    let threads = Threads::start(parts, around, bookkeepers)
+        .map_err(|error| Error::System("starting threads", error))?;
+    let mut control = Control {
+        clock,
+        machine,
+        threads,
+        notices,
+        signals,
+        router,
+        books,
+        overview,
+        telemetry,
+        health,
+        status,
+        meters: Meters::new(host::Sampler::new(resolved.host.clone())),
+        output: Output::new(options.screen.clone(), options.progress),
+        journalist: Journalist::new(clock, product, environment::survey(loaded, None)),
+        window: resolved.window,
+        state: State::default(),
+    };
+    let end = control.run().await.map_err(|error| Error::System("starting the schedule", error))?;
+    if end == End::Aborted {
+        return Ok(130);
+    }
+    let report = control.stop().await;
+    finish(&report, &options, audit.as_deref())?;
+    linger(&mut control.signals, resolved.telemetry.linger).await;
+    http.stop();
+    http.finished().await;
+    Ok(report.verdict.exit_code())
+}
+
+impl Control {
+    /// Stops whatever still runs, in the order that invents no loss, and sums up.
+    async fn stop(&mut self) -> Report {
+        let threads = &self.threads;
+        for group in [&threads.publishers, &threads.subscribers, &threads.consumers] {
+            group.stop();
+        }
+        // The last notices are read by nobody: room for them must not be waited for.
+        self.notices.close();
+        for group in [&threads.publishers, &threads.subscribers, &threads.consumers] {
+            group.finished().await;
+        }
+        threads.books.stop();
+        threads.books.finished().await;
+        self.output.finish();
+        let now = self.clock.now();
+        self.meters.read(now, &self.telemetry);
+        self.end_window(now);
+        self.telemetry.upkeep();
+        self.journalist.report(&self.overview.stats, &self.meters)
+    }
+}
+
+/// Writes everything that was asked for, and the summary.
+fn finish(report: &Report, options: &Options, audit: Option<&Audit>) -> Result<(), Error> {
+    options.screen.print(&report.summary());
+    if let (Some(audit), Some(path)) = (audit, &options.slots) {
+        audit.finish().map_err(|error| Error::Refused(format!("--slots {}: {error}", path.display())))?;
+    }
+    let Some(directory) = &options.report else {
+        return Ok(());
+    };
+    let json = report.json().map_err(|error| Error::System("report.json", error.into()))?;
+    for (name, text) in [("report.json", json), ("report.md", report.markdown())] {
+        let path = directory.join(name);
+        write_whole(&path, &text)
+            .map_err(|error| Error::Refused(format!("--report {}: {error}", path.display())))?;
+    }
+    Ok(())
+}
+
+/// Writes a file so that nobody ever reads half of it.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let draft = path.with_extension("part");
+    fs::write(&draft, text)?;
+    fs::rename(&draft, path)
+}
+
+/// Makes sure, before anything is sent, that what is asked for can be written.
+fn open_outputs(options: &Options, parts: &Parts) -> Result<Option<Arc<Audit>>, Error> {
+    if let Some(directory) = &options.report {
+        fs::create_dir_all(directory)
+            .and_then(|()| write_whole(&directory.join("report.json"), "{}\n"))
+            .map_err(|error| {
+                Error::Refused(format!(
+                    "--report {}: {error}; name a directory that can be written to",
+                    directory.display()
+                ))
+            })?;
+    }
+    let Some(path) = &options.slots else {
+        return Ok(None);
+    };
+    let audit = Audit::create(path, Arc::clone(&parts.roster), parts.stamper.clone());
+    audit.map(Some).map_err(|error| {
+        Error::Refused(format!("--slots {}: {error}; name a file that can be written", path.display()))
+    })
+}
+
+/// Serves HTTP on a thread of its own: a scrape takes milliseconds, and nothing that is timed may
+/// wait for it.
+fn serve(server: HttpServer) -> Result<Tasks, Error> {
+    let http = Tasks::new();
+    let stop = http.clone();
+    threads::run_on_thread("http", &http, move || {
+        let tasks = stop.clone();
+        stop.spawn(async move {
+            if let Err(error) = server.serve(tasks).await {
+                tracing::error!("HTTP is not served: {error}");
+            }
+        });
+    })
+    .map_err(|error| Error::System("starting the HTTP thread", error))?;
+    Ok(http)
+}
+
+/// Keeps `/metrics` up for a last scrape; a signal ends the wait.
+async fn linger(signals: &mut Signals, length: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(length) => (),
+        () = signals.next() => (),
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to the number of processors"
+)]
+fn shards(rate: f64) -> usize {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    ((rate / RATE_PER_SHARD).ceil() as usize).clamp(1, cpus)
+}
+
+/// A run that no other is mistaken for: 32 random bits.
+fn new_run() -> Result<Run, Error> {
+    let mut random = [0; 4];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| Error::System("asking the kernel for random bits", error.into()))?;
+    let [a, b, c, instance] = random;
+    Ok(Run { epoch: u32::from_be_bytes([0, a, b, c]), instance })
+}

@@ -1,0 +1,28 @@
+//! Room `app`: the log.
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+use super::{Error, Screen};
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// A JSON object a line.
+    Json,
+    /// Text.
+    Text,
+}
+
+/// Writes log lines to standard error from now on.
+pub(super) fn start(filter: &str, format: Format, screen: Screen) -> Result<(), Error> {
+    let parsed = EnvFilter::try_new(filter).map_err(|error| {
+        Error::Refused(format!("--log: {filter}: {error}; try warn, info or debug"))
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(screen);
+    let started = match format {
+        Format::Json => log.json().try_init(),
+        Format::Text => log.with_target(false).try_init(),
+    };
+    started.map_err(|error| Error::Refused(format!("the log can't be started: {error}")))
+}
