@@ -3,5 +3,6 @@
 
 pub mod clock;
 pub mod correlate;
+pub mod embedded;
 pub mod shutdown;
 pub mod stamp;

@@ -1,0 +1,3 @@
+//! Room `embedded` (edge): the systems of `landfall demo`, `selftest` and tests, in this process.
+
+pub mod kafka;
