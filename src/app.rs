@@ -105,7 +105,8 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let used = usize::from(!parts.consumers.is_empty()) + 1;
     let health = Health::new(clock.now(), &components[..used]);
     let (status, status_seen) = watch::channel(Arc::from("{}"));
-    let pages = Pages { telemetry: telemetry.clone(), health: health.clone(), status: status_seen, clock };
+    let pages =
+        Pages { telemetry: telemetry.clone(), health: health.clone(), status: status_seen, clock };
     let server = HttpServer::bind(resolved.telemetry.listen, pages)
         .map_err(|error| Error::Refused(error.to_string()))?;
     let audit = open_outputs(&options, &parts)?;
@@ -113,7 +114,8 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let http = serve(server)?;
 
     let router = Router::new(Arc::clone(&parts.roster), shards(parts.rate), INBOX);
-    let books: Vec<_> = router.shards().iter().map(|_| Arc::new(Books::new(&parts.roster))).collect();
+    let books: Vec<_> =
+        router.shards().iter().map(|_| Arc::new(Books::new(&parts.roster))).collect();
     let bookkeepers = (0..).zip(&books).map(|(shard, books)| Bookkeeper {
         clock,
         router: router.clone(),
@@ -125,7 +127,8 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let bookkeepers = bookkeepers.collect();
     let (notify, notices) = mpsc::channel(NOTICES);
     let around = Surroundings { clock, router: router.clone(), notices: notify };
-    let signals = Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
+    let signals =
+        Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
     let overview = Overview::new(Arc::clone(&parts.roster), clock.now());
     let threads = Threads::start(parts, around, bookkeepers)
@@ -144,7 +147,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         status,
         meters: Meters::new(host::Sampler::new(resolved.host.clone())),
         output: Output::new(options.screen.clone(), options.progress),
-        journalist: Journalist::new(clock, product, environment::survey(loaded, None)),
+        journalist: Journalist::new(clock, product, environment::survey(loaded)),
         window: resolved.window,
         state: State::default(),
     };
@@ -187,7 +190,9 @@ impl Control {
 fn finish(report: &Report, options: &Options, audit: Option<&Audit>) -> Result<(), Error> {
     options.screen.print(&report.summary());
     if let (Some(audit), Some(path)) = (audit, &options.slots) {
-        audit.finish().map_err(|error| Error::Refused(format!("--slots {}: {error}", path.display())))?;
+        audit
+            .finish()
+            .map_err(|error| Error::Refused(format!("--slots {}: {error}", path.display())))?;
     }
     let Some(directory) = &options.report else {
         return Ok(());
@@ -225,7 +230,10 @@ fn open_outputs(options: &Options, parts: &Parts) -> Result<Option<Arc<Audit>>, 
     };
     let audit = Audit::create(path, Arc::clone(&parts.roster), parts.stamper.clone());
     audit.map(Some).map_err(|error| {
-        Error::Refused(format!("--slots {}: {error}; name a file that can be written", path.display()))
+        Error::Refused(format!(
+            "--slots {}: {error}; name a file that can be written",
+            path.display()
+        ))
     })
 }
 

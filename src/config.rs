@@ -136,6 +136,14 @@ pub fn load_text(
     }
 }
 
+/// Reads a duration as the file and the flags have it: `250ms`, `10s`, `1.5s`, `5m`, `8h` or `1d`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    grammar::duration(text)
+}
+
 fn is_null(node: &tree::Node) -> bool {
     matches!(node.value, tree::Value::Scalar { kind: tree::ScalarKind::Null, .. })
 }

@@ -1,4 +1,5 @@
-//! Room `embedded` (edge): the systems of `landfall demo` that run in this process.
+//! Room `embedded` (edge): the systems of `landfall demo`, `selftest` and tests, in this process.
 
 pub mod bridge;
+pub mod kafka;
 pub mod mqtt;

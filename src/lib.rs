@@ -1,6 +1,7 @@
 //! `landfall` measures, all the time, how long an MQTT message takes to become a Kafka record, and
 //! which messages never do.
 
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod consume;

@@ -9,10 +9,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use landfall::config::{
-    Loaded, Overrides, Resolved,
-    TopicSelector, load, load_text, schema,
-};
+use landfall::config::{Loaded, Overrides, Resolved, TopicSelector, load, load_text, schema};
 use landfall::correlate::{Lane, Qos};
 use landfall::host::ProcessSelector;
 use landfall::schedule::Arrivals;

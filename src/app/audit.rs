@@ -60,10 +60,15 @@ impl Audit {
         for event in events {
             match *event {
                 Event::Resolved {
-                    publisher, sequence, lane, outcome, intended, end_to_end, ..
+                    publisher,
+                    sequence,
+                    lane,
+                    outcome,
+                    intended,
+                    end_to_end,
+                    ..
                 } => {
-                    let line =
-                        Line { outcome, intended: intended.nanos(), latency: end_to_end };
+                    let line = Line { outcome, intended: intended.nanos(), latency: end_to_end };
                     let key = (publisher, sequence, lane);
                     if matches!(outcome, Outcome::Delivered | Outcome::Late) {
                         self.write(&mut state, key, line);

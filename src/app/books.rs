@@ -149,8 +149,13 @@ impl Overview {
         }
     }
 
-    /// Ends the window at `now` and returns its length.
-    pub(super) fn roll(&mut self, shards: &[Arc<Books>], now: Instant) -> Duration {
+    /// The first window begins.
+    pub(super) fn begin(&mut self, at: Instant) {
+        self.rolled = at;
+    }
+
+    /// Ends the window at `now`; how late the probe woke in it, 99 of 100 times, in nanoseconds.
+    pub(super) fn roll(&mut self, shards: &[Arc<Books>], now: Instant) -> Option<i64> {
         self.stats.renew();
         for books in shards {
             let mut stats = books.stats();
@@ -159,8 +164,9 @@ impl Overview {
         }
         let length = now.saturating_since(self.rolled);
         self.rolled = now;
+        let lag_p99_nanos = self.stats.window_lag().quantile_nanos(0.99);
         self.stats.roll(length.as_secs().max(1));
-        length
+        lag_p99_nanos
     }
 
     /// When the current window began.

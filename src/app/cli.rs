@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -225,7 +225,8 @@ impl File {
 
 /// The environment; what is not UTF-8 can't be meant for us.
 fn variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn show(flags: &Config) -> Result<u8, Error> {
@@ -258,4 +259,3 @@ fn block_on(work: impl Future<Output = Result<u8, Error>>) -> Result<u8, Error> 
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Error::System("starting the runtime", error))?.block_on(work)
 }
-

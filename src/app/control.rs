@@ -114,7 +114,8 @@ impl Control {
             Some(Command::StopSchedule) => {
                 self.threads.pacers.stop();
                 self.threads.pacers.finished().await;
-                self.state.stopped_at = Some(self.books.iter().map(|books| books.ticks()).collect());
+                self.state.stopped_at =
+                    Some(self.books.iter().map(|books| books.ticks()).collect());
             }
             Some(Command::Finish) | None => (),
         }
@@ -262,7 +263,8 @@ impl Control {
             self.note_validity(&causes);
         }
         self.telemetry.set_window(&self.overview.stats);
-        let _ = self.status.send(Arc::from(self.journalist.status(&self.overview.stats, &self.meters)));
+        let _ =
+            self.status.send(Arc::from(self.journalist.status(&self.overview.stats, &self.meters)));
     }
 
     fn note_validity(&mut self, causes: &[InvalidCause]) {

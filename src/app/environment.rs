@@ -17,17 +17,17 @@ pub(super) fn product() -> Product {
     }
 }
 
-/// This machine, and what the run was told.
-pub(super) fn survey(loaded: &Loaded, memory_bytes: Option<u64>) -> Environment {
+/// This machine, and what the run was told. Its memory is known with the first sample.
+pub(super) fn survey(loaded: &Loaded) -> Environment {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let digest = Sha256::digest(loaded.show().as_bytes());
     let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
     Environment {
         probe: loaded.resolved.probe.clone(),
         boot_id: clock::boot_id(),
-        kernel: line("/proc/sys/kernel/osrelease"),
+        kernel: format!("Linux {}", line("/proc/sys/kernel/osrelease").unwrap_or_default()),
         cpus: cpus as u64,
-        memory_bytes,
+        memory_bytes: 0,
         clock_source: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         config_digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
         versions: BTreeMap::from([("librdkafka".to_owned(), librdkafka)]),

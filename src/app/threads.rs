@@ -7,7 +7,7 @@ use std::sync::mpsc::sync_channel;
 use tokio::runtime;
 use tokio::sync::mpsc::Sender;
 
-use super::books::{Bookkeeper, Books};
+use super::books::Bookkeeper;
 use super::wiring::Parts;
 use crate::clock::{Clock, Instant};
 use crate::correlate::Router;
@@ -140,7 +140,7 @@ impl Threads {
 }
 
 /// Runs tasks on a runtime and thread of their own until the group has stopped and all have ended.
-fn run_on_thread(
+pub(super) fn run_on_thread(
     name: &str,
     group: &Tasks,
     spawn: impl FnOnce() + Send + 'static,

@@ -51,8 +51,9 @@ impl Parts {
         let mut roster = Roster::default();
         for path in &resolved.paths {
             let mqtt = &path.mqtt;
-            let qos: Vec<Qos> =
-                (0..mqtt.clients as usize).map(|client| mqtt.qos[client % mqtt.qos.len()]).collect();
+            let qos: Vec<Qos> = (0..mqtt.clients as usize)
+                .map(|client| mqtt.qos[client % mqtt.qos.len()])
+                .collect();
             let first = roster.publishers().len();
             let id = roster.add(described(path), qos.iter().copied());
             let prefix = format!(
@@ -63,7 +64,8 @@ impl Parts {
             if path.lanes.contains(&Lane::MqttMqtt) {
                 parts.subscribers.push(subscriber(path, id, (&resolved.probe, &prefix)));
             }
-            if let Some(kafka) = path.kafka.as_ref().filter(|_| path.lanes.contains(&Lane::MqttKafka))
+            if let Some(kafka) =
+                path.kafka.as_ref().filter(|_| path.lanes.contains(&Lane::MqttKafka))
             {
                 parts.consumers.push(consumer(kafka, id, format!("landfall-{}", resolved.probe)));
             }
@@ -84,7 +86,8 @@ impl Parts {
         let share = mqtt.rate / f64::from(u32::try_from(mqtt.qos.len()).unwrap_or(1));
         let seed = mix(u64::from(id.0));
         for &level in &mqtt.qos {
-            let members = (0_u32..).zip(qos).filter(|&(_, &of)| of == level).map(|(index, _)| index);
+            let members =
+                (0_u32..).zip(qos).filter(|&(_, &of)| of == level).map(|(index, _)| index);
             let members: Vec<u32> = members.collect();
             let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
             let seed = mix(seed ^ u64::from(level.level()));
@@ -142,9 +145,10 @@ fn endpoint(mqtt: &MqttConfig) -> Endpoint {
         host: mqtt.url.host.clone(),
         port: mqtt.url.port,
         version: mqtt.version,
-        credentials: mqtt.username.clone().map(|user| {
-            (user, mqtt.password.clone().unwrap_or_default())
-        }),
+        credentials: mqtt
+            .username
+            .clone()
+            .map(|user| (user, mqtt.password.clone().unwrap_or_default())),
     }
 }
 
@@ -192,7 +196,7 @@ fn consumer(kafka: &KafkaConfig, path: PathId, group: String) -> consume::Config
         topics: kafka
             .topics
             .iter()
-            .map(|TopicSelector::Name(topic) | TopicSelector::Pattern(topic)| topic.clone())
+            .map(|(TopicSelector::Name(topic) | TopicSelector::Pattern(topic))| topic.clone())
             .collect(),
         properties: consume::Properties(plain.chain(secret).collect()),
         group,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use regex::Regex;
 
 use super::resolved::{TopicSelector, TopicTemplate, Url};
-use crate::host::ProcessSelector;
 use super::wording::quote;
+use crate::host::ProcessSelector;
 
 const MILLISECOND: u128 = 1_000_000;
 const SECOND: u128 = 1_000 * MILLISECOND;

@@ -9,9 +9,7 @@ use super::Surroundings;
 use super::grammar;
 use super::kind::{Choice, Count, List, Span, Text};
 use super::properties::PropertyMap;
-use super::resolved::{
-    TopicSelector, TopicTemplate, Url,
-};
+use super::resolved::{TopicSelector, TopicTemplate, Url};
 use super::table::{Described, Fallback, Group, Key, Shape};
 use super::tree::{Entry, Value};
 use crate::correlate::{Lane, Qos};

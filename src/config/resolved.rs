@@ -114,7 +114,8 @@ impl TopicTemplate {
     #[must_use]
     pub fn filter(&self, probe: &str, path: &str) -> String {
         let topic = self.0.replace("{probe}", probe).replace("{path}", path);
-        let level = |level: &str| if level.contains("{client}") { "+".into() } else { level.to_owned() };
+        let level =
+            |level: &str| if level.contains("{client}") { "+".into() } else { level.to_owned() };
         topic.split('/').map(level).collect::<Vec<String>>().join("/")
     }
 }
