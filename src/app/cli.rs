@@ -28,7 +28,7 @@ struct Cli {
     #[arg(long, global = true, value_enum, default_value = "text", env = "LANDFALL_LOG_FORMAT")]
     log_format: logging::Format,
     /// Which log lines are written: error, warn, info, debug, or filters by module
-    #[arg(long, global = true, default_value = "warn", env = "LANDFALL_LOG")]
+    #[arg(long, global = true, default_value = "warn,mqtt5=error", env = "LANDFALL_LOG")]
     log: String,
 }
 
@@ -176,7 +176,7 @@ fn obey(command: Command, screen: Screen) -> Result<u8, Error> {
             block_on(measure(&loaded, options))
         }
         Command::Config(flags) => show(&flags),
-        Command::Health(flags) => ask(flags.address),
+        Command::Health(flags) => Ok(ask(flags.address)),
         Command::Bridge(flags) => block_on(bridge::run(flags)),
         Command::Check(_)
         | Command::Selftest(_)
@@ -240,17 +240,15 @@ fn show(flags: &Config) -> Result<u8, Error> {
     Ok(0)
 }
 
-fn ask(address: SocketAddr) -> Result<u8, Error> {
-    let answer = telemetry::get(address, "/readyz", HEALTH_PATIENCE, Clock::system())
-        .map_err(|error| Error::Refused(format!("http://{address}/readyz: {error}; does it run?")));
-    match answer {
+fn ask(address: SocketAddr) -> u8 {
+    match telemetry::get(address, "/readyz", HEALTH_PATIENCE, Clock::system()) {
         Ok(answer) => {
             let _ = writeln!(io::stdout(), "{}", answer.body.trim_end());
-            Ok(u8::from(answer.status != 200))
+            u8::from(answer.status != 200)
         }
         Err(error) => {
-            let _ = writeln!(io::stderr(), "{error}");
-            Ok(1)
+            let _ = writeln!(io::stderr(), "http://{address}/readyz: {error}; does it run?");
+            1
         }
     }
 }

@@ -16,7 +16,7 @@ use super::threads::Threads;
 use crate::clock::{Clock, Instant};
 use crate::correlate::{Lane, PathId, PublisherId, Router};
 use crate::shutdown::Signals;
-use crate::stats::{InvalidCause, WindowFacts};
+use crate::stats::WindowFacts;
 use crate::study::{Command, Machine, Notice, Phase, Role};
 use crate::telemetry::{Component, Health, Telemetry};
 
@@ -109,6 +109,7 @@ impl Control {
             Some(Command::Start(start)) => {
                 self.state.started = Some(start);
                 self.overview.begin(start);
+                self.journalist.begin(start);
                 self.threads.pace(start)?;
             }
             Some(Command::StopSchedule) => {
@@ -192,7 +193,7 @@ impl Control {
         if self.machine.phase() == Phase::Connecting && now >= self.state.next_nag {
             if self.state.next_nag > Instant::ZERO {
                 let waiting = self.waiting_for();
-                self.journalist.waiting(&waiting);
+                tracing::warn!("nothing is measured yet: waiting for {waiting}");
             }
             self.state.next_nag = now + NAG_EVERY;
         }
@@ -202,17 +203,13 @@ impl Control {
         if !self.output.is_due(now) {
             return;
         }
-        match self.state.started {
-            Some(started) => {
-                self.overview.refresh(&self.books);
-                let elapsed = now.saturating_since(started);
-                self.output.show(&self.overview.stats, elapsed, now);
-            }
-            None => {
-                let waiting = self.waiting_for();
-                self.output.wait(format!("waiting for {waiting}"), now);
-            }
-        }
+        let Some(started) = self.state.started else {
+            let waiting = self.waiting_for();
+            self.output.wait(format!("waiting for {waiting}"), now);
+            return;
+        };
+        self.overview.refresh(&self.books);
+        self.output.show(&self.overview.stats, now.saturating_since(started), now);
     }
 
     fn waiting_for(&self) -> String {
@@ -260,15 +257,11 @@ impl Control {
             self.telemetry.set_partitions(id, bounded(known), bounded(covered.min(known)));
             let causes = facts.causes();
             self.telemetry.window_judged(id, &causes);
-            self.note_validity(&causes);
+            self.journalist.window_judged(&causes);
         }
         self.telemetry.set_window(&self.overview.stats);
         let _ =
             self.status.send(Arc::from(self.journalist.status(&self.overview.stats, &self.meters)));
-    }
-
-    fn note_validity(&mut self, causes: &[InvalidCause]) {
-        self.journalist.window_judged(causes);
     }
 
     fn path_of(&self, role: Role) -> PathId {

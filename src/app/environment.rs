@@ -1,6 +1,7 @@
 //! Room `app`: where a run takes place, for its report.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 
 use sha2::{Digest, Sha256};
@@ -29,9 +30,18 @@ pub(super) fn survey(loaded: &Loaded) -> Environment {
         cpus: cpus as u64,
         memory_bytes: 0,
         clock_source: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
-        config_digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        config_digest: hex(&digest),
         versions: BTreeMap::from([("librdkafka".to_owned(), librdkafka)]),
     }
+}
+
+/// Two lower-case digits a byte.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing into memory does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn line(path: &str) -> Option<String> {

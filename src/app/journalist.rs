@@ -41,6 +41,12 @@ impl Journalist {
         }
     }
 
+    /// The first window begins: what the report covers starts here.
+    pub(super) fn begin(&mut self, at: Instant) {
+        let now = self.clock.pairing();
+        self.begun = Pairing { instant: at, wall: now.wall_of(at), ..now };
+    }
+
     /// A connection stands.
     pub(super) fn up(&mut self, name: &str) {
         self.said.retain(|line, _| !line.starts_with(name));
@@ -50,11 +56,6 @@ impl Journalist {
     /// A connection is gone, or could not be made.
     pub(super) fn down(&mut self, name: &str, reason: &str, now: Instant) {
         self.warn(&format!("{name}: {reason}; trying again"), now);
-    }
-
-    /// What the run waits for, said every now and then.
-    pub(super) fn waiting(&self, for_what: &str) {
-        tracing::warn!("nothing is measured yet: waiting for {for_what}");
     }
 
     /// Something a person should know. The same line again soon is counted and not repeated.
@@ -77,8 +78,11 @@ impl Journalist {
 
     /// A window of a path was judged.
     pub(super) fn window_judged(&mut self, causes: &[InvalidCause]) {
-        self.judged += 1;
-        self.valid += u64::from(causes.is_empty());
+        // The share of valid windows is one of the run after its warm-up.
+        if !causes.contains(&InvalidCause::WarmingUp) {
+            self.judged += 1;
+            self.valid += u64::from(causes.is_empty());
+        }
         for cause in causes {
             *self.invalid.entry(cause.name().to_owned()).or_default() += 1;
         }

@@ -1,5 +1,7 @@
 //! Room `app`: the log.
 
+use std::io::{self, IsTerminal};
+
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
@@ -19,7 +21,10 @@ pub(super) fn start(filter: &str, format: Format, screen: Screen) -> Result<(), 
     let parsed = EnvFilter::try_new(filter).map_err(|error| {
         Error::Refused(format!("--log: {filter}: {error}; try warn, info or debug"))
     })?;
-    let log = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(screen);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(parsed)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(screen);
     let started = match format {
         Format::Json => log.json().try_init(),
         Format::Text => log.with_target(false).try_init(),
