@@ -16,7 +16,9 @@ use crate::correlate::{Lane, Observation, PathId, Qos, Router, Sink};
 use crate::shutdown::Tasks;
 use crate::stamp::{Reading, Stamper};
 use crate::study::{Notice, Role};
-use crate::wire::{self, Backoff, Client, Connection, Endpoint, Happening, Message, Session};
+use crate::wire::{
+    self, Client, Connection, Endpoint, Happening, Leftover, Link, Message, Session, Step,
+};
 
 /// How often the broker is pinged: so long a loss waits for its verdict at most.
 pub const PING_EVERY: Duration = Duration::from_secs(5);
@@ -64,7 +66,7 @@ pub async fn run(
     notices: Sender<Notice>,
     tasks: Tasks,
 ) {
-    let (client, mut connection) = wire::connect(&config.endpoint, &config.session);
+    let (client, connection) = wire::connect(&config.endpoint, &config.session);
     let (pinged, last_there, away_since) = (None, None, None);
     let mut subscriber = Subscriber {
         config,
@@ -77,31 +79,18 @@ pub async fn run(
         last_there,
         away_since,
     };
-    let mut backoff = Backoff::default();
-    while !tasks.stopping() {
-        let polled = tokio::select! {
-            biased;
-            polled = connection.poll() => polled,
-            () = tasks.stopped() => break,
-        };
-        match polled {
-            Ok(happening) => {
-                if matches!(happening, Happening::Subscribed(true)) {
-                    backoff = Backoff::default();
-                }
-                subscriber.tell(happening).await;
+    let mut link = Link::new(connection);
+    loop {
+        match link.step(&tasks).await {
+            Step::Happened(happening) => subscriber.tell(happening).await,
+            Step::Broke(failure, leftover) => {
+                subscriber.broken(leftover, failure.to_string()).await;
             }
-            Err(failure) => {
-                subscriber.broken(&mut connection, failure.to_string()).await;
-                tokio::select! {
-                    () = tokio::time::sleep(backoff.delay()) => (),
-                    () = tasks.stopped() => (),
-                }
-            }
+            Step::Stopped => break,
         }
     }
     // Whoever does not answer by then keeps a session that expires by itself.
-    let _ = tokio::time::timeout(GOODBYE, subscriber.leave(connection)).await;
+    let _ = tokio::time::timeout(GOODBYE, subscriber.leave(link.into_connection())).await;
 }
 
 impl Subscriber {
@@ -145,11 +134,11 @@ impl Subscriber {
         self.say(Notice::Up(self.role())).await;
     }
 
-    async fn broken(&mut self, connection: &mut Connection, reason: String) {
+    async fn broken(&mut self, leftover: Leftover, reason: String) {
         self.away_since = self.away_since.or(self.last_there);
         self.pinged = None;
         let at = self.clock.now();
-        for happening in connection.leftover().happenings {
+        for happening in leftover.happenings {
             if let Happening::Message(message) = happening {
                 self.received(&message, at);
             }

@@ -8,18 +8,19 @@
 //! which its users must book ([`Leftover`]).
 
 mod connection;
+mod link;
 mod v4;
 mod v5;
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
 use secrecy::SecretString;
 
 use crate::correlate::{Qos, Stage};
 
 pub use connection::{Client, Connection, connect, forget_session};
+pub use link::{Link, Step};
 
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,32 +119,25 @@ pub struct Leftover {
     pub unsent: usize,
 }
 
+impl Leftover {
+    /// Of what the library had noted and not told, and of what it holds unsent.
+    fn of(untold: impl Iterator<Item = Happening>, unsent: usize) -> Self {
+        let mut leftover = Self { unsent, ..Self::default() };
+        for happening in untold {
+            match happening {
+                Happening::Sent(_) => leftover.torn += 1,
+                Happening::Other => (),
+                told => leftover.happenings.push(told),
+            }
+        }
+        leftover
+    }
+}
+
 /// Why a connection broke or was not made, in plain words.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Failure(String);
-
-/// Delays between attempts to connect: 100 ms to 5 s, jittered, for ever.
-#[derive(Debug)]
-pub struct Backoff(ExponentialBackoff);
-
-impl Default for Backoff {
-    fn default() -> Self {
-        let delays = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(Duration::from_secs(5))
-            .with_jitter()
-            .without_max_times();
-        Self(delays.build())
-    }
-}
-
-impl Backoff {
-    /// The next delay.
-    pub fn delay(&mut self) -> Duration {
-        self.0.next().unwrap_or(Duration::from_secs(5))
-    }
-}
 
 /// A message to publish.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use crate::correlate::{NotSent, PublisherId, Qos, Router};
 use crate::shutdown::Tasks;
 use crate::stamp::Format;
 use crate::study::{Notice, Role};
-use crate::wire::{self, Backoff, Client, Connection, Endpoint, Happening, Session};
+use crate::wire::{self, Client, Connection, Endpoint, Happening, Leftover, Link, Session, Step};
 
 /// How long a leaving client may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -110,40 +110,27 @@ pub(super) struct Surroundings {
 /// it says goodbye and lets the broker forget its session.
 pub async fn run(
     line: Arc<Line>,
-    mut connection: Connection,
+    connection: Connection,
     clock: Clock,
     router: Router,
     notices: Sender<Notice>,
     tasks: Tasks,
 ) {
     let around = Surroundings { clock, router, notices };
-    let mut backoff = Backoff::default();
-    while !tasks.stopping() {
-        let polled = tokio::select! {
-            biased;
-            polled = connection.poll() => polled,
-            () = tasks.stopped() => break,
-        };
-        match polled {
-            Ok(happening) => {
-                if matches!(happening, Happening::Connected { .. }) {
-                    backoff = Backoff::default();
-                }
-                line.tell(happening, &around).await;
-            }
-            Err(failure) => {
-                line.broken(&mut connection, &around).await;
+    let mut link = Link::new(connection);
+    loop {
+        match link.step(&tasks).await {
+            Step::Happened(happening) => line.tell(happening, &around).await,
+            Step::Broke(failure, leftover) => {
+                line.broken(leftover, &around).await;
                 let role = Role::Publisher(line.config.publisher.0);
                 let _ = around.notices.send(Notice::Down(role, failure.to_string())).await;
-                tokio::select! {
-                    () = tokio::time::sleep(backoff.delay()) => (),
-                    () = tasks.stopped() => (),
-                }
             }
+            Step::Stopped => break,
         }
     }
     line.connected.store(false, Ordering::Release);
-    let goodbye = line.leave(connection, &around);
+    let goodbye = line.leave(link.into_connection(), &around);
     // Whoever does not answer by then keeps a session that expires by itself.
     let _ = tokio::time::timeout(GOODBYE, goodbye).await;
 }
@@ -179,9 +166,8 @@ impl Line {
     }
 
     /// Takes stock of a connection that broke.
-    async fn broken(&self, connection: &mut Connection, around: &Surroundings) {
+    async fn broken(&self, mut leftover: Leftover, around: &Surroundings) {
         self.connected.store(false, Ordering::Release);
-        let mut leftover = connection.leftover();
         for happening in std::mem::take(&mut leftover.happenings) {
             // A CONNACK that was not told of before the connection broke again stands no more.
             if matches!(happening, Happening::Answered { .. }) {

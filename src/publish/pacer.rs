@@ -31,6 +31,7 @@ pub struct Pacer {
 
 /// Sends every slot from `start` on as it comes due, until told to stop. Blocks its thread.
 pub fn pace(pacer: &Pacer, start: Instant, tasks: &Tasks) {
+    pacer.clock.wake_promptly();
     let plans = pacer.lines.iter().map(|(_, plan)| *plan);
     let mut agenda = Agenda::new(start, plans);
     let mut payload = Vec::new();

@@ -64,22 +64,14 @@ pub(super) async fn poll(events: &mut EventLoop) -> Result<Happening, Failure> {
 }
 
 pub(super) fn leftover(events: &mut EventLoop) -> Leftover {
-    let mut leftover = Leftover::default();
-    for event in std::mem::take(&mut events.state.events) {
-        match happening(event) {
-            Happening::Sent(_) => leftover.torn += 1,
-            Happening::Other => (),
-            told => leftover.happenings.push(told),
-        }
-    }
+    let untold = std::mem::take(&mut events.state.events).into_iter().map(happening);
     // The library forgets this one at a reconnect, and would wait for its turn for ever.
     if let Some(mut parked) = events.state.collision.take() {
         parked.pkid = 0;
         events.pending.push_front(Request::Publish(parked));
     }
     let unsent = |request: &&Request| matches!(request, Request::Publish(Publish { pkid: 0, .. }));
-    leftover.unsent = events.pending.iter().filter(unsent).count();
-    leftover
+    Leftover::of(untold, events.pending.iter().filter(unsent).count())
 }
 
 fn happening(event: Event) -> Happening {
