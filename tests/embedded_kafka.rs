@@ -692,7 +692,7 @@ fn kafka_python_produces_and_consumes_alone_and_in_a_group() {
     check.arg(format!("{systems}/kafka-python-check.py"));
     check.args([kafka.address.to_string().as_str(), TOPIC]);
     let printed = run(&mut check, "", "see tests/systems/kafka-python.sh");
-    assert_eq!(printed.trim(), "kafka-python: 40 records");
+    assert_eq!(printed.trim(), "kafka-python: 80 records");
 }
 
 /// Prints how long records take from `send` to the consumer, at two rates.
