@@ -121,7 +121,7 @@ async fn respond(
         RequestKind::JoinGroup(request) => broker.join_group(request, version).await.into(),
         RequestKind::SyncGroup(request) => broker.sync_group(request).await.into(),
         RequestKind::Heartbeat(request) => broker.heartbeat(&request).into(),
-        RequestKind::LeaveGroup(request) => broker.leave_group(request).into(),
+        RequestKind::LeaveGroup(request) => broker.leave_group(&request).into(),
         RequestKind::OffsetCommit(request) => broker.commit_offsets(request).into(),
         RequestKind::OffsetFetch(request) => broker.fetch_offsets(request).into(),
         _ => return None,
