@@ -602,7 +602,7 @@ fn requests_of_absurd_size_close_the_connection() {
     let kafka = Running::with(1);
     let huge = i32::MAX.to_be_bytes();
     let requests = [
-        huge.to_vec(),
+        [&huge[..], &[0, 0]].concat(),
         [&(-1_i32).to_be_bytes()[..], &[0; 4]].concat(),
         [&huge[..], &[0, 0, 0, 3, 1, 1]].concat(),
         // Arrays that claim two thousand million elements: Metadata 1 and 9, Fetch 4.
