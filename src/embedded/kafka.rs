@@ -21,8 +21,10 @@ mod coordinator;
 mod group;
 mod hooks;
 mod log;
+mod offsets;
 mod producers;
 mod records;
+mod shape;
 mod store;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Room `embedded` (edge): the Kafka requests about topics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
@@ -53,6 +53,9 @@ impl Broker {
             Some(wanted) => wanted
                 .into_iter()
                 .filter_map(|wanted| wanted.name)
+                // Each once, or an answer could be far larger than its request.
+                .collect::<BTreeSet<_>>()
+                .into_iter()
                 .map(|name| {
                     if let (None, Some(defaults)) = (store.topic(&name), create) {
                         // Where that fails, the topic is unknown below.

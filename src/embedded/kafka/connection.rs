@@ -11,7 +11,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::Encodable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::Broker;
 use super::api::{APIS, Api};
@@ -27,16 +27,21 @@ const HEAD_BYTES: usize = 8;
 /// Serves one connection until its client leaves or errs, the hooks close it, or `tasks` stop.
 pub(super) async fn serve(broker: Arc<Broker>, stream: TcpStream, tasks: &Tasks) {
     let mut closings = broker.hooks.closings();
+    let closed = closings.clone();
     tokio::select! {
         () = tasks.stopped() => {}
         _ = closings.changed() => {}
         // Any error ends the connection, which is all that its client needs to know.
-        _ = converse(&broker, stream) => {}
+        _ = converse(&broker, stream, &closed) => {}
     }
 }
 
 /// Answers requests; `None` at the end of the connection or at the first garbage.
-async fn converse(broker: &Broker, mut stream: TcpStream) -> Option<()> {
+async fn converse(
+    broker: &Broker,
+    mut stream: TcpStream,
+    closed: &watch::Receiver<u64>,
+) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut buffer = BytesMut::new();
     let waker = Arc::new(Notify::new());
@@ -45,6 +50,11 @@ async fn converse(broker: &Broker, mut stream: TcpStream) -> Option<()> {
         broker.hooks.answering().await;
         let answer = answer(broker, &waker, frame).await?;
         broker.hooks.answering().await;
+        // What was stalled when the hooks closed it must not be answered any more, even if this task
+        // has not yet been told.
+        if closed.has_changed().ok()? {
+            return None;
+        }
         if let Some(answer) = answer {
             stream.write_all(&answer).await.ok()?;
         }
@@ -121,7 +131,7 @@ async fn respond(
         RequestKind::JoinGroup(request) => broker.join_group(request, version).await.into(),
         RequestKind::SyncGroup(request) => broker.sync_group(request).await.into(),
         RequestKind::Heartbeat(request) => broker.heartbeat(&request).into(),
-        RequestKind::LeaveGroup(request) => broker.leave_group(request).into(),
+        RequestKind::LeaveGroup(request) => broker.leave_group(&request).into(),
         RequestKind::OffsetCommit(request) => broker.commit_offsets(request).into(),
         RequestKind::OffsetFetch(request) => broker.fetch_offsets(request).into(),
         _ => return None,

@@ -1,4 +1,4 @@
-//! Room `embedded` (edge): the Kafka requests of consumer groups, and their committed offsets.
+//! Room `embedded` (edge): the Kafka requests of consumer groups.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -7,18 +7,10 @@ use std::time::Duration;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::leave_group_response::MemberResponse;
-use kafka_protocol::messages::offset_commit_response::{
-    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
-};
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
-use kafka_protocol::messages::offset_fetch_response::{
-    OffsetFetchResponsePartition, OffsetFetchResponseTopic,
-};
 use kafka_protocol::messages::{
     FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse,
-    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
-    SyncGroupRequest, SyncGroupResponse, TopicName,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, SyncGroupRequest,
+    SyncGroupResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -26,44 +18,33 @@ use super::Broker;
 use super::admin::NODE;
 use super::group::{Entrance, Group, Joined};
 use super::hooks::locked;
+use super::offsets::Offsets;
 use crate::clock::Instant;
 
 const GROUPS_MAX: usize = 256;
 const MEMBERS_MAX: usize = 256;
-const SESSION_MAX: Duration = Duration::from_secs(30 * 60);
-const REBALANCE_MAX: Duration = Duration::from_secs(60 * 60);
-/// As Kafka's `offset.metadata.max.bytes`.
-const METADATA_BYTES_MAX: usize = 4_096;
+const SESSION_MAX: Duration = Duration::from_mins(30);
+const REBALANCE_MAX: Duration = Duration::from_hours(1);
 /// The first version in which a new member is given its id before it joins.
 const INVITES_SINCE: i16 = 4;
 /// The first version that tells how long a rebalance may take; until then, as long as a session.
 const REBALANCE_TIMEOUT_SINCE: i16 = 1;
 
-#[derive(Clone, Debug)]
-struct Committed {
-    offset: i64,
-    leader_epoch: i32,
-    metadata: Option<StrBytes>,
-}
-
-/// Topic and partition of a committed offset.
-type Place = (TopicName, i32);
-
 #[derive(Debug)]
-struct Coordinated {
+pub(super) struct Coordinated {
     group: Group,
-    offsets: BTreeMap<Place, Committed>,
+    pub(super) offsets: Offsets,
 }
 
 /// All groups.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    known: BTreeMap<StrBytes, Coordinated>,
+    pub(super) known: BTreeMap<StrBytes, Coordinated>,
     ids_given: u64,
 }
 
 impl Groups {
-    fn of(&mut self, id: &StrBytes) -> Result<&mut Coordinated, ResponseError> {
+    pub(super) fn of(&mut self, id: &StrBytes) -> Result<&mut Coordinated, ResponseError> {
         if id.is_empty() {
             return Err(ResponseError::InvalidGroupId);
         }
@@ -73,7 +54,7 @@ impl Groups {
                 return Err(ResponseError::GroupMaxSizeReached);
             }
         }
-        let new = || Coordinated { group: Group::new(), offsets: BTreeMap::new() };
+        let new = || Coordinated { group: Group::new(), offsets: Offsets::new() };
         Ok(self.known.entry(StrBytes::from_string(id.to_string())).or_insert_with(new))
     }
 
@@ -222,7 +203,7 @@ impl Broker {
     }
 
     /// Members leave.
-    pub(super) fn leave_group(&self, request: LeaveGroupRequest) -> LeaveGroupResponse {
+    pub(super) fn leave_group(&self, request: &LeaveGroupRequest) -> LeaveGroupResponse {
         let leave =
             |id: &str| code(self.in_group(&request.group_id, |group, now| group.leave(id, now)));
         if request.members.is_empty() {
@@ -238,85 +219,8 @@ impl Broker {
         LeaveGroupResponse::default().with_members(members.collect())
     }
 
-    /// Keeps offsets, of members of the present generation or, for a group without members, of
-    /// anybody.
-    pub(super) fn commit_offsets(&self, request: OffsetCommitRequest) -> OffsetCommitResponse {
-        let generation = request.generation_id_or_member_epoch;
-        let allowed = self.in_group(&request.group_id, |group, now| {
-            if generation < 0 && !group.has_members() {
-                return Ok(());
-            }
-            group.check(&request.member_id, generation, now)
-        });
-        let topics = request.topics.into_iter().map(|topic| {
-            let partitions = topic.partitions.into_iter().map(|partition| {
-                let number = partition.partition_index;
-                let committed = Committed {
-                    offset: partition.committed_offset,
-                    leader_epoch: partition.committed_leader_epoch,
-                    metadata: partition.committed_metadata,
-                };
-                let kept = allowed
-                    .and_then(|()| self.keep(&request.group_id, &topic.name, number, committed));
-                OffsetCommitResponsePartition::default()
-                    .with_partition_index(number)
-                    .with_error_code(code(kept))
-            });
-            let partitions = partitions.collect();
-            OffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions)
-        });
-        OffsetCommitResponse::default().with_topics(topics.collect())
-    }
-
-    fn keep(
-        &self,
-        group: &StrBytes,
-        topic: &TopicName,
-        partition: i32,
-        mut committed: Committed,
-    ) -> Result<(), ResponseError> {
-        if committed.metadata.as_ref().is_some_and(|text| text.len() > METADATA_BYTES_MAX) {
-            return Err(ResponseError::OffsetMetadataTooLarge);
-        }
-        self.store(|store| store.partition(topic, partition).map(|_| ()))?;
-        committed.metadata = committed.metadata.map(|text| StrBytes::from_string(text.to_string()));
-        let topic = TopicName(StrBytes::from_string(topic.to_string()));
-        locked(&self.groups).of(group)?.offsets.insert((topic, partition), committed);
-        Ok(())
-    }
-
-    /// The offsets that a group has committed: of the partitions asked for, else of all.
-    pub(super) fn fetch_offsets(&self, request: OffsetFetchRequest) -> OffsetFetchResponse {
-        let groups = locked(&self.groups);
-        let none = BTreeMap::new();
-        let offsets = groups.known.get(&*request.group_id).map_or(&none, |known| &known.offsets);
-        let wanted = request.topics.unwrap_or_else(|| {
-            let all = offsets.keys().map(|(topic, partition)| {
-                OffsetFetchRequestTopic::default()
-                    .with_name(topic.clone())
-                    .with_partition_indexes(vec![*partition])
-            });
-            all.collect()
-        });
-        let topics = wanted.into_iter().map(|topic| {
-            let partitions = topic.partition_indexes.iter().map(|number| {
-                let answer = OffsetFetchResponsePartition::default().with_partition_index(*number);
-                match offsets.get(&(topic.name.clone(), *number)) {
-                    Some(committed) => answer
-                        .with_committed_offset(committed.offset)
-                        .with_committed_leader_epoch(committed.leader_epoch)
-                        .with_metadata(committed.metadata.clone()),
-                    None => answer.with_committed_offset(-1).with_metadata(Some(StrBytes::new())),
-                }
-            });
-            let partitions = partitions.collect();
-            OffsetFetchResponseTopic::default().with_name(topic.name).with_partitions(partitions)
-        });
-        OffsetFetchResponse::default().with_topics(topics.collect())
-    }
-
     /// Does something with a group that has caught up with the time, and tells those who wait.
-    fn in_group<T>(
+    pub(super) fn in_group<T>(
         &self,
         id: &StrBytes,
         work: impl FnOnce(&mut Group, Instant) -> Result<T, ResponseError>,
@@ -369,6 +273,6 @@ fn millis(millis: i32) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
-fn code(result: Result<(), ResponseError>) -> i16 {
+pub(super) fn code(result: Result<(), ResponseError>) -> i16 {
     result.err().map_or(0, |error| error.code())
 }

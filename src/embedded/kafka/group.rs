@@ -346,7 +346,7 @@ mod tests {
         let protocols = protocols.iter().map(|name| ((*name).to_owned(), Bytes::from("m")));
         Entrance {
             session: Duration::from_secs(10),
-            rebalance: Duration::from_secs(60),
+            rebalance: Duration::from_mins(1),
             protocol_type: "consumer".to_owned(),
             protocols: protocols.collect(),
         }

@@ -27,7 +27,9 @@ use super::batch::Batch;
 use super::store::{Appended, Store};
 
 /// The longest that a Fetch waits, so that a client that has gone is noticed some day.
-const FETCH_WAIT_MAX: Duration = Duration::from_secs(60);
+const FETCH_WAIT_MAX: Duration = Duration::from_mins(1);
+/// The most that one Fetch gets, as Kafka's `fetch.max.bytes`.
+const FETCH_BYTES_MAX: usize = 55 << 20;
 /// Timestamps by which ListOffsets asks for the ends of a log.
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -157,7 +159,7 @@ impl Broker {
 }
 
 fn gather(store: &mut Store, request: &FetchRequest, waker: &Arc<Notify>) -> Gathered {
-    let mut left = usize::try_from(request.max_bytes).unwrap_or(0);
+    let mut left = usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX);
     let mut gathered = Gathered { responses: Vec::new(), bytes: 0, failed: false };
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());

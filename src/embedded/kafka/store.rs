@@ -254,8 +254,11 @@ impl Store {
             self.partition(topic, partition)?.log.producers.note(sequenced, offset);
         }
         let append_time = self.time_of_append(topic, clock);
-        for _ in 0..copies {
+        for _ in 1..copies {
             self.append_one(topic, partition, batch.clone(), append_time, hold, clock)?;
+        }
+        if copies > 0 {
+            self.append_one(topic, partition, batch, append_time, hold, clock)?;
         }
         let (topic, partition_state) = self.topic_and_partition(topic, partition)?;
         partition_state.open_due(clock.now(), hooks, &topic, partition);
