@@ -110,6 +110,7 @@ impl Control {
                 self.state.started = Some(start);
                 self.overview.begin(start);
                 self.journalist.begin(start);
+                self.publish_status();
                 self.threads.pace(start)?;
             }
             Some(Command::StopSchedule) => {
@@ -260,6 +261,10 @@ impl Control {
             self.journalist.window_judged(&causes);
         }
         self.telemetry.set_window(&self.overview.stats);
+        self.publish_status();
+    }
+
+    fn publish_status(&self) {
         let _ =
             self.status.send(Arc::from(self.journalist.status(&self.overview.stats, &self.meters)));
     }

@@ -95,6 +95,7 @@ impl Watch<'_> {
                 ));
             }
             self.assign(&fresh).map_err(|error| why(&error))?;
+            self.name_missing();
             self.next_topics = self.clock.now() + TOPICS_EVERY;
         }
         let asked = self.clock.now();
@@ -146,6 +147,17 @@ impl Watch<'_> {
         self.known.extend(names);
         self.tell(Word::Assign(partitions));
         Ok(())
+    }
+
+    /// Says which topics are named and not there: the rest is read without waiting for them.
+    fn name_missing(&self) {
+        for topic in self.config.topics.iter().filter(|topic| !topic.starts_with('^')) {
+            if !self.known.iter().any(|(known, _)| known == topic) {
+                let _ = self.notices.blocking_send(Notice::Warning(format!(
+                    "topic {topic} does not exist; create it, or take it out of kafka.topics"
+                )));
+            }
+        }
     }
 
     /// The first or the next offset of each partition, asked for in one go.
