@@ -108,7 +108,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let pages =
         Pages { telemetry: telemetry.clone(), health: health.clone(), status: status_seen, clock };
     let server = HttpServer::bind(resolved.telemetry.listen, pages)
-        .map_err(|error| Error::Refused(error.to_string()))?;
+        .map_err(|error| loaded.problem("telemetry.listen", &error.to_string()))?;
     let audit = open_outputs(&options, &parts)?;
     tracing::info!("listening on http://{}", server.address());
     let http = serve(server)?;

@@ -718,9 +718,7 @@ fn a_port_in_use_is_told_before_anything_is_sent() {
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     assert_eq!(
         error.to_string(),
-        format!(
-            "telemetry.listen: {address} is in use; choose another port or stop what listens there"
-        )
+        format!("{address} is in use; choose another port or stop what listens there")
     );
 }
 

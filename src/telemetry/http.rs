@@ -89,7 +89,7 @@ impl HttpServer {
     ///
     /// # Errors
     ///
-    /// When the address is not to be had; the text names the key of the configuration and a way out.
+    /// When the address is not to be had; the text names it and a way out.
     pub fn bind(address: SocketAddr, pages: Pages) -> io::Result<Self> {
         let bound = TcpListener::bind(address).and_then(|listener| {
             listener.set_nonblocking(true)?;
@@ -110,7 +110,7 @@ impl HttpServer {
                     }
                     _ => format!("can't be listened on: {error}"),
                 };
-                Err(io::Error::new(error.kind(), format!("telemetry.listen: {address} {text}")))
+                Err(io::Error::new(error.kind(), format!("{address} {text}")))
             }
         }
     }
