@@ -23,6 +23,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 
 #[path = "support/embedded.rs"]
+#[expect(dead_code, reason = "the faults of the embedded Kafka are for other tests")]
 mod embedded;
 #[path = "support/landfall.rs"]
 mod running;
@@ -117,7 +118,7 @@ fn filled(slots: Slots) -> Slots {
 fn assert_all_delivered(slots: &Slots) {
     let others = slots
         .iter()
-        .filter(|((_, _, _, outcome), &number)| (outcome == "delivered") != (number > 0));
+        .filter(|((_, _, _, outcome), number)| (outcome == "delivered") != (**number > 0));
     assert_eq!(others.count(), 0, "{slots:?}");
 }
 

@@ -178,15 +178,16 @@ fn obey(command: Command, screen: Screen) -> Result<u8, Error> {
         Command::Config(flags) => show(&flags),
         Command::Health(flags) => Ok(ask(flags.address)),
         Command::Bridge(flags) => block_on(bridge::run(flags)),
-        Command::Check(_)
-        | Command::Selftest(_)
-        | Command::Study(_)
-        | Command::Calibrate(_)
-        | Command::Asyncapi(_) => {
-            let name = std::env::args().nth(1).unwrap_or_default();
-            Err(Error::Refused(format!("landfall {name}: is known but not built yet")))
-        }
+        Command::Check(_) => not_built("check"),
+        Command::Selftest(_) => not_built("selftest"),
+        Command::Study(_) => not_built("study"),
+        Command::Calibrate(_) => not_built("calibrate"),
+        Command::Asyncapi(_) => not_built("asyncapi"),
     }
+}
+
+fn not_built(command: &str) -> Result<u8, Error> {
+    Err(Error::Refused(format!("landfall {command}: is known but not built yet")))
 }
 
 /// A table for a terminal, something else for a pipe.

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// An identifier, `::`, a single punctuation mark, or a literal (as `""`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    pub text: String,
-    pub first_line: usize,
-    pub last_line: usize,
+pub(crate) struct Token {
+    pub(crate) text: String,
+    pub(crate) first_line: usize,
+    pub(crate) last_line: usize,
 }
 
 /// A path as it would be written from the crate's root, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
-    pub segments: Vec<String>,
-    pub line: usize,
+pub(crate) struct Named {
+    pub(crate) segments: Vec<String>,
+    pub(crate) line: usize,
 }
 
 fn is_word(byte: u8) -> bool {
@@ -23,7 +23,7 @@ fn is_word(byte: u8) -> bool {
 }
 
 /// The tokens of a source text.
-pub fn tokens(source: &str) -> Vec<Token> {
+pub(crate) fn tokens(source: &str) -> Vec<Token> {
     let bytes = source.as_bytes();
     let (mut at, mut line, mut found) = (0, 1, Vec::new());
     while at < bytes.len() {
@@ -117,7 +117,7 @@ fn quoted(rest: &[u8], mut at: usize, quote: u8) -> usize {
 }
 
 /// For each token whether it belongs to an item behind `#[cfg(test)]`.
-pub fn in_tests(tokens: &[Token]) -> Vec<bool> {
+pub(crate) fn in_tests(tokens: &[Token]) -> Vec<bool> {
     const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
     let mut tests = vec![false; tokens.len()];
     let mut at = 0;
@@ -156,7 +156,7 @@ fn item(tokens: &[Token]) -> usize {
 
 /// Every path of the file: those of `use` expanded, `super`, `self` and names that `use` brought in
 /// resolved. `module` is the file's own path, such as `["stats", "window"]`.
-pub fn paths(tokens: &[Token], module: &[&str]) -> Vec<Named> {
+pub(crate) fn paths(tokens: &[Token], module: &[&str]) -> Vec<Named> {
     let mut reader = Reader { tokens, module, scopes: Vec::new(), imported: Vec::new() };
     let (mut found, mut at) = (Vec::new(), 0);
     while at < tokens.len() {
@@ -293,7 +293,7 @@ impl Reader<'_> {
 }
 
 /// How many lines have code on them, tests left out.
-pub fn code_lines(tokens: &[Token]) -> usize {
+pub(crate) fn code_lines(tokens: &[Token]) -> usize {
     let tests = in_tests(tokens);
     let code = tokens.iter().zip(tests).filter(|(_, test)| !test);
     let lines: BTreeSet<usize> =

@@ -12,16 +12,16 @@ use rumqttc::v5::mqttbytes::QoS;
 use tokio::runtime;
 
 /// A broker, a Kafka, and a bridge from everything below `landfall/` to its first topic.
-pub struct Systems {
-    pub mqtt: SocketAddr,
-    pub kafka: SocketAddr,
-    pub hooks: Hooks,
+pub(crate) struct Systems {
+    pub(crate) mqtt: SocketAddr,
+    pub(crate) kafka: SocketAddr,
+    pub(crate) hooks: Hooks,
     tasks: Tasks,
 }
 
 impl Systems {
     /// Starts them and waits until the bridge is subscribed.
-    pub fn start(topics: Vec<Topic>) -> Self {
+    pub(crate) fn start(topics: Vec<Topic>) -> Self {
         let tasks = Tasks::new();
         let (tell, told) = mpsc::channel();
         let (group, thread) = (tasks.clone(), tasks.child());

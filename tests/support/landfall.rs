@@ -12,24 +12,24 @@ use landfall::telemetry::{self, Answer};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A landfall that runs, ended for good when it is dropped.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     stderr: BufReader<ChildStderr>,
     /// What it has written to standard error up to where it serves HTTP.
-    pub said: String,
+    pub(crate) said: String,
     /// Where it serves HTTP.
-    pub http: SocketAddr,
+    pub(crate) http: SocketAddr,
 }
 
 /// What a landfall left behind.
-pub struct Ended {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// The binary with these arguments, in an environment of nobody's.
-pub fn command(arguments: &[&str]) -> Command {
+fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
     command.args(arguments).env_clear();
     command
@@ -37,7 +37,7 @@ pub fn command(arguments: &[&str]) -> Command {
 
 impl Running {
     /// Starts it and waits until it says where it listens.
-    pub fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut command = command(arguments);
         command.args(["--log", "info,mqtt5=error"]);
         let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -55,12 +55,12 @@ impl Running {
     }
 
     /// Asks it over HTTP.
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         telemetry::get(self.http, path, PATIENCE, Clock::system()).unwrap()
     }
 
     /// Waits until what it shows is as it should be.
-    pub fn wait_until(&self, path: &str, what: &str, holds: impl Fn(&Answer) -> bool) {
+    pub(crate) fn wait_until(&self, path: &str, what: &str, holds: impl Fn(&Answer) -> bool) {
         wait_until(what, || {
             let answer = self.get(path);
             if holds(&answer) { Ok(()) } else { Err(format!("{} {}", answer.status, answer.body)) }
@@ -68,18 +68,18 @@ impl Running {
     }
 
     /// Waits until every connection stands and slots come due.
-    pub fn wait_until_ready(&self) {
+    pub(crate) fn wait_until_ready(&self) {
         self.wait_until("/readyz", "ready", |answer| answer.status == 200);
     }
 
     /// Sends a signal such as `TERM`.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
     /// Waits for its end.
-    pub fn end(mut self) -> Ended {
+    pub(crate) fn end(mut self) -> Ended {
         let (mut stdout, mut stderr) = (String::new(), std::mem::take(&mut self.said));
         self.stderr.read_to_string(&mut stderr).unwrap();
         self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
@@ -97,7 +97,7 @@ impl Drop for Running {
 }
 
 /// Asks again until the answer is good; panics with the last one when that takes too long.
-pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
     let clock = Clock::system();
     let until = clock.now() + PATIENCE;
     loop {
@@ -110,7 +110,7 @@ pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> 
 }
 
 /// The sum of the series of a metric whose labels contain all of `labels`.
-pub fn metric(exposition: &str, name: &str, labels: &[&str]) -> f64 {
+pub(crate) fn metric(exposition: &str, name: &str, labels: &[&str]) -> f64 {
     exposition
         .lines()
         .filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'))
