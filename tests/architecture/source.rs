@@ -28,7 +28,7 @@ pub(crate) fn tokens(source: &str) -> Vec<Token> {
     let (mut at, mut line, mut found) = (0, 1, Vec::new());
     while at < bytes.len() {
         let (end, text) = next(bytes, at);
-        let lines = bytes[at..end].iter().filter(|&&byte| byte == b'\n').count();
+        let lines = source[at..end].matches('\n').count();
         if let Some(text) = text {
             found.push(Token { text, first_line: line, last_line: line + lines });
         }

@@ -51,7 +51,7 @@ impl Running {
                 return Self { child, stderr, said, http };
             }
         }
-        panic!("it ended early: {said}");
+        panic!("it ended early ({}): {said}", child.wait().unwrap());
     }
 
     /// Asks it over HTTP.
