@@ -6,6 +6,7 @@
 
 #[path = "support/crossing.rs"]
 mod crossing;
+#[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
 #[path = "support/systems.rs"]
 mod systems;
 

@@ -394,7 +394,9 @@ fn report_agrees(report: &Value, slots: &Slots, total: u64) {
     assert_eq!(path["overflow"], 0);
     for lane in path["lanes"].as_array().unwrap() {
         let of_lane = || {
-            slots.iter().filter(|((of, ..), slot)| *lane["lane"] == **of && lane["qos"] == slot.qos)
+            slots
+                .iter()
+                .filter(|((of, ..), slot)| lane["lane"] == of.as_str() && lane["qos"] == slot.qos)
         };
         assert_eq!(lane["slots"], of_lane().count());
         assert_eq!(lane["anomalies"]["corrupt"], 0);
