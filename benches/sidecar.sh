@@ -5,8 +5,9 @@
 #     benches/sidecar.sh [MINUTES]     (10 without it)
 #
 # Prints a line every 30 s, then a table. CPU is user and system time from /proc/PID/stat over the
-# measured time, as a share of one core; it begins when messages flow. RATE and BINARY (a landfall to
-# measure instead of a release build) come from the environment.
+# measured time, as a share of one core; it begins when messages flow. From the environment: RATE, LANES
+# (mqtt_kafka, as by default; or "mqtt_kafka, mqtt_mqtt") and BINARY (a landfall to measure instead of a
+# release build).
 
 set -euo pipefail
 export LC_ALL=C
@@ -15,6 +16,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 systems=$root/tests/systems
 minutes=${1:-10}
 rate=${RATE:-100}
+lanes=${LANES:-mqtt_kafka}
 binary=${BINARY:-}
 scratch=$(mktemp -d)
 hz=$(getconf CLK_TCK)
@@ -97,7 +99,7 @@ paths:
     kafka:
       brokers: ["$kafka"]
       topics: [sidecar]
-    lanes: [mqtt_kafka, mqtt_mqtt]
+    lanes: [$lanes]
 telemetry: { listen: "127.0.0.1:0" }
 YAML
 "$binary" run -c "$scratch/landfall.yaml" --report "$scratch/report" --log info \
@@ -149,9 +151,9 @@ spread() {
 cpu=$(awk -v spent="$((last_ticks - first_ticks))" -v hz="$hz" -v first="$first" -v last="$last" \
     'BEGIN { printf "%.2f", 100 * spent / hz / (last - first) }')
 echo
-echo '| messages/s | minutes | CPU, % of a core: mean (per 30 s: min / median / max) | resident MB: min / median / max | threads |'
-echo '|---|---|---|---|---|'
-echo "| $rate | $minutes | $cpu ($(spread 2)) | $(spread 3) | $threads |"
+echo '| lanes | messages/s | minutes | CPU, % of a core: mean (per 30 s: min / median / max) | resident MB: min / median / max | threads |'
+echo '|---|---|---|---|---|---|'
+echo "| $lanes | $rate | $minutes | $cpu ($(spread 2)) | $(spread 3) | $threads |"
 
 kill -TERM "$landfall"
 code=0
