@@ -23,7 +23,7 @@ const TOPICS_EVERY: Duration = Duration::from_secs(5);
 /// How long one question may take.
 const QUESTION: Duration = Duration::from_secs(5);
 /// How often the thread looks whether it is to stop.
-const NAP: Duration = Duration::from_millis(100);
+const NAP: Duration = Duration::from_millis(250);
 /// How many partitions a path may have.
 const PARTITIONS_MAX: usize = 10_000;
 

@@ -54,7 +54,10 @@ impl Inbox {
     pub fn swap(&self, batch: &mut Vec<Observation>) {
         batch.clear();
         std::mem::swap(&mut self.lock().observations, batch);
-        self.room.notify_all();
+        // Only a full inbox is waited for, and waking nobody would cost a system call all the same.
+        if batch.len() >= self.capacity {
+            self.room.notify_all();
+        }
     }
 
     /// Lets every edge go that waits for room, now and later.
