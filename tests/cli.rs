@@ -273,6 +273,11 @@ fn health_says_whether_a_probe_is_ready() {
     let (code, stdout, stderr) = health(&demo.http.to_string());
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     assert!(!stdout.trim().is_empty());
+    // A run without an outcome proves nothing, and its verdict says so.
+    demo.wait_until("/metrics", "delivering", |answer| {
+        let delivered = ["lane=\"mqtt_kafka\"", "outcome=\"delivered\""];
+        running::metric(&answer.body, "landfall_slots_total", &delivered) > 0.0
+    });
     demo.signal("TERM");
     let Ended { code, stdout, stderr } = demo.end();
     assert_eq!(code, Some(0), "{stdout}{stderr}");
