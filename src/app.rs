@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::config::{Loaded, Problems};
+use crate::consume;
 use crate::correlate::Router;
 use crate::host;
 use crate::report::Report;
@@ -95,6 +96,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let clock = Clock::system();
     let resolved = &loaded.resolved;
     let parts = Parts::new(resolved, new_run()?);
+    check_properties(loaded, &parts)?;
     let product = environment::product();
     let build = Build {
         version: product.version.clone(),
@@ -211,6 +213,15 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     let draft = path.with_extension("part");
     fs::write(&draft, text)?;
     fs::rename(&draft, path)
+}
+
+/// Makes sure, before anything is sent, that librdkafka takes its properties.
+fn check_properties(loaded: &Loaded, parts: &Parts) -> Result<(), Error> {
+    for config in &parts.consumers {
+        let at = format!("paths[{}].kafka.properties", config.path.0);
+        consume::check(config).map_err(|what| loaded.problem(&at, &what))?;
+    }
+    Ok(())
 }
 
 /// Makes sure, before anything is sent, that what is asked for can be written.

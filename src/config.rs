@@ -61,14 +61,12 @@ impl Loaded {
         shown
     }
 
-    /// What is wrong with the value in force at a path of keys such as `telemetry.listen`, found out
+    /// What is wrong with the value in force at a path of keys such as `paths[0].mqtt.url`, found out
     /// when it was used.
     #[must_use]
     pub fn problem(&self, path: &str, what: &str) -> Problems {
-        let node = path.split('.').try_fold(&self.in_force, |node, key| node.get(key));
-        let origin = node.map_or(Origin::File(0), |node| node.origin);
         let mut problems = Problems::of(&self.file);
-        problems.add(origin, path, what);
+        problems.add(self.in_force.nearest(path).origin, path, what);
         problems
     }
 }

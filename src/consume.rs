@@ -46,6 +46,18 @@ impl std::fmt::Debug for Properties {
     }
 }
 
+/// Whether librdkafka takes the configuration; nothing is connected to.
+///
+/// # Errors
+///
+/// What it does not take, in its words.
+pub fn check(config: &Config) -> Result<(), String> {
+    client::create(config, "check").map(drop).map_err(|error| match error {
+        rdkafka::error::KafkaError::ClientConfig(_, what, name, _) => format!("{name}: {what}"),
+        other => other.to_string(),
+    })
+}
+
 /// What the watch tells the reader.
 #[derive(Debug)]
 pub enum Word {

@@ -69,7 +69,23 @@ impl Node {
         }
     }
 
-    /// The same, to be changed.
+    /// The node at a path of keys and places in lists, such as `paths[0].mqtt.url`; where it ends
+    /// early, the last one there is.
+    pub(super) fn nearest(&self, path: &str) -> &Self {
+        let steps = path.split(['.', '[']).map(|step| step.trim_end_matches(']'));
+        let mut nearest = self;
+        for step in steps {
+            let next = match &nearest.value {
+                Value::List(items) => step.parse().ok().and_then(|index: usize| items.get(index)),
+                _ => nearest.get(step),
+            };
+            let Some(next) = next else { break };
+            nearest = next;
+        }
+        nearest
+    }
+
+    /// The value of a key, to be changed.
     pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
         match &mut self.value {
             Value::Map(entries) => {
