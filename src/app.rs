@@ -97,20 +97,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let resolved = &loaded.resolved;
     let parts = Parts::new(resolved, new_run()?);
     check_properties(loaded, &parts)?;
-    let product = environment::product();
-    let build = Build {
-        version: product.version.clone(),
-        commit: product.commit.clone().unwrap_or_default(),
-    };
-    let telemetry = Telemetry::new(&parts.roster, &build);
-    let components = [Component::Mqtt, Component::Kafka];
-    let used = usize::from(!parts.consumers.is_empty()) + 1;
-    let health = Health::new(clock.now(), &components[..used]);
-    let (status, status_seen) = watch::channel(Arc::from("{}"));
-    let pages =
-        Pages { telemetry: telemetry.clone(), health: health.clone(), status: status_seen, clock };
-    let server = HttpServer::bind(resolved.telemetry.listen, pages)
-        .map_err(|error| loaded.problem("telemetry.listen", &error.to_string()))?;
+    let Exposed { telemetry, health, status, server } = expose(loaded, &parts, clock)?;
     let audit = open_outputs(&options, &parts)?;
     tracing::info!("listening on http://{}", server.address());
     let http = serve(server)?;
@@ -118,15 +105,15 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let router = Router::new(Arc::clone(&parts.roster), shards(parts.rate), INBOX);
     let books: Vec<_> =
         router.shards().iter().map(|_| Arc::new(Books::new(&parts.roster))).collect();
-    let bookkeepers = (0..).zip(&books).map(|(shard, books)| Bookkeeper {
+    let bookkeeper = |(shard, books)| Bookkeeper {
         clock,
         router: router.clone(),
         shard,
         books: Arc::clone(books),
         telemetry: telemetry.clone(),
         audit: audit.clone(),
-    });
-    let bookkeepers = bookkeepers.collect();
+    };
+    let bookkeepers = (0..).zip(&books).map(bookkeeper).collect();
     let (notify, notices) = mpsc::channel(NOTICES);
     let around = Surroundings { clock, router: router.clone(), notices: notify };
     let signals =
@@ -149,7 +136,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         status,
         meters: Meters::new(host::Sampler::new(resolved.host.clone())),
         output: Output::new(options.screen.clone(), options.progress),
-        journalist: Journalist::new(clock, product, environment::survey(loaded)),
+        journalist: Journalist::new(clock, environment::product(), environment::survey(loaded)),
         window: resolved.window,
         state: State::default(),
     };
@@ -163,6 +150,30 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     http.stop();
     http.finished().await;
     Ok(report.verdict.exit_code())
+}
+
+/// What the world sees of a run.
+struct Exposed {
+    telemetry: Telemetry,
+    health: Health,
+    status: watch::Sender<Arc<str>>,
+    server: HttpServer,
+}
+
+/// Takes the address that the run is seen at; nobody is answered yet.
+fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error> {
+    let product = environment::product();
+    let commit = product.commit.unwrap_or_default();
+    let telemetry = Telemetry::new(&parts.roster, &Build { version: product.version, commit });
+    let components = [Component::Mqtt, Component::Kafka];
+    let used = usize::from(!parts.consumers.is_empty()) + 1;
+    let health = Health::new(clock.now(), &components[..used]);
+    let (status, status_seen) = watch::channel(Arc::from("{}"));
+    let pages =
+        Pages { telemetry: telemetry.clone(), health: health.clone(), status: status_seen, clock };
+    let server = HttpServer::bind(loaded.resolved.telemetry.listen, pages)
+        .map_err(|error| loaded.problem("telemetry.listen", &error.to_string()))?;
+    Ok(Exposed { telemetry, health, status, server })
 }
 
 impl Control {

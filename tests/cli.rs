@@ -94,6 +94,16 @@ fn landfall(directory: &Path) -> Command {
 }
 
 #[test]
+fn a_kafka_property_that_librdkafka_does_not_know_is_refused() {
+    let scene = Scene::new();
+    let good = scene.good();
+    let good = good.replace("topics: [t]", "topics: [t], properties: { no.such.property: 1 }");
+    let said = scene.run(&good, &[]);
+    let expected = "landfall.yaml:7: paths[0].kafka.properties: no.such.property: ";
+    assert!(said.starts_with(expected), "{said}");
+}
+
+#[test]
 fn bad_values_are_named_with_file_and_line() {
     let scene = Scene::new();
     fs::create_dir(scene.path("directory")).unwrap();

@@ -37,7 +37,9 @@ pub(super) fn create(config: &Config, role: &str) -> KafkaResult<BaseConsumer> {
     for (name, value) in &config.properties.0 {
         client.set(name, value);
     }
-    client.set("bootstrap.servers", &config.brokers);
+    if !config.brokers.is_empty() {
+        client.set("bootstrap.servers", &config.brokers);
+    }
     client.set("group.id", &config.group);
     client.set("client.id", format!("{}-{role}", config.group));
     for (name, value) in OWNED {
