@@ -70,8 +70,8 @@ fn a_thousand_a_second_cross_and_every_one_is_accounted_for() {
     let audit = settle("steady", bridge, &kafka, &run, Payload::Json);
 
     assert_eq!(code, 0, "{}", run.said());
-    // A schedule of 1,000/s in three equal parts has a slot more or less at each end.
-    assert!(audit.slots.abs_diff(seconds * 1_000) <= 6, "{audit}");
+    // The schedule ends a moment after the time is over, never before.
+    assert!(audit.slots >= seconds * 1_000, "{audit}");
     assert_eq!(audit.came_out["mqtt_kafka"], audit.slots, "{audit}");
     assert_eq!(audit.came_out["mqtt_mqtt"], audit.slots, "{audit}");
     assert_eq!(audit.records, audit.slots, "{audit}");
