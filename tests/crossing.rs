@@ -47,7 +47,8 @@ telemetry: {{ listen: '127.0.0.1:0' }}
     )
 }
 
-/// Ends everything but Kafka, in the order that leaves nothing under way, and compares.
+/// Ends the bridge, so that nothing is under way any more, and compares.
+#[expect(clippy::print_stdout, reason = "figures for whoever runs a test by hand")]
 fn settle(name: &str, bridge: Bridge, kafka: &Kafka, run: &Run, payload: Payload) -> Audit {
     bridge.stop();
     let audit = audit(run, &kcat_consume(&kafka.address, name), payload);
