@@ -47,7 +47,8 @@ telemetry: {{ listen: '127.0.0.1:0' }}
     )
 }
 
-/// Ends everything but Kafka, in the order that leaves nothing under way, and compares.
+/// Ends the bridge, so that nothing is under way any more, and compares.
+#[expect(clippy::print_stdout, reason = "figures for whoever runs a test by hand")]
 fn settle(name: &str, bridge: Bridge, kafka: &Kafka, run: &Run, payload: Payload) -> Audit {
     bridge.stop();
     let audit = audit(run, &kcat_consume(&kafka.address, name), payload);
@@ -70,8 +71,8 @@ fn a_thousand_a_second_cross_and_every_one_is_accounted_for() {
     let audit = settle("steady", bridge, &kafka, &run, Payload::Json);
 
     assert_eq!(code, 0, "{}", run.said());
-    // A schedule of 1,000/s in three equal parts has a slot more or less at each end.
-    assert!(audit.slots.abs_diff(seconds * 1_000) <= 6, "{audit}");
+    // The schedule ends a moment after the time is over, never before.
+    assert!(audit.slots >= seconds * 1_000, "{audit}");
     assert_eq!(audit.came_out["mqtt_kafka"], audit.slots, "{audit}");
     assert_eq!(audit.came_out["mqtt_mqtt"], audit.slots, "{audit}");
     assert_eq!(audit.records, audit.slots, "{audit}");
