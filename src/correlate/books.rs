@@ -10,7 +10,7 @@ use super::{Append, Event, Lane, Leg, NotSent, Outcome, Path, PublisherId, Qos, 
 
 /// How long after its deadline a slot waits for its sink to catch up before it is unresolved.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How many absences of a sink are kept; the oldest are long past every deadline.
+/// How many absences of a sink are told apart; the oldest are taken together.
 const AWAY_MAX: usize = 256;
 /// How many partitions a path may have; records of later ones are not told from re-reads.
 const PARTITIONS_MAX: usize = 65_536;
@@ -38,8 +38,13 @@ impl Sinks {
     pub(super) fn note_absence(&mut self, lane: Lane, from: Instant, until: Instant) {
         let away = &mut self.away[lane.index()];
         away.push_back((from, until));
-        if away.len() > AWAY_MAX {
-            away.pop_front();
+        // Made one rather than forgotten: a slot between two absences is then unresolved, where one
+        // in a forgotten absence would be called lost.
+        if away.len() > AWAY_MAX
+            && let Some(oldest) = away.pop_front()
+            && let Some(next) = away.front_mut()
+        {
+            *next = (oldest.0.min(next.0), oldest.1.max(next.1));
         }
     }
 
@@ -164,25 +169,49 @@ impl Books<'_> {
     }
 
     /// What may be said at `now` of a slot that was sent, is past its deadline and did not come out.
+    ///
+    /// Nothing is lost that was not out for the whole deadline: a message that waited long for its
+    /// connection would else be called lost the moment it is sent. And whether it was acknowledged
+    /// is not said before the broker's answer is given up on.
     pub(super) fn verdict(&self, entry: &Entry, lane: Lane, now: Instant) -> Option<Outcome> {
-        let due = entry.intended + self.path.deadline;
-        if self.sinks.caught_up[lane.index()] > due {
-            let missed =
-                |&(from, until): &(Instant, Instant)| from <= due && until >= entry.intended;
-            return Some(match entry.is_accepted() {
-                _ if self.sinks.away[lane.index()].iter().any(missed) => Outcome::Unresolved,
-                true => Outcome::AckedLost,
-                false => Outcome::UnackedLost,
-            });
+        let due = self.due(entry);
+        if self.sinks.caught_up[lane.index()] <= due {
+            return (now > due + PATIENCE).then_some(Outcome::Unresolved);
         }
-        (now > due + PATIENCE).then_some(Outcome::Unresolved)
+        let missed = |&(from, until): &(Instant, Instant)| from <= due && until >= entry.intended;
+        if self.sinks.away[lane.index()].iter().any(missed) {
+            return Some(Outcome::Unresolved);
+        }
+        if entry.is_accepted() {
+            return Some(Outcome::AckedLost);
+        }
+        self.is_answer_over(entry, now).then_some(Outcome::UnackedLost)
     }
 
-    /// Whether nothing more is awaited of a slot at `now`. An answer of the broker is awaited for
-    /// twice the deadline.
+    /// What a stop at `now` leaves to be said of an open slot, and why it was not sent if it was not.
+    pub(super) fn last_word(&self, entry: &Entry, lane: Lane) -> (Outcome, Option<NotSent>) {
+        if entry.sent().is_none() {
+            return (Outcome::NotSent, Some(NotSent::Stopped));
+        }
+        // Whatever else could be said was said before: only an answer was still awaited.
+        let read = self.sinks.caught_up[lane.index()] > self.due(entry);
+        (if read { Outcome::UnackedLost } else { Outcome::Unresolved }, None)
+    }
+
+    /// Whether nothing more is awaited of a slot at `now`.
     pub(super) fn is_done(&self, entry: &Entry, now: Instant) -> bool {
         let resolved = self.path.lanes.iter().all(|&lane| entry.outcome(lane).is_some());
-        resolved && (entry.is_answered() || entry.intended + self.path.deadline * 2 < now)
+        resolved && self.is_answer_over(entry, now)
+    }
+
+    /// Whether no answer of the broker is awaited any more: it is for twice the deadline.
+    fn is_answer_over(&self, entry: &Entry, now: Instant) -> bool {
+        entry.is_answered() || self.due(entry) + self.path.deadline < now
+    }
+
+    /// When a slot that did not come out may be lost.
+    fn due(&self, entry: &Entry) -> Instant {
+        entry.sent().map_or(entry.intended, |sent| sent.max(entry.intended)) + self.path.deadline
     }
 }
 

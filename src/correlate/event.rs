@@ -13,7 +13,7 @@ pub enum Outcome {
     Late,
     /// The broker had acknowledged it, and it did not come out.
     AckedLost,
-    /// It was never acknowledged, and it did not come out.
+    /// It was not acknowledged within twice the deadline, and it did not come out.
     UnackedLost,
     /// It never left the probe.
     NotSent,

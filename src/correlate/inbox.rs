@@ -137,3 +137,166 @@ impl Router {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a pusher that blocks needs a thread of its own")]
+mod tests {
+    use super::*;
+    use crate::clock::Instant;
+    use crate::correlate::{Carrier, Lane, Path, Qos};
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    fn woken(nanos: i64) -> Observation {
+        Observation::Woken { publisher: PublisherId(0), nanos }
+    }
+
+    fn taken(inbox: &Inbox) -> Vec<Observation> {
+        let mut batch = Vec::new();
+        inbox.swap(&mut batch);
+        batch
+    }
+
+    /// Waits until somebody has found the inbox full.
+    fn await_waits(inbox: &Inbox, waits: u64) {
+        while inbox.waits() < waits {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn order_is_kept_and_the_batch_is_emptied() {
+        let inbox = Inbox::new(10);
+        (0..3).for_each(|n| inbox.push(woken(n)));
+        let mut batch = vec![woken(99)];
+        inbox.swap(&mut batch);
+        assert_eq!(batch, [woken(0), woken(1), woken(2)]);
+        inbox.push(woken(3));
+        inbox.swap(&mut batch);
+        assert_eq!(batch, [woken(3)], "what the last batch held is gone");
+        assert_eq!(inbox.waits(), 0);
+    }
+
+    #[test]
+    fn a_full_inbox_blocks_the_pusher_and_counts_the_wait_once() {
+        let inbox = Inbox::new(2);
+        let (done, finished) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                (0..3).for_each(|n| inbox.push(woken(n)));
+                done.send(()).unwrap();
+            });
+            await_waits(&inbox, 1);
+            assert_eq!(finished.try_recv(), Err(mpsc::TryRecvError::Empty));
+            assert_eq!(taken(&inbox), [woken(0), woken(1)], "never more than its capacity");
+            finished.recv().unwrap();
+        });
+        assert_eq!(taken(&inbox), [woken(2)]);
+        assert_eq!(inbox.waits(), 1);
+    }
+
+    #[test]
+    fn nothing_is_lost_between_many_pushers_and_a_reader() {
+        const EACH: i64 = 2_000;
+        let inbox = Inbox::new(7);
+        let mut seen = Vec::new();
+        thread::scope(|scope| {
+            for pusher in 0..3 {
+                let inbox = &inbox;
+                scope.spawn(move || {
+                    (0..EACH).for_each(|n| inbox.push(woken(pusher * EACH + n)));
+                });
+            }
+            while seen.len() < 3 * 2_000 {
+                let batch = taken(&inbox);
+                assert!(batch.len() <= 7);
+                seen.extend(batch);
+                thread::yield_now();
+            }
+        });
+        for pusher in 0..3 {
+            let own = seen.iter().filter_map(|observation| match observation {
+                Observation::Woken { nanos, .. } if nanos / EACH == pusher => Some(*nanos),
+                _ => None,
+            });
+            assert!(own.eq(pusher * EACH..(pusher + 1) * EACH), "each pusher's order is kept");
+        }
+    }
+
+    #[test]
+    fn closing_lets_waiting_pushers_go_and_takes_nothing_more() {
+        let inbox = Inbox::new(1);
+        inbox.push(woken(0));
+        thread::scope(|scope| {
+            scope.spawn(|| inbox.push(woken(1)));
+            scope.spawn(|| inbox.push(woken(2)));
+            await_waits(&inbox, 2);
+            inbox.close();
+        });
+        inbox.push(woken(3));
+        assert_eq!(taken(&inbox), [woken(0)]);
+        inbox.push(woken(4));
+        assert_eq!(taken(&inbox), [], "closed for good");
+    }
+
+    fn router(shards: usize) -> Router {
+        let mut roster = Roster::default();
+        for name in ["a", "b"] {
+            let path = Path {
+                name: name.into(),
+                lanes: vec![Lane::MqttKafka],
+                qos: vec![Qos::AtMostOnce],
+                carriers: vec![Carrier::Payload],
+                deadline: Duration::from_secs(1),
+            };
+            roster.add(path, [Qos::AtMostOnce; 3]);
+        }
+        Router::new(Arc::new(roster), shards, 100)
+    }
+
+    fn counts(router: &Router) -> Vec<(usize, usize)> {
+        let shards = router.shards().iter();
+        shards.map(|shard| (taken(&shard.publish).len(), taken(&shard.receive).len())).collect()
+    }
+
+    #[test]
+    fn sending_and_arrival_meet_at_the_shard_that_owns_the_publisher() {
+        let router = router(4);
+        // Publisher 1 of path 1 is the fifth of the roster.
+        router.publish(PublisherId(4), woken(0));
+        router.receive(PathId(1), 1, woken(0));
+        assert_eq!(counts(&router), [(1, 1), (0, 0), (0, 0), (0, 0)]);
+        router.publish(PublisherId(3), woken(0));
+        router.receive(PathId(1), 0, woken(0));
+        assert_eq!(counts(&router), [(0, 0), (0, 0), (0, 0), (1, 1)]);
+    }
+
+    #[test]
+    fn a_stamp_of_nobody_reaches_some_shard_that_books_it_as_foreign() {
+        let router = router(3);
+        router.receive(PathId(1), 7, woken(0));
+        router.receive(PathId(99), 0, woken(0));
+        router.count(PathId(1), woken(0));
+        let received: usize = counts(&router).iter().map(|&(_, receive)| receive).sum();
+        assert_eq!(received, 3);
+    }
+
+    #[test]
+    fn everybody_is_told_behind_what_was_received_before() {
+        let router = router(3);
+        let caught_up =
+            Observation::CaughtUp { path: PathId(0), lane: Lane::MqttKafka, at: Instant::ZERO };
+        (0..3).for_each(|publisher| router.receive(PathId(0), publisher, woken(5)));
+        router.tell_all(caught_up);
+        for shard in router.shards() {
+            assert_eq!(taken(&shard.receive), [woken(5), caught_up]);
+            assert_eq!(taken(&shard.publish), []);
+        }
+    }
+
+    #[test]
+    fn there_is_always_a_shard() {
+        assert_eq!(router(0).shards().len(), 1);
+    }
+}

@@ -22,13 +22,13 @@ const RESENT_MAX: usize = 4_096;
 pub struct Limits {
     /// Open slots over all publishers, at 16 bytes each.
     pub open_max: usize,
-    /// Ranges of verdicts kept a publisher and lane, at about 60 bytes each.
+    /// Ranges of verdicts over all publishers and lanes, in even shares, at about 60 bytes each.
     pub verdicts_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { open_max: 4_000_000, verdicts_max: 100_000 }
+        Self { open_max: 4_000_000, verdicts_max: 1_000_000 }
     }
 }
 
@@ -37,9 +37,11 @@ impl Default for Limits {
 /// # Design
 ///
 /// Time comes in with the observations and with [`Correlator::advance`]; nothing is read. A slot is
-/// lost only behind two conditions: its deadline has passed, and its sink has said that it handed
-/// over everything that was there at some moment after that deadline. Until then it stays open, and
-/// a minute later it is unresolved, never lost.
+/// lost only behind two conditions: its deadline has passed (counted from its sending where that was
+/// late), and its sink has said that it handed over everything that was there at some moment after
+/// that deadline. Until then it stays open, and a minute later it is unresolved, never lost. A loss
+/// that was not acknowledged is announced once no answer is awaited any more, twice the deadline at
+/// most: an outcome is final, and whether data was lost that the broker had taken is what matters.
 #[derive(Debug)]
 pub struct Correlator {
     roster: Arc<Roster>,
@@ -145,12 +147,12 @@ impl Correlator {
     pub fn finish(&mut self, events: &mut Vec<Event>) {
         for publisher in self.publisher_ids() {
             let (mut books, state) = self.split(publisher, events);
+            let path = books.path;
             for (sequence, entry) in state.ledger.iter_mut() {
-                let (outcome, cause) = match entry.sent() {
-                    Some(_) => (Outcome::Unresolved, None),
-                    None => (Outcome::NotSent, Some(NotSent::Stopped)),
-                };
-                books.resolve_all((sequence, entry), outcome, cause);
+                for &lane in &path.lanes {
+                    let (outcome, cause) = books.last_word(entry, lane);
+                    books.resolve((sequence, entry), lane, outcome, None, cause);
+                }
             }
         }
     }
@@ -183,16 +185,18 @@ impl Correlator {
 
     fn sent(&mut self, id: PublisherId, sequence: u64, at: Instant, events: &mut Vec<Event>) {
         let (mut books, state) = self.split(id, events);
-        let Place::Open(entry) = state.ledger.place(sequence) else {
-            return;
-        };
-        if entry.sent().is_some() {
-            state.resent.push_back(sequence);
-            if state.resent.len() > RESENT_MAX {
-                state.resent.pop_front();
+        let entry = match state.ledger.place(sequence) {
+            Place::Open(entry) if entry.sent().is_none() => entry,
+            // A slot is closed only behind its sending, so that this is a resend too.
+            Place::Open(_) | Place::Closed => {
+                state.resent.push_back(sequence);
+                if state.resent.len() > RESENT_MAX {
+                    state.resent.pop_front();
+                }
+                return;
             }
-            return;
-        }
+            Place::Unknown => return,
+        };
         entry.set_sent(at);
         books.launch(entry);
         if books.qos == Qos::AtMostOnce {
@@ -215,7 +219,11 @@ impl Correlator {
             return;
         };
         if reason >= 0x80 {
-            books.resolve_all((sequence, entry), Outcome::Rejected, None);
+            // What the broker has taken is its own, whatever it answers later: a PUBCOMP with 0x92
+            // (packet identifier not found) says that it lost the handshake, not the message.
+            if !entry.is_accepted() {
+                books.resolve_all((sequence, entry), Outcome::Rejected, None);
+            }
             entry.set_answered();
             return;
         }
@@ -250,7 +258,8 @@ impl Correlator {
 
     /// Closes the oldest slot of a publisher and remembers where it did not come out.
     fn close_oldest(&mut self, id: PublisherId, events: &mut Vec<Event>) {
-        let verdicts_max = self.limits.verdicts_max;
+        let shares = self.publishers.len() * Lane::ALL.len();
+        let verdicts_max = (self.limits.verdicts_max / shares).max(1);
         let (books, state) = self.split(id, events);
         let Some((sequence, entry)) = state.ledger.front() else {
             return;

@@ -82,10 +82,9 @@ impl Stamper {
     /// Finds the stamp in a message: `property` is the value of its [`PROPERTY`], if it has one.
     #[must_use]
     pub fn read(&self, property: Option<&[u8]>, payload: &[u8]) -> Reading {
-        let carried = property
-            .and_then(TraceId::from_traceparent)
-            .and_then(|id| self.permutation.identity(id));
-        let (within, short) = match self.read_payload(payload) {
+        let carried_id = property.and_then(TraceId::from_traceparent);
+        let carried = carried_id.and_then(|id| self.permutation.identity(id));
+        let (within, short) = match self.read_payload(payload, carried_id.zip(carried)) {
             Some((identity, short)) => (Some(identity), short),
             None => (None, false),
         };
@@ -105,15 +104,22 @@ impl Stamper {
         Reading::Ours(Found { identity, carriers, integrity })
     }
 
-    /// The stamp that a payload begins with, and whether it is the short form.
-    fn read_payload(&self, payload: &[u8]) -> Option<(Identity, bool)> {
+    /// The stamp that a payload begins with, and whether it is the short form. `carried` is what
+    /// the property brought: mostly the same, which saves deciphering it twice.
+    fn read_payload(
+        &self,
+        payload: &[u8],
+        carried: Option<(TraceId, Identity)>,
+    ) -> Option<(Identity, bool)> {
         let long = match payload.first()? {
             b'{' => payload::json_traceparent(payload),
             0 => TraceId::from_binary(payload),
             b'0' => TraceId::from_traceparent(payload),
             _ => None,
         };
-        if let Some(identity) = long.and_then(|id| self.permutation.identity(id)) {
+        let known = carried.filter(|&(id, _)| long == Some(id)).map(|(_, identity)| identity);
+        let identity = known.or_else(|| long.and_then(|id| self.permutation.identity(id)));
+        if let Some(identity) = identity {
             return Some((identity, false));
         }
         // The short form has no checksum of its own: only this very run makes it ours.

@@ -1,0 +1,334 @@
+//! What an arrival costs, whole and in parts, with a million messages in flight.
+//!
+//! `arrival` is all that a record of ours gives rise to between the Kafka client and the totals:
+//! its stamp is decoded and its checksum held against the payload, its slot is looked up, order and
+//! duplicates are judged, and its latencies are recorded. `ledger` compares the look-up with the
+//! plain alternative, a `HashMap` of what is in flight.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use landfall::clock::{Clock, Instant};
+use landfall::correlate::{
+    Append, Carrier, Correlator, Event, Lane, Limits, Observation, Path, PathId, PublisherId, Qos,
+    RecordPlace, Roster, Sink, Stage,
+};
+use landfall::stamp::{Carriers, Format, Integrity, Reading, Run, Stamper};
+use landfall::stats::Stats;
+use landfall::telemetry::{Build, Telemetry};
+
+/// Messages that were sent and have not come out.
+const IN_FLIGHT: u64 = 1_000_000;
+/// Arrivals that are looked at together, as on a busy correlator's tick.
+const BATCH: usize = 1_000;
+const PARTITIONS: u32 = 4;
+const PATH: PathId = PathId(0);
+
+/// How arrivals are timed: all that was prepared goes in, time comes out.
+type Timed<'a> = &'a mut dyn FnMut(&mut World, &[Message], &[Observation]);
+
+/// A record as the Kafka client hands it over.
+struct Message {
+    property: [u8; 55],
+    payload: Vec<u8>,
+}
+
+/// A correlator with a million messages in flight, and what comes out next.
+struct World {
+    stamper: Stamper,
+    format: Format,
+    publishers: u32,
+    roster: Arc<Roster>,
+    correlator: Correlator,
+    stats: Stats,
+    events: Vec<Event>,
+    offered: u64,
+    arrived: u64,
+}
+
+impl World {
+    fn new(publishers: u32, format: Format) -> Self {
+        let mut roster = Roster::default();
+        let path = Path {
+            name: "plant".into(),
+            lanes: vec![Lane::MqttKafka],
+            qos: vec![Qos::AtLeastOnce],
+            carriers: Carrier::ALL.to_vec(),
+            deadline: Duration::from_secs(30),
+        };
+        roster.add(path, vec![Qos::AtLeastOnce; publishers as usize]);
+        let roster = Arc::new(roster);
+        let mut world = Self {
+            stamper: Stamper::new(b"plant-7", Run { epoch: 7, instance: 1 }),
+            format,
+            publishers,
+            correlator: Correlator::new(Arc::clone(&roster), Limits::default()),
+            stats: Stats::new(Arc::clone(&roster)),
+            roster,
+            events: Vec::new(),
+            offered: 0,
+            arrived: 0,
+        };
+        world.refill();
+        world
+    }
+
+    /// Publisher and sequence of the n-th message of all, and when it was due.
+    fn slot(&self, number: u64) -> (PublisherId, u64, Instant) {
+        let publisher = u32::try_from(number % u64::from(self.publishers)).unwrap_or(0);
+        let intended = Instant::from_nanos(1_000_000_000 + number * 10_000);
+        (PublisherId(publisher), number / u64::from(self.publishers), intended)
+    }
+
+    /// Closes what came out and sends until there is a million in flight again.
+    fn refill(&mut self) {
+        self.correlator.advance(Instant::ZERO, &mut self.events);
+        while self.offered < self.arrived + IN_FLIGHT {
+            let (publisher, sequence, intended) = self.slot(self.offered);
+            let at = intended + Duration::from_micros(80);
+            let (stage, reason) = (Stage::Puback, 0);
+            for observation in [
+                Observation::Offered { publisher, sequence, intended },
+                Observation::Sent { publisher, sequence, at },
+                Observation::Acknowledged { publisher, sequence, stage, reason, at },
+            ] {
+                self.correlator.observe(&observation, &mut self.events);
+            }
+            self.offered += 1;
+        }
+        self.events.clear();
+    }
+
+    /// The next messages to come out, and what the consumer makes of them.
+    fn next_batch(&self, count: usize) -> (Vec<Message>, Vec<Observation>) {
+        let numbers = self.arrived..self.arrived + count as u64;
+        numbers.map(|number| (self.message(number), self.received(number))).unzip()
+    }
+
+    fn message(&self, number: u64) -> Message {
+        let (publisher, sequence, _) = self.slot(number);
+        let identity = self.stamper.identity(PATH.0, publisher.0, sequence);
+        let mut payload = Vec::new();
+        self.stamper.write(&mut payload, self.format, 256, identity);
+        Message { property: self.stamper.trace_id(identity).traceparent(), payload }
+    }
+
+    fn received(&self, number: u64) -> Observation {
+        let (publisher, sequence, _) = self.slot(number);
+        let carriers = Carriers { property: true, payload: true };
+        self.observation(number, publisher.0, sequence, (Integrity::Intact, carriers))
+    }
+
+    fn observation(
+        &self,
+        number: u64,
+        publisher: u32,
+        sequence: u64,
+        (integrity, carriers): (Integrity, Carriers),
+    ) -> Observation {
+        let (_, _, intended) = self.slot(number);
+        // Between 1 and 42 ms, all different.
+        let at = intended + Duration::from_nanos(1_000_000 + (number * 7_919) % 41_000_000);
+        let append = Append::LogAppendTime(intended + Duration::from_micros(900));
+        let place = RecordPlace {
+            slot: publisher % PARTITIONS,
+            offset: i64::try_from(number).unwrap_or(i64::MAX),
+        };
+        Observation::Received {
+            path: PATH,
+            stamped_path: PATH,
+            publisher,
+            sequence,
+            sink: Sink::Kafka { place, append },
+            at,
+            integrity,
+            carriers,
+        }
+    }
+}
+
+fn decode(stamper: &Stamper, message: &Message) -> landfall::stamp::Found {
+    match stamper.read(Some(&message.property), &message.payload) {
+        Reading::Ours(found) => found,
+        other => unreachable!("{other:?} of our own message"),
+    }
+}
+
+/// Runs `timed` over so many arrivals and adds up its time; the million is made up in between.
+fn measure(world: &mut World, arrivals: u64, timed: Timed<'_>) -> Duration {
+    let clock = Clock::system();
+    let (mut left, mut total) = (arrivals, Duration::ZERO);
+    while left > 0 {
+        let count = usize::try_from(left).unwrap_or(BATCH).min(BATCH);
+        let (messages, observations) = world.next_batch(count);
+        world.events.clear();
+        let start = clock.now();
+        timed(world, black_box(&messages), black_box(&observations));
+        total += clock.now().saturating_since(start);
+        // Whatever was left out of the measurement is caught up on.
+        world.events.clear();
+        for observation in &observations {
+            world.correlator.observe(observation, &mut world.events);
+        }
+        world.arrived += count as u64;
+        world.refill();
+        left -= count as u64;
+    }
+    total
+}
+
+fn whole(world: &mut World, messages: &[Message]) {
+    for (number, message) in (world.arrived..).zip(messages) {
+        let found = decode(&world.stamper, message);
+        let (publisher, sequence) = (found.identity.publisher, found.identity.sequence);
+        let seen = (found.integrity, found.carriers);
+        let observation = world.observation(number, publisher, sequence, seen);
+        world.correlator.observe(&observation, &mut world.events);
+    }
+    world.stats.apply(&world.events);
+}
+
+fn arrivals(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("arrival");
+    for (publishers, format) in
+        [(4, Format::Json), (1_000, Format::Json), (4, Format::Binary), (1_000, Format::Binary)]
+    {
+        let mut world = World::new(publishers, format);
+        let name = format!("{} publishers, {}", publishers, format.name());
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|count| {
+                measure(&mut world, count, &mut |world, messages, _| whole(world, messages))
+            });
+        });
+        let lane = world.stats.lane(PATH, Qos::AtLeastOnce, Lane::MqttKafka);
+        assert_eq!(lane.slots(), lane.outcome(landfall::correlate::Outcome::Delivered));
+        assert_eq!((lane.reordered, lane.copies()), (0, 0), "every arrival was a plain one");
+    }
+    group.finish();
+}
+
+fn parts(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("part");
+    for format in [Format::Json, Format::Binary] {
+        let mut world = World::new(4, format);
+        group.bench_function(format!("decode, {}", format.name()), |bencher| {
+            bencher.iter_custom(|count| {
+                measure(&mut world, count, &mut |world, messages, _| {
+                    for message in messages {
+                        black_box(decode(&world.stamper, message));
+                    }
+                })
+            });
+        });
+    }
+    for publishers in [4, 1_000] {
+        let mut world = World::new(publishers, Format::Binary);
+        group.bench_function(format!("observe, {publishers} publishers"), |bencher| {
+            bencher.iter_custom(|count| {
+                measure(&mut world, count, &mut |world, _, observations| {
+                    for observation in observations {
+                        world.correlator.observe(observation, &mut world.events);
+                    }
+                })
+            });
+        });
+    }
+    let mut world = World::new(4, Format::Binary);
+    let (_, observations) = world.next_batch(BATCH);
+    let mut events = Vec::new();
+    for observation in &observations {
+        world.correlator.observe(observation, &mut events);
+    }
+    let per_arrival = events.len().div_ceil(BATCH);
+    let clock = Clock::system();
+    let batches = |count: u64, apply: &mut dyn FnMut(&[Event])| {
+        let start = clock.now();
+        for _ in 0..count.div_ceil(BATCH as u64) {
+            apply(black_box(&events));
+        }
+        clock.now().saturating_since(start).mul_f64(rounding(count))
+    };
+    group.bench_function(format!("stats, {per_arrival} events"), |bencher| {
+        let mut stats = Stats::new(Arc::clone(&world.roster));
+        bencher.iter_custom(|count| batches(count, &mut |events| stats.apply(events)));
+    });
+    group.bench_function(format!("telemetry, {per_arrival} events"), |bencher| {
+        let build = Build { version: "0".into(), commit: "0".into() };
+        let telemetry = Telemetry::new(&world.roster, &build);
+        telemetry.name_partition(PATH, 0, "mqtt-messages", 0);
+        bencher.iter_custom(|count| {
+            let time = batches(count, &mut |events| telemetry.apply(events));
+            telemetry.upkeep();
+            time
+        });
+    });
+    group.finish();
+}
+
+/// What part of the whole batches that were measured was asked for.
+#[expect(clippy::cast_precision_loss, reason = "counts of iterations")]
+fn rounding(count: u64) -> f64 {
+    count as f64 / (count.div_ceil(BATCH as u64) * BATCH as u64) as f64
+}
+
+/// The plain alternative to a ring a publisher: everything in flight in one map.
+fn hash_map(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("ledger");
+    for publishers in [4, 1_000] {
+        let mut world = World::new(publishers, Format::Binary);
+        let mut map: HashMap<(u32, u64), (Instant, Instant)> = (0..IN_FLIGHT)
+            .map(|number| world.slot(number))
+            .map(|(publisher, sequence, at)| ((publisher.0, sequence), (at, at)))
+            .collect();
+        group.bench_function(format!("HashMap, {publishers} publishers"), |bencher| {
+            bencher.iter_custom(|count| {
+                measure(&mut world, count, &mut |_, _, observations| {
+                    for observation in observations {
+                        let &Observation::Received { publisher, sequence, at, .. } = observation
+                        else {
+                            continue;
+                        };
+                        // Taken out, and the next one put in, so that there is a million again.
+                        let found = map.remove(&(publisher, sequence));
+                        let next = sequence + IN_FLIGHT / u64::from(publishers);
+                        map.insert((publisher, next), (at, at));
+                        black_box(found);
+                    }
+                })
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Prints what a message in flight takes.
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn memory(_: &mut Criterion) {
+    for publishers in [4, 1_000] {
+        let before = resident_bytes();
+        let world = World::new(publishers, Format::Binary);
+        let after = resident_bytes();
+        let each = after.saturating_sub(before) as f64 / IN_FLIGHT as f64;
+        println!("memory: {each:.1} bytes a message in flight, {publishers} publishers");
+        drop(world);
+    }
+}
+
+/// Resident memory of this process (field 2 of `/proc/self/statm`, in pages of 4 KiB).
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4_096
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(20);
+    targets = memory, arrivals, parts, hash_map
+}
+criterion_main!(benches);
