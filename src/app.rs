@@ -140,8 +140,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         window: resolved.window,
         state: State::default(),
     };
-    let end = control.run().await.map_err(|error| Error::System("starting the schedule", error))?;
-    if end == End::Aborted {
+    if control.run().await == End::Aborted {
         return Ok(130);
     }
     let report = control.stop().await;

@@ -12,12 +12,15 @@
 //! `CLOCK_BOOTTIME` and not `CLOCK_MONOTONIC`: together with the boot id an instant then means the
 //! same in the next process on the same machine, which the journal needs.
 
-use std::num::NonZeroU64;
+mod alarm;
+
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-use rustix::thread::{clock_nanosleep_absolute, set_current_timer_slack};
+use rustix::thread::clock_nanosleep_absolute;
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
+
+pub use alarm::Alarm;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -171,10 +174,7 @@ impl Clock {
     /// Blocks this thread until `deadline` (absolute, so that being late once delays nothing after
     /// it). Returns at once when the deadline has passed.
     pub fn sleep_until(self, deadline: Instant) {
-        let request = Timespec {
-            tv_sec: i64::try_from(deadline.0 / NANOS_PER_SECOND).unwrap_or(i64::MAX),
-            tv_nsec: i64::try_from(deadline.0 % NANOS_PER_SECOND).unwrap_or(0),
-        };
+        let request = timespec(deadline);
         while self.now() < deadline {
             // An interrupted sleep is resumed; any other refusal would turn the loop into a spin.
             if clock_nanosleep_absolute(ClockId::Boottime, &request)
@@ -183,13 +183,6 @@ impl Clock {
                 break;
             }
         }
-    }
-
-    /// Has the kernel wake this thread from sleep as soon as it can, and not together with other
-    /// timers up to 50 us later, which is its default.
-    pub fn wake_promptly(self) {
-        // Where the kernel refuses, the thread is as late as any other; its lateness is measured.
-        let _ = set_current_timer_slack(NonZeroU64::new(1));
     }
 
     /// The smallest step of the boot-time clock, in nanoseconds: the bound on the error of one
@@ -204,6 +197,13 @@ impl Clock {
 #[must_use]
 pub fn boot_id() -> Option<String> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
+}
+
+fn timespec(instant: Instant) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(instant.0 / NANOS_PER_SECOND).unwrap_or(i64::MAX),
+        tv_nsec: i64::try_from(instant.0 % NANOS_PER_SECOND).unwrap_or(0),
+    }
 }
 
 fn nanos_of(duration: Duration) -> u64 {

@@ -78,7 +78,7 @@ pub(super) enum End {
 
 impl Control {
     /// Runs from the first connection to the last outcome.
-    pub(super) async fn run(&mut self) -> std::io::Result<End> {
+    pub(super) async fn run(&mut self) -> End {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.state.partitions = vec![BTreeSet::new(); self.router.roster().paths().len()];
@@ -88,21 +88,21 @@ impl Control {
                 Some(notice) = self.notices.recv() => self.hear(&notice),
                 () = self.signals.next() => {
                     if std::mem::replace(&mut asked, true) {
-                        return Ok(End::Aborted);
+                        return End::Aborted;
                     }
                     self.machine.stop();
-                    self.step().await?;
+                    self.step().await;
                 }
-                _ = beat.tick() => self.step().await?,
+                _ = beat.tick() => self.step().await,
             }
             if self.machine.phase() == Phase::Done {
-                return Ok(End::Finished);
+                return End::Finished;
             }
         }
     }
 
     /// Does what is due.
-    async fn step(&mut self) -> std::io::Result<()> {
+    async fn step(&mut self) {
         let now = self.clock.now();
         self.health.beat(now);
         match self.machine.advance(now, self.open_outcomes()) {
@@ -111,7 +111,7 @@ impl Control {
                 self.overview.begin(start);
                 self.journalist.begin(start);
                 self.publish_status();
-                self.threads.pace(start)?;
+                self.threads.pace(start);
             }
             Some(Command::StopSchedule) => {
                 self.threads.pacers.stop();
@@ -133,7 +133,6 @@ impl Control {
             self.end_window(now);
         }
         self.show(now);
-        Ok(())
     }
 
     /// Slots and lanes without an outcome; unknown, and so many, until the books are up to date

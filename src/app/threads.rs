@@ -6,6 +6,7 @@ use std::sync::mpsc::sync_channel;
 
 use tokio::runtime;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::oneshot;
 
 use super::books::Bookkeeper;
 use super::wiring::Parts;
@@ -31,7 +32,7 @@ pub(super) struct Surroundings {
 /// The groups of threads and tasks of a run.
 pub(super) struct Threads {
     around: Surroundings,
-    lines: Vec<(Arc<Line>, schedule::Config)>,
+    starts: Vec<oneshot::Sender<Instant>>,
     stamper: crate::stamp::Stamper,
     pub(super) pacers: Tasks,
     pub(super) publishers: Tasks,
@@ -49,7 +50,7 @@ impl Threads {
     ) -> io::Result<Self> {
         let mut threads = Self {
             around,
-            lines: Vec::new(),
+            starts: Vec::new(),
             stamper: parts.stamper,
             pacers: Tasks::new(),
             publishers: Tasks::new(),
@@ -70,20 +71,11 @@ impl Threads {
     }
 
     /// Starts the schedule.
-    pub(super) fn pace(&self, start: Instant) -> io::Result<()> {
-        let shards = self.around.router.shards().len();
-        for shard in 0..shards {
-            let lines = self.lines.iter().skip(shard).step_by(shards);
-            let pacer = Pacer {
-                clock: self.around.clock,
-                stamper: self.stamper.clone(),
-                router: self.around.router.clone(),
-                lines: lines.cloned().collect(),
-            };
-            let tasks = self.pacers.clone();
-            self.pacers.thread("pacer", move || publish::pace(&pacer, start, &tasks))?;
+    pub(super) fn pace(&mut self, start: Instant) {
+        for pacer in self.starts.drain(..) {
+            // A pacer that is gone has said why.
+            let _ = pacer.send(start);
         }
-        Ok(())
     }
 
     fn consume(&self, config: consume::Config) -> io::Result<()> {
@@ -117,25 +109,51 @@ impl Threads {
     }
 
     fn publish(&mut self, configs: Vec<(publish::Config, schedule::Config)>) -> io::Result<()> {
-        let mut connections: Vec<(Arc<Line>, Connection)> = Vec::with_capacity(configs.len());
+        let shards = self.around.router.shards().len();
+        let mut lines: Vec<(Arc<Line>, schedule::Config)> = Vec::with_capacity(configs.len());
+        let mut connections: Vec<Connection> = Vec::with_capacity(configs.len());
         for (config, plan) in configs {
             let (line, connection) = Line::new(config);
-            self.lines.push((Arc::clone(&line), plan));
-            connections.push((line, connection));
+            lines.push((line, plan));
+            connections.push(connection);
         }
-        let share = connections.len().div_ceil(self.around.router.shards().len());
-        while !connections.is_empty() {
-            let share = connections.split_off(connections.len().saturating_sub(share));
-            let (around, tasks) = (self.around.clone(), self.publishers.clone());
-            run_on_thread("publish", &self.publishers, move || {
-                for (line, connection) in share {
-                    let Surroundings { clock, router, notices } = around.clone();
-                    let stop = tasks.clone();
-                    tasks.spawn(publish::run(line, connection, clock, router, notices, stop));
-                }
-            })?;
+        let share = lines.len().div_ceil(shards);
+        while !lines.is_empty() {
+            let from = lines.len().saturating_sub(share);
+            self.publish_share(lines.split_off(from), connections.split_off(from))?;
         }
         Ok(())
+    }
+
+    /// Starts a thread with some publishers and what sends their slots.
+    fn publish_share(
+        &mut self,
+        lines: Vec<(Arc<Line>, schedule::Config)>,
+        connections: Vec<Connection>,
+    ) -> io::Result<()> {
+        let (start, started) = oneshot::channel();
+        self.starts.push(start);
+        let around = self.around.clone();
+        let pacer = Pacer {
+            clock: around.clock,
+            stamper: self.stamper.clone(),
+            router: around.router.clone(),
+            lines: lines.clone(),
+        };
+        let (pacers, publishers) = (self.pacers.clone(), self.publishers.clone());
+        run_on_thread("publish", &self.publishers, move || {
+            for ((line, _), connection) in lines.into_iter().zip(connections) {
+                let Surroundings { clock, router, notices } = around.clone();
+                let stop = publishers.clone();
+                publishers.spawn(publish::run(line, connection, clock, router, notices, stop));
+            }
+            let stop = pacers.clone();
+            pacers.spawn(async move {
+                if let Err(error) = publish::pace(pacer, started, stop).await {
+                    tracing::error!("no slots are sent, restart the probe: {error}");
+                }
+            });
+        })
     }
 }
 

@@ -1,22 +1,23 @@
-//! Room `publish`: the thread that sends each slot when it is due.
+//! Room `publish`: the task that sends each slot when it is due.
 
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot::Receiver;
 
 use super::Line;
-use crate::clock::{Clock, Instant};
+use crate::clock::{Alarm, Clock, Instant};
 use crate::correlate::{Observation, Router};
 use crate::schedule::{self, Agenda, Slot};
 use crate::shutdown::Tasks;
 use crate::stamp::Stamper;
 use crate::wire::Version;
 
-/// How long the thread sleeps at most, so that it notices when it is to stop.
-const NAP: Duration = Duration::from_millis(100);
+/// How many overdue slots are sent before the connections of the thread get their turn.
+const TURN_MAX: usize = 64;
 
-/// What a pacing thread needs.
+/// What sends the slots of some publishers.
 #[derive(Clone, Debug)]
 pub struct Pacer {
     /// Where it reads the time.
@@ -29,30 +30,41 @@ pub struct Pacer {
     pub lines: Vec<(Arc<Line>, schedule::Config)>,
 }
 
-/// Sends every slot from `start` on as it comes due, until told to stop. Blocks its thread.
-pub fn pace(pacer: &Pacer, start: Instant, tasks: &Tasks) {
-    pacer.clock.wake_promptly();
-    let plans = pacer.lines.iter().map(|(_, plan)| *plan);
-    let mut agenda = Agenda::new(start, plans);
+/// Sends every slot as it comes due, from the moment that `start` tells, until told to stop. Is to
+/// run on the thread of its publishers' connections, so that no message waits for another thread.
+///
+/// # Errors
+///
+/// When the system has no timer to give.
+pub async fn pace(pacer: Pacer, start: Receiver<Instant>, tasks: Tasks) -> io::Result<()> {
+    let mut alarm = Alarm::new(pacer.clock)?;
+    let start = tokio::select! {
+        start = start => start,
+        () = tasks.stopped() => return Ok(()),
+    };
+    let Ok(start) = start else {
+        return Ok(());
+    };
+    let mut agenda = Agenda::new(start, pacer.lines.iter().map(|(_, plan)| *plan));
     let mut payload = Vec::new();
     while let Some(due) = agenda.next_due() {
-        pacer.clock.sleep_until(due.min(pacer.clock.now() + NAP));
-        if tasks.stopping() {
-            return;
+        tokio::select! {
+            biased;
+            () = tasks.stopped() => break,
+            rung = alarm.until(due) => rung?,
         }
-        let mut first = true;
-        while let Some(slot) = agenda.take_due(pacer.clock.now()) {
-            pacer.send(slot, &mut payload, std::mem::take(&mut first));
+        let mut woken = true;
+        for _ in 0..TURN_MAX {
+            let Some(slot) = agenda.take_due(pacer.clock.now()) else { break };
+            pacer.send(slot, &mut payload, std::mem::take(&mut woken));
         }
+        tokio::task::yield_now().await;
     }
-    // Without publishers there is nothing to do but to be there.
-    while !tasks.stopping() {
-        pacer.clock.sleep_until(pacer.clock.now() + NAP);
-    }
+    Ok(())
 }
 
 impl Pacer {
-    /// Sends one slot; `woken` where the thread has just slept for it, which shows how late it is.
+    /// Sends one slot; `woken` where the task was just woken for it, which shows how late it is.
     fn send(&self, slot: Slot, payload: &mut Vec<u8>, woken: bool) {
         let Some((line, _)) = self.lines.get(slot.publisher as usize) else {
             return;
