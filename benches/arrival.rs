@@ -305,7 +305,7 @@ fn hash_map(criterion: &mut Criterion) {
 }
 
 /// Prints what a message in flight takes.
-#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+#[expect(clippy::cast_precision_loss, clippy::print_stdout, reason = "a figure for people")]
 fn memory(_: &mut Criterion) {
     for publishers in [4, 1_000] {
         let before = resident_bytes();

@@ -1,6 +1,7 @@
 //! The correlator against a simulated link, against arbitrary observations, and against its bounds.
 
 #[path = "correlator/link.rs"]
+#[expect(clippy::unwrap_used, reason = "a simulation that contradicts itself is to stop")]
 mod link;
 
 use std::sync::Arc;
@@ -129,6 +130,10 @@ proptest! {
     }
 }
 
+fn add(sums: &mut [u64], counts: &[u64]) {
+    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+}
+
 /// Everything that the books tell apart happens on the link, else the property above says little.
 #[test]
 fn the_simulation_leaves_nothing_out() {
@@ -138,8 +143,8 @@ fn the_simulation_leaves_nothing_out() {
         let mut link = Link::new(Shape { stop_early: seed % 4 == 3, ..fixed(seed) }).run();
         assert_books_equal_truth(&link);
         for tally in std::mem::take(&mut link.truth).into_values() {
-            (0..7).for_each(|index| all.outcomes[index] += tally.outcomes[index]);
-            (0..3).for_each(|index| all.duplicates[index] += tally.duplicates[index]);
+            add(&mut all.outcomes, &tally.outcomes);
+            add(&mut all.duplicates, &tally.duplicates);
             all.reordered += tally.reordered;
             all.corrupt += tally.corrupt;
         }
@@ -216,7 +221,7 @@ fn observations() -> impl Strategy<Value = Observation> {
     let integrity =
         prop_oneof![Just(Integrity::Intact), Just(Integrity::Corrupt), Just(Integrity::Unchecked)];
     let paths = (0_u8..2).prop_map(PathId);
-    let stamped = prop_oneof![8 => (0_u8..2), 1 => any::<u8>()].prop_map(PathId);
+    let stamped = prop_oneof![8 => 0_u8..2, 1 => any::<u8>()].prop_map(PathId);
     let index = prop_oneof![8 => 0_u32..4, 1 => any::<u32>()];
     let cause = (0..NotSent::ALL.len()).prop_map(|index| NotSent::ALL[index]);
     prop_oneof![
@@ -339,7 +344,9 @@ proptest! {
             // Slots are offered before anything else is known of them; then each edge keeps its order.
             let (offered, mut sending): (Vec<_>, Vec<_>) =
                 sending.into_iter().partition(|it| matches!(it, Observation::Offered { .. }));
-            offered.iter().for_each(|it| correlator.observe(it, &mut events));
+            for it in &offered {
+                correlator.observe(it, &mut events);
+            }
             let mut dice = Dice(seed);
             while !sending.is_empty() || !coming.is_empty() {
                 let first = if shuffled { dice.below(2) == 0 } else { true };

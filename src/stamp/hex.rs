@@ -13,7 +13,7 @@ pub(super) fn write(bytes: &[u8], digits: &mut [u8]) {
 /// Reads two digits a byte, four bytes at a time; false where `digits` holds anything else, or not
 /// twice the length of `bytes`, which is a multiple of four.
 pub(super) fn read(digits: &[u8], bytes: &mut [u8]) -> bool {
-    let mut bad = u64::from(digits.len() != bytes.len() * 2 || bytes.len() % 4 != 0);
+    let mut bad = u64::from(digits.len() != bytes.len() * 2 || !bytes.len().is_multiple_of(4));
     for (word, eight) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(digits.as_chunks::<8>().0) {
         let text = u64::from_le_bytes(*eight);
         // Letters have bit 6 set, and count from 1 where digits count from 0.

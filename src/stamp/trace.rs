@@ -1,7 +1,7 @@
 //! Room `stamp`: identities made into trace ids, and back.
 
 use aes::Aes128;
-use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
 use sha2::{Digest, Sha256};
 
 use super::{Identity, hex};
@@ -97,7 +97,7 @@ impl Permutation {
         let digest = Sha256::digest(secret);
         let mut key = [0_u8; 16];
         key.copy_from_slice(&digest[..16]);
-        Self { cipher: Aes128::new(&Array::from(key)) }
+        Self { cipher: Aes128::new(&key.into()) }
     }
 
     /// The trace id of an identity.
@@ -106,7 +106,7 @@ impl Permutation {
         let mut block = [0_u8; 16];
         block[..12].copy_from_slice(&identity.to_bytes());
         block[12..].copy_from_slice(&MARK);
-        let mut block = Array::from(block);
+        let mut block = block.into();
         self.cipher.encrypt_block(&mut block);
         TraceId(block.into())
     }
@@ -114,7 +114,7 @@ impl Permutation {
     /// The identity within a trace id, if it was made with this key.
     #[must_use]
     pub fn identity(&self, id: TraceId) -> Option<Identity> {
-        let mut block = Array::from(id.0);
+        let mut block = id.0.into();
         self.cipher.decrypt_block(&mut block);
         let block: [u8; 16] = block.into();
         let (identity, mark) = block.split_first_chunk::<12>()?;

@@ -16,48 +16,48 @@ use landfall::correlate::{
 use landfall::stamp::{Carriers, Integrity};
 use landfall::stats::Stats;
 
-pub const PATH: PathId = PathId(0);
-pub const DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const PATH: PathId = PathId(0);
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// How long the correlator waits for a sink that is behind.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const MILLI: u64 = 1_000_000;
 
 /// What the link does, in tenths of a percent where nothing else is said.
 #[derive(Clone, Debug)]
-pub struct Shape {
-    pub seed: u64,
-    pub publishers: Vec<Qos>,
-    pub slots: u64,
-    pub partitions: u32,
-    pub interval_millis: u64,
-    pub not_sent: u32,
-    pub never_sent: u32,
-    pub sent_late: u32,
-    pub lose: u32,
-    pub slow: u32,
-    pub double: u32,
-    pub damage: u32,
-    pub refuse: u32,
-    pub unanswered: u32,
-    pub slow_answer: u32,
-    pub resend: u32,
+pub(super) struct Shape {
+    pub(super) seed: u64,
+    pub(super) publishers: Vec<Qos>,
+    pub(super) slots: u64,
+    pub(super) partitions: u32,
+    pub(super) interval_millis: u64,
+    pub(super) not_sent: u32,
+    pub(super) never_sent: u32,
+    pub(super) sent_late: u32,
+    pub(super) lose: u32,
+    pub(super) slow: u32,
+    pub(super) double: u32,
+    pub(super) damage: u32,
+    pub(super) refuse: u32,
+    pub(super) unanswered: u32,
+    pub(super) slow_answer: u32,
+    pub(super) resend: u32,
     /// What was refused or given up comes out all the same.
-    pub ghost: u32,
-    pub foreign: u32,
+    pub(super) ghost: u32,
+    pub(super) foreign: u32,
     /// A poll, of ten a second.
-    pub rewind: u32,
-    pub stall: u32,
+    pub(super) rewind: u32,
+    pub(super) stall: u32,
     /// A subscriber's read, of twenty a second.
-    pub cut: u32,
+    pub(super) cut: u32,
     /// Whether the run is stopped before everything is settled.
-    pub stop_early: bool,
+    pub(super) stop_early: bool,
 }
 
 /// Small numbers, the same for the same seed (splitmix64).
-pub struct Dice(pub u64);
+pub(super) struct Dice(pub u64);
 
 impl Dice {
-    pub fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -65,7 +65,7 @@ impl Dice {
         bits ^ (bits >> 31)
     }
 
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
 
@@ -115,15 +115,15 @@ struct Slot {
 
 /// What the books must say of a QoS and lane.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tally {
-    pub outcomes: [u64; 7],
-    pub duplicates: [u64; 3],
-    pub reordered: u64,
-    pub depth_max: u64,
-    pub corrupt: u64,
+pub(super) struct Tally {
+    pub(super) outcomes: [u64; 7],
+    pub(super) duplicates: [u64; 3],
+    pub(super) reordered: u64,
+    pub(super) depth_max: u64,
+    pub(super) corrupt: u64,
 }
 
-pub struct Link {
+pub(super) struct Link {
     shape: Shape,
     dice: Dice,
     now: Instant,
@@ -131,8 +131,8 @@ pub struct Link {
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     steps: Vec<Step>,
     correlator: Correlator,
-    pub stats: Stats,
-    pub events: Vec<Event>,
+    pub(super) stats: Stats,
+    pub(super) events: Vec<Event>,
     seen_events: usize,
     slots: BTreeMap<SlotId, Slot>,
     verdicts: BTreeMap<(SlotId, usize), Outcome>,
@@ -151,11 +151,11 @@ pub struct Link {
     away: Vec<(Instant, Instant)>,
     advances: Vec<(u64, Instant)>,
     highest: BTreeMap<(u32, usize), u64>,
-    pub truth: BTreeMap<(Qos, usize), Tally>,
-    pub foreign: u64,
+    pub(super) truth: BTreeMap<(Qos, usize), Tally>,
+    pub(super) foreign: u64,
 }
 
-pub fn roster(publishers: &[Qos]) -> Roster {
+pub(super) fn roster(publishers: &[Qos]) -> Roster {
     let path = |name: &str| Path {
         name: name.into(),
         lanes: Lane::ALL.to_vec(),
@@ -170,7 +170,7 @@ pub fn roster(publishers: &[Qos]) -> Roster {
 }
 
 impl Link {
-    pub fn new(shape: Shape) -> Self {
+    pub(super) fn new(shape: Shape) -> Self {
         let roster = Arc::new(roster(&shape.publishers));
         let partitions = shape.partitions as usize;
         let mut link = Self {
@@ -215,7 +215,7 @@ impl Link {
     }
 
     /// Lets everything happen, then stops.
-    pub fn run(mut self) -> Self {
+    pub(super) fn run(mut self) -> Self {
         let length = self.shape.slots * self.shape.interval_millis * MILLI;
         let settled = if self.shape.stop_early { self.dice.below(12_000) } else { 150_000 };
         let end = self.now.nanos() + length + settled * MILLI;
@@ -237,7 +237,7 @@ impl Link {
         self
     }
 
-    pub fn correlator(&self) -> &Correlator {
+    pub(super) fn correlator(&self) -> &Correlator {
         &self.correlator
     }
 
