@@ -139,7 +139,6 @@ impl Router {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a pusher that blocks needs a thread of its own")]
 mod tests {
     use super::*;
     use crate::clock::Instant;
