@@ -15,4 +15,4 @@ mod pacer;
 mod tracker;
 
 pub use line::{Config, Line, run};
-pub use pacer::{Pacer, pace};
+pub use pacer::{Pacer, Stretch, pace};

@@ -13,7 +13,7 @@ use crate::telemetry::Telemetry;
 use super::audit::Audit;
 
 /// How often observations are taken in: what is on screen is so much older at most.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(100);
 /// How often deadlines are looked at.
 const JUDGE_EVERY: Duration = Duration::from_millis(250);
 

@@ -15,13 +15,14 @@ use super::output::Output;
 use super::threads::Threads;
 use crate::clock::{Clock, Instant};
 use crate::correlate::{Lane, PathId, PublisherId, Router};
+use crate::publish;
 use crate::shutdown::Signals;
 use crate::stats::WindowFacts;
 use crate::study::{Command, Machine, Notice, Phase, Role};
 use crate::telemetry::{Component, Health, Telemetry};
 
 /// How often the state machine is asked.
-const BEAT: Duration = Duration::from_millis(100);
+const BEAT: Duration = Duration::from_millis(200);
 /// How often the recorder tidies up.
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 /// How often a run that waits says what for.
@@ -106,12 +107,12 @@ impl Control {
         let now = self.clock.now();
         self.health.beat(now);
         match self.machine.advance(now, self.open_outcomes()) {
-            Some(Command::Start(start)) => {
-                self.state.started = Some(start);
-                self.overview.begin(start);
-                self.journalist.begin(start);
+            Some(Command::Start { at, until }) => {
+                self.state.started = Some(at);
+                self.overview.begin(at);
+                self.journalist.begin(at);
                 self.publish_status();
-                self.threads.pace(start);
+                self.threads.pace(publish::Stretch { start: at, until });
             }
             Some(Command::StopSchedule) => {
                 self.threads.pacers.stop();

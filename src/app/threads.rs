@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 
 use super::books::Bookkeeper;
 use super::wiring::Parts;
-use crate::clock::{Clock, Instant};
+use crate::clock::Clock;
 use crate::correlate::Router;
-use crate::publish::{self, Line, Pacer};
+use crate::publish::{self, Line, Pacer, Stretch};
 use crate::shutdown::Tasks;
 use crate::study::Notice;
 use crate::wire::Connection;
@@ -32,7 +32,7 @@ pub(super) struct Surroundings {
 /// The groups of threads and tasks of a run.
 pub(super) struct Threads {
     around: Surroundings,
-    starts: Vec<oneshot::Sender<Instant>>,
+    starts: Vec<oneshot::Sender<Stretch>>,
     stamper: crate::stamp::Stamper,
     pub(super) pacers: Tasks,
     pub(super) publishers: Tasks,
@@ -71,10 +71,10 @@ impl Threads {
     }
 
     /// Starts the schedule.
-    pub(super) fn pace(&mut self, start: Instant) {
+    pub(super) fn pace(&mut self, stretch: Stretch) {
         for pacer in self.starts.drain(..) {
             // A pacer that is gone has said why.
-            let _ = pacer.send(start);
+            let _ = pacer.send(stretch);
         }
     }
 

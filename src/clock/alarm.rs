@@ -43,17 +43,19 @@ impl Alarm {
     pub async fn until(&mut self, deadline: Instant) -> io::Result<()> {
         let never = Timespec { tv_sec: 0, tv_nsec: 0 };
         let once = Itimerspec { it_interval: never, it_value: timespec(deadline) };
-        let mut set = false;
+        if self.clock.now() >= deadline {
+            return Ok(());
+        }
+        timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::ABSTIME, &once)?;
         while self.clock.now() < deadline {
-            if !std::mem::replace(&mut set, true) {
-                timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::ABSTIME, &once)?;
-            }
             let mut rung = self.timer.readable().await?;
             // What is read is how often it rang; not yet is no error but the end of readiness.
             let mut count = [0; 8];
             let read = rung.try_io(|timer| Ok(rustix::io::read(timer.get_ref(), &mut count)?));
-            if let Ok(failed @ Err(_)) = read {
-                return failed.map(drop);
+            if let Ok(read) = read {
+                read?;
+                // It rings once each time it is set: there is nothing more to read now.
+                rung.clear_ready();
             }
         }
         Ok(())

@@ -24,10 +24,6 @@ struct Cursor {
 }
 
 impl Cursors {
-    pub(super) fn len(&self) -> usize {
-        self.partitions.len()
-    }
-
     /// Starts a partition at its offset, or starts it anew; the index that its records are to be
     /// observed under. A partition that is started anew gets another one, since its offsets may
     /// have begun again.
@@ -112,6 +108,5 @@ mod tests {
         assert_eq!(cursors.read("a", 0, 0), Some(1));
         assert_eq!(cursors.all(), [of("a", 0, 1)]);
         assert_eq!(cursors.read("b", 0, 0), None);
-        assert_eq!(cursors.len(), 1);
     }
 }

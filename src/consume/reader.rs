@@ -19,8 +19,9 @@ use crate::study::{Notice, Role};
 
 /// How long the thread waits for a record before it looks at anything else.
 const NAP: Duration = Duration::from_millis(100);
-/// How long a partition may take to show that it is being read before the run starts without it.
-const START_PATIENCE: Duration = Duration::from_secs(5);
+/// How long after the assignment the reader is taken to be reading: its connections are made in
+/// milliseconds, and nothing that is published before then is missed, only read later.
+const START: Duration = Duration::from_millis(200);
 /// How many records are read at most before anything else is looked at.
 const TURN_MAX: usize = 10_000;
 /// How long the question for what is left of a partition may take.
@@ -38,9 +39,8 @@ struct Reader<'a> {
     goal: Option<(Instant, Vec<Partition>)>,
     pairing: Pairing,
     foreign: u32,
-    /// How often the end of a partition was reached.
-    ends: usize,
     assigned: Option<Instant>,
+    up: bool,
 }
 
 /// Reads what the watch assigns until told to stop. Blocks its thread.
@@ -60,7 +60,7 @@ pub fn read(
         }
     };
     let (goal, pairing, cursors) = (None, clock.pairing(), Cursors::default());
-    let (foreign, ends, assigned) = (0, 0, None);
+    let (foreign, assigned, up) = (0, None, false);
     let mut reader = Reader {
         path,
         clock,
@@ -71,13 +71,14 @@ pub fn read(
         goal,
         pairing,
         foreign,
-        ends,
         assigned,
+        up,
     };
     while !tasks.stopping() {
         for word in words.try_iter() {
             reader.hear(word, &consumer);
         }
+        reader.say_up();
         reader.turn(&consumer);
     }
 }
@@ -89,13 +90,18 @@ impl Reader<'_> {
             Word::Watermarks { asked, highs } => {
                 // An older goal is kept: a reader that is always behind would else reach none.
                 self.goal.get_or_insert((asked, highs));
-                let now = self.clock.now();
-                let started = self.ends >= self.cursors.len()
-                    || self.assigned.is_some_and(|at| now > at + START_PATIENCE);
-                if self.assigned.is_some() && started {
-                    self.say(Notice::Up(Role::Consumer(self.path.0)));
-                }
+                self.up = false;
             }
+        }
+    }
+
+    /// Says that the consumer stands: once it reads, and again after each answer of the watch, which
+    /// may have said the contrary in between.
+    fn say_up(&mut self) {
+        let now = self.clock.now();
+        if !self.up && self.assigned.is_some_and(|at| now >= at + START) {
+            self.up = true;
+            self.say(Notice::Up(Role::Consumer(self.path.0)));
         }
     }
 
@@ -130,7 +136,6 @@ impl Reader<'_> {
             wait = Duration::ZERO;
             match polled {
                 Ok(record) => self.record(&record, at),
-                Err(KafkaError::PartitionEOF(_)) => self.ends += 1,
                 Err(error) => self.trouble(&error, consumer),
             }
         }

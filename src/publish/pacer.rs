@@ -30,35 +30,52 @@ pub struct Pacer {
     pub lines: Vec<(Arc<Line>, schedule::Config)>,
 }
 
-/// Sends every slot as it comes due, from the moment that `start` tells, until told to stop. Is to
+/// A stretch of the schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// When the time of the schedule begins.
+    pub start: Instant,
+    /// Slots that are due from here on are not part of it; without it there is no end.
+    pub until: Option<Instant>,
+}
+
+/// Sends every slot of the stretch that `told` tells as it comes due, until told to stop. Is to
 /// run on the thread of its publishers' connections, so that no message waits for another thread.
 ///
 /// # Errors
 ///
 /// When the system has no timer to give.
-pub async fn pace(pacer: Pacer, start: Receiver<Instant>, tasks: Tasks) -> io::Result<()> {
+pub async fn pace(pacer: Pacer, told: Receiver<Stretch>, tasks: Tasks) -> io::Result<()> {
     let mut alarm = Alarm::new(pacer.clock)?;
-    let start = tokio::select! {
-        start = start => start,
+    let told = tokio::select! {
+        told = told => told,
         () = tasks.stopped() => return Ok(()),
     };
-    let Ok(start) = start else {
+    let Ok(Stretch { start, until }) = told else {
         return Ok(());
     };
+    let over = |due| until.is_some_and(|until| due >= until);
     let mut agenda = Agenda::new(start, pacer.lines.iter().map(|(_, plan)| *plan));
     let mut payload = Vec::new();
-    while let Some(due) = agenda.next_due() {
+    while let Some(due) = agenda.next_due().filter(|&due| !over(due)) {
         tokio::select! {
             biased;
             () = tasks.stopped() => break,
             rung = alarm.until(due) => rung?,
         }
         let mut woken = true;
-        for _ in 0..TURN_MAX {
-            let Some(slot) = agenda.take_due(pacer.clock.now()) else { break };
+        let mut sent = 0;
+        while sent < TURN_MAX {
+            let now = pacer.clock.now();
+            let next = agenda.next_due().filter(|&due| !over(due));
+            let Some(slot) = next.and_then(|_| agenda.take_due(now)) else { break };
             pacer.send(slot, &mut payload, std::mem::take(&mut woken));
+            sent += 1;
         }
-        tokio::task::yield_now().await;
+        // Waiting for the alarm gives the connections their turn; an overdue slot does not wait.
+        if sent == TURN_MAX {
+            tokio::task::yield_now().await;
+        }
     }
     Ok(())
 }

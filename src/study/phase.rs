@@ -80,8 +80,13 @@ pub enum Phase {
 /// What the wiring is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Start the schedule at this moment.
-    Start(Instant),
+    /// Start the schedule.
+    Start {
+        /// When its time begins.
+        at: Instant,
+        /// No slot comes due from here on; for ever without it.
+        until: Option<Instant>,
+    },
     /// Let no more slots come due.
     StopSchedule,
     /// Close the books.
@@ -149,7 +154,8 @@ impl Machine {
             Phase::Connecting if self.down.is_empty() => {
                 let since = now + LEAD;
                 self.phase = Phase::Loading { since };
-                Some(Command::Start(since))
+                let until = self.plan.measure_for.map(|length| since + length);
+                Some(Command::Start { at: since, until })
             }
             Phase::Loading { since } => {
                 let over = self.plan.measure_for.is_some_and(|length| now >= since + length);
@@ -190,7 +196,9 @@ mod tests {
         let mut machine = machine(measure_for);
         machine.notice(&Notice::Up(Role::Publisher(0)));
         machine.notice(&Notice::Up(Role::Consumer(0)));
-        assert_eq!(machine.advance(at(1), 0), Some(Command::Start(at(1) + LEAD)));
+        let since = at(1) + LEAD;
+        let until = measure_for.map(|length| since + length);
+        assert_eq!(machine.advance(at(1), 0), Some(Command::Start { at: since, until }));
         machine
     }
 
@@ -201,7 +209,7 @@ mod tests {
         assert_eq!(machine.advance(at(100), 0), None);
         assert_eq!(machine.down().collect::<Vec<_>>(), [(Role::Consumer(0), None)]);
         machine.notice(&Notice::Up(Role::Consumer(0)));
-        assert!(matches!(machine.advance(at(101), 0), Some(Command::Start(_))));
+        assert!(matches!(machine.advance(at(101), 0), Some(Command::Start { until: None, .. })));
         assert!(machine.is_ready());
     }
 
