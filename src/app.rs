@@ -37,7 +37,7 @@ use crate::report::Report;
 use crate::shutdown::{Signals, Tasks};
 use crate::stamp::Run;
 use crate::study::Machine;
-use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Telemetry};
+use crate::telemetry::{Build, Health, HttpServer, Pages, Telemetry};
 
 use audit::Audit;
 use books::{Bookkeeper, Books, Overview};
@@ -93,6 +93,9 @@ pub struct Options {
 ///
 /// Before anything is sent: when the configuration can't be had as it is.
 pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
+    if options.measure_for.is_some_and(|length| length.is_zero()) {
+        return Err(Error::Refused("--for: 0 measures nothing; give it some seconds".to_owned()));
+    }
     let clock = Clock::system();
     let resolved = &loaded.resolved;
     let parts = Parts::new(resolved, new_run()?);
@@ -102,6 +105,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     tracing::info!("listening on http://{}", server.address());
     let http = serve(server)?;
 
+    let components = parts.components();
     let router = Router::new(Arc::clone(&parts.roster), shards(parts.rate), INBOX);
     let books: Vec<_> =
         router.shards().iter().map(|_| Arc::new(Books::new(&parts.roster))).collect();
@@ -138,12 +142,15 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         output: Output::new(options.screen.clone(), options.progress),
         journalist: Journalist::new(clock, environment::product(), environment::survey(loaded)),
         window: resolved.window,
+        components,
         state: State::default(),
     };
     if control.run().await == End::Aborted {
         return Ok(130);
     }
-    let report = control.stop().await;
+    let Some(report) = control.stop().await else {
+        return Ok(130);
+    };
     finish(&report, &options, audit.as_deref())?;
     linger(&mut control.signals, resolved.telemetry.linger).await;
     http.stop();
@@ -164,9 +171,7 @@ fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error
     let product = environment::product();
     let commit = product.commit.unwrap_or_default();
     let telemetry = Telemetry::new(&parts.roster, &Build { version: product.version, commit });
-    let components = [Component::Mqtt, Component::Kafka];
-    let used = usize::from(!parts.consumers.is_empty()) + 1;
-    let health = Health::new(clock.now(), &components[..used]);
+    let health = Health::new(clock.now(), &parts.components());
     let (status, status_seen) = watch::channel(Arc::from("{}"));
     let pages =
         Pages { telemetry: telemetry.clone(), health: health.clone(), status: status_seen, clock };
@@ -176,25 +181,32 @@ fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error
 }
 
 impl Control {
-    /// Stops whatever still runs, in the order that invents no loss, and sums up.
-    async fn stop(&mut self) -> Report {
+    /// Stops whatever still runs, in the order that invents no loss, and sums up; `None` where
+    /// another signal does not want to wait for that.
+    async fn stop(&mut self) -> Option<Report> {
         let threads = &self.threads;
         for group in [&threads.publishers, &threads.subscribers, &threads.consumers] {
             group.stop();
         }
         // The last notices are read by nobody: room for them must not be waited for.
         self.notices.close();
-        for group in [&threads.publishers, &threads.subscribers, &threads.consumers] {
-            group.finished().await;
+        let stopped = async {
+            for group in [&threads.publishers, &threads.subscribers, &threads.consumers] {
+                group.finished().await;
+            }
+            threads.books.stop();
+            threads.books.finished().await;
+        };
+        tokio::select! {
+            () = stopped => (),
+            () = self.signals.next() => return None,
         }
-        threads.books.stop();
-        threads.books.finished().await;
         self.output.finish();
         let now = self.clock.now();
         self.meters.read(now, &self.telemetry);
         self.end_window(now);
         self.telemetry.upkeep();
-        self.journalist.report(&self.overview.stats, &self.meters)
+        Some(self.journalist.report(&self.overview.stats, &self.meters))
     }
 }
 
@@ -238,7 +250,8 @@ fn check_properties(loaded: &Loaded, parts: &Parts) -> Result<(), Error> {
 fn open_outputs(options: &Options, parts: &Parts) -> Result<Option<Arc<Audit>>, Error> {
     if let Some(directory) = &options.report {
         fs::create_dir_all(directory)
-            .and_then(|()| write_whole(&directory.join("report.json"), "{}\n"))
+            .and_then(|()| fs::write(directory.join("report.part"), ""))
+            .and_then(|()| fs::remove_file(directory.join("report.part")))
             .map_err(|error| {
                 Error::Refused(format!(
                     "--report {}: {error}; name a directory that can be written to",

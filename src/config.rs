@@ -153,6 +153,14 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     grammar::duration(text)
 }
 
+/// Checks a rate as the file has it: `20/s`, `0.5/s` or `30/min`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn rate(text: &str) -> Result<String, String> {
+    grammar::rate(text).map(|_| text.to_owned())
+}
+
 fn is_null(node: &tree::Node) -> bool {
     matches!(node.value, tree::Value::Scalar { kind: tree::ScalarKind::Null, .. })
 }

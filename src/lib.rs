@@ -1,5 +1,30 @@
 //! `landfall` measures, all the time, how long an MQTT message takes to become a Kafka record, and
 //! which messages never do.
+//!
+//! # The rooms
+//!
+//! Observations go in, outcomes come out. Pure rooms know no clock, socket or file: time is an
+//! argument. Edges touch the world, import no other edge, and meet only in `app`. What each room may
+//! import is held by `tests/architecture.rs`.
+//!
+//! | room | kind | purpose |
+//! |---|---|---|
+//! | [`clock`] | vocabulary | the only reader of time |
+//! | [`stamp`] | pure | the trace id and its carriers |
+//! | [`schedule`] | pure | which slot is due when |
+//! | [`correlate`] | pure | exactly one outcome for each slot and lane |
+//! | [`stats`] | pure | counts and distributions, of the run and of its windows |
+//! | [`study`] | pure | the phases of a run, and its verdict |
+//! | [`report`] | pure | a run as JSON, Markdown and text |
+//! | [`publish`], [`subscribe`] | edge | MQTT |
+//! | [`consume`] | edge | Kafka |
+//! | [`host`] | edge | CPU and memory of machine, cgroup and processes |
+//! | [`telemetry`] | edge | the metric catalogue, `/metrics`, health |
+//! | [`embedded`] | edge | broker, bridge and Kafka of the demo |
+//! | [`wire`] | edge support | one MQTT connection, of either version |
+//! | [`config`] | wiring | what the user wrote, then what it resolves to |
+//! | [`shutdown`], [`splitmix`] | leaf | who runs and how all stop; numbers that look random |
+//! | [`app`] | wiring | builds, spawns, drains |
 
 pub mod app;
 pub mod clock;

@@ -2,7 +2,7 @@
 //!
 //! # Design
 //!
-//! Publishers have a thread of their own with two kinds of tasks: one ([`pace`]) is woken when a slot
+//! Publishers have threads of their own, one a shard, with two kinds of tasks: one ([`pace`]) is woken when a slot
 //! is due, generates the payload and queues it; the others ([`run`]), one a connection, hand it to the
 //! socket and report when. They share a thread because handing each message to another one costs a
 //! wake-up, which is most of what a message costs at the rates of a sidecar, and some 50 us.

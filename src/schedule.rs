@@ -40,18 +40,19 @@ pub struct Config {
 
 impl Config {
     /// The plans of the `clients` publishers that share `rate` messages a second: equal in rate,
-    /// evenly out of phase, each with a seed of its own.
+    /// evenly out of phase, each with a seed of its own. `shift`, from 0 to 1, moves all of them by
+    /// that part of the distance between two.
     pub fn shared(
         arrivals: Arrivals,
         rate: f64,
-        clients: u32,
+        (clients, shift): (u32, f64),
         seed: u64,
     ) -> impl Iterator<Item = Self> {
         let interval_nanos = NANOS_PER_SECOND * f64::from(clients) / rate;
         (0..clients).map(move |client| Self {
             arrivals,
             interval_nanos,
-            phase: f64::from(client) / f64::from(clients),
+            phase: (f64::from(client) + shift) / f64::from(clients),
             seed: mix(seed ^ mix(u64::from(client))),
         })
     }
@@ -167,7 +168,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn agenda(arrivals: Arrivals, rate: f64, clients: u32, seed: u64) -> Agenda {
-        Agenda::new(Instant::from_nanos(1_000), Config::shared(arrivals, rate, clients, seed))
+        Agenda::new(
+            Instant::from_nanos(1_000),
+            Config::shared(arrivals, rate, (clients, 0.0), seed),
+        )
     }
 
     fn take(agenda: &mut Agenda, count: usize) -> Vec<Slot> {
@@ -202,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_fixed_schedule_does_not_drift_over_a_year() {
-        let plan = Plan::new(Config::shared(Arrivals::Fixed, 3.0, 1, 0).next().unwrap());
+        let plan = Plan::new(Config::shared(Arrivals::Fixed, 3.0, (1, 0.0), 0).next().unwrap());
         let year_seconds = 365 * 86_400_u64;
         let off = plan.fixed_nanos(3 * year_seconds).abs_diff(year_seconds * 1_000_000_000);
         assert!(off < 1_000, "{off} ns");
@@ -215,6 +219,15 @@ mod tests {
         assert_eq!(due, (0..8).map(|slot| slot * 1_000_000).collect::<Vec<_>>());
         let order: Vec<u32> = slots.iter().map(|slot| slot.publisher).collect();
         assert_eq!(order, [0, 1, 2, 3, 0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_shift_lets_groups_take_turns() {
+        let first = |shift| {
+            let plans = Config::shared(Arrivals::Fixed, 100.0, (1, shift), 0);
+            Agenda::new(Instant::ZERO, plans).next_due().unwrap().nanos()
+        };
+        assert_eq!([first(0.0), first(0.5)], [0, 5_000_000]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Starts tasks and threads that stop on one token.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +56,11 @@ impl Tasks {
             drop(running);
         })?;
         Ok(())
+    }
+
+    /// Lets nobody take the group for finished as long as it lives: for what is about to spawn.
+    pub fn hold(&self) -> TaskTrackerToken {
+        self.tracker.token()
     }
 
     /// Whether it is time to stop.

@@ -54,6 +54,8 @@ struct Subscriber {
     last_there: Option<Instant>,
     /// Since when it is away, if it was there before.
     away_since: Option<Instant>,
+    /// Whether the broker has granted the subscription on this connection.
+    subscribed: bool,
 }
 
 /// Keeps one subscriber connected and reports what it is handed, until told to stop. Then it lets
@@ -67,7 +69,7 @@ pub async fn run(
     tasks: Tasks,
 ) {
     let (client, connection) = wire::connect(&config.endpoint, &config.session);
-    let (pinged, last_there, away_since) = (None, None, None);
+    let (pinged, last_there, away_since, subscribed) = (None, None, None, false);
     let mut subscriber = Subscriber {
         config,
         client,
@@ -78,6 +80,7 @@ pub async fn run(
         pinged,
         last_there,
         away_since,
+        subscribed,
     };
     let mut link = Link::new(connection);
     loop {
@@ -102,11 +105,16 @@ impl Subscriber {
             Happening::Connected { .. } => self.subscribe().await,
             Happening::Subscribed(true) => self.back(at).await,
             Happening::Subscribed(false) => {
-                let why = format!("the broker refused the subscription to {}", self.config.filter);
+                let why = format!(
+                    "the broker refused the subscription to {}; allow it for this client",
+                    self.config.filter
+                );
                 self.say(Notice::Down(self.role(), why)).await;
             }
             Happening::Message(message) => self.received(&message, at),
             Happening::Ping => self.pinged = Some(at),
+            // Who is not subscribed has read nothing, however alive the connection is.
+            Happening::Pong if !self.subscribed => self.subscribe().await,
             Happening::Pong => {
                 self.last_there = Some(at);
                 if let Some(at) = self.pinged.take() {
@@ -131,12 +139,14 @@ impl Subscriber {
             self.router.tell_all(Observation::Away { path, lane, from, until: at });
         }
         self.last_there = Some(at);
+        self.subscribed = true;
         self.say(Notice::Up(self.role())).await;
     }
 
     async fn broken(&mut self, leftover: Leftover, reason: String) {
         self.away_since = self.away_since.or(self.last_there);
         self.pinged = None;
+        self.subscribed = false;
         let at = self.clock.now();
         for happening in leftover.happenings {
             if let Happening::Message(message) = happening {

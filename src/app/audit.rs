@@ -37,7 +37,7 @@ type Key = (PublisherId, u64, Lane);
 #[derive(Clone, Copy)]
 struct Line {
     outcome: Outcome,
-    intended: u64,
+    intended: Option<u64>,
     latency: Option<i64>,
 }
 
@@ -68,7 +68,8 @@ impl Audit {
                     end_to_end,
                     ..
                 } => {
-                    let line = Line { outcome, intended: intended.nanos(), latency: end_to_end };
+                    let line =
+                        Line { outcome, intended: Some(intended.nanos()), latency: end_to_end };
                     let key = (publisher, sequence, lane);
                     if matches!(outcome, Outcome::Delivered | Outcome::Late) {
                         self.write(&mut state, key, line);
@@ -78,7 +79,7 @@ impl Audit {
                 }
                 Event::LateRecovery { publisher, sequence, lane, end_to_end, .. } => {
                     let key = (publisher, sequence, lane);
-                    let intended = state.held.remove(&key).map_or(0, |line| line.intended);
+                    let intended = state.held.remove(&key).and_then(|line| line.intended);
                     let line = Line { outcome: Outcome::Late, intended, latency: end_to_end };
                     self.write(&mut state, key, line);
                 }
@@ -108,9 +109,10 @@ impl Audit {
         let publisher = self.roster.publisher(id);
         let identity = self.stamper.identity(publisher.path.0, publisher.index, sequence);
         let latency = line.latency.map_or_else(String::new, |nanos| nanos.to_string());
+        let intended = line.intended.map_or_else(String::new, |nanos| nanos.to_string());
         let written = writeln!(
             state.file,
-            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{latency}",
+            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{intended}\t{latency}",
             self.roster.path(publisher.path).name,
             lane.name(),
             publisher.qos.label(),
@@ -118,7 +120,6 @@ impl Audit {
             sequence,
             self.stamper.trace_id(identity).to_hex(),
             line.outcome.name(),
-            line.intended,
         );
         // Told once, at the end: a full disk must not stop the measurement.
         if let Err(error) = written {

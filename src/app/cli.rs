@@ -89,7 +89,7 @@ struct Demo {
     #[command(flatten)]
     outputs: Outputs,
     /// Messages a second over all QoS levels
-    #[arg(long, default_value = "100/s")]
+    #[arg(long, default_value = "100/s", value_parser = config::rate)]
     rate: String,
 }
 
@@ -248,7 +248,7 @@ fn ask(address: SocketAddr) -> u8 {
             u8::from(answer.status != 200)
         }
         Err(error) => {
-            let _ = writeln!(io::stderr(), "http://{address}/readyz: {error}; does it run?");
+            let _ = writeln!(io::stderr(), "{error}");
             1
         }
     }

@@ -48,6 +48,7 @@ pub(super) struct Control {
     pub(super) output: Output,
     pub(super) journalist: Journalist,
     pub(super) window: Duration,
+    pub(super) components: Vec<Component>,
     pub(super) state: State,
 }
 
@@ -175,7 +176,7 @@ impl Control {
     }
 
     fn say_readiness(&mut self, now: Instant) {
-        for which in [Component::Mqtt, Component::Kafka] {
+        for which in self.components.clone() {
             let mut down = self.machine.down().filter(|(role, _)| component(*role) == which);
             let first = down.next().map(|(role, reason)| {
                 let reason = reason.unwrap_or("not connected yet");

@@ -165,10 +165,11 @@ pub(super) fn run_on_thread(
 ) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let ends = group.child();
-    let stop = group.clone();
+    let (stop, held) = (group.clone(), group.hold());
     ends.thread(name, move || {
         runtime.block_on(async {
             spawn();
+            drop(held);
             stop.stopped().await;
             stop.finished().await;
         });

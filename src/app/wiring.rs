@@ -11,6 +11,7 @@ use crate::schedule;
 use crate::splitmix::mix;
 use crate::stamp::{Run, Stamper};
 use crate::study::{Plan, Role};
+use crate::telemetry::Component;
 use crate::wire::{Endpoint, Session, Version};
 use crate::{consume, publish, subscribe};
 
@@ -21,6 +22,8 @@ const INFLIGHT_SECONDS: f64 = 5.0;
 const INFLIGHT_RANGE: (f64, f64) = (16.0, 1_024.0);
 /// A publisher may have this much of its rate waiting for its connection, beside its deadline.
 const QUEUE_RANGE: (f64, f64) = (64.0, 65_536.0);
+/// By how much of a turn paths are apart: the golden section, which spreads any number of them.
+const TURN: f64 = 0.618_033_988_75;
 /// Largest packet that is accepted from a broker: others' messages may share a topic.
 const PACKET_BYTES_MAX: u32 = 16 * 1_048_576;
 
@@ -85,13 +88,17 @@ impl Parts {
         // A QoS has its even share of the rate, whatever its share of the clients.
         let share = mqtt.rate / f64::from(u32::try_from(mqtt.qos.len()).unwrap_or(1));
         let seed = mix(u64::from(id.0));
-        for &level in &mqtt.qos {
+        for (place, &level) in (0_u32..).zip(&mqtt.qos) {
+            // Levels and paths take turns too: what leaves together waits for each other.
+            let shift = f64::from(place) / f64::from(u32::try_from(mqtt.qos.len()).unwrap_or(1))
+                + f64::from(id.0) * TURN;
             let members =
                 (0_u32..).zip(qos).filter(|&(_, &of)| of == level).map(|(index, _)| index);
             let members: Vec<u32> = members.collect();
             let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
             let seed = mix(seed ^ u64::from(level.level()));
-            let plans = schedule::Config::shared(mqtt.schedule, share, count, seed);
+            let plans =
+                schedule::Config::shared(mqtt.schedule, share, (count, shift.fract()), seed);
             for (&index, plan) in members.iter().zip(plans) {
                 let rate = share / f64::from(count);
                 let publisher = publish::Config {
@@ -108,6 +115,12 @@ impl Parts {
                 self.publishers.push((publisher, plan));
             }
         }
+    }
+
+    /// The kinds of systems that the run depends on.
+    pub(super) fn components(&self) -> Vec<Component> {
+        let kafka = (!self.consumers.is_empty()).then_some(Component::Kafka);
+        std::iter::once(Component::Mqtt).chain(kafka).collect()
     }
 
     /// How the run goes through its phases.

@@ -126,6 +126,7 @@ fn is_foreign(name: &str) -> bool {
     });
     name.starts_with("LANDFALL_TEST_")
         || name.starts_with("LANDFALL_LOG")
+        || matches!(name, "LANDFALL_CACHE" | "LANDFALL_COMMIT")
         || name.contains("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT")
         || port

@@ -7,8 +7,8 @@ use rdkafka::error::KafkaResult;
 
 use super::Config;
 
-/// What the measurement depends on; nobody may set it otherwise.
-const OWNED: [(&str, &str); 14] = [
+/// What the measurement depends on; room `config` refuses them by name.
+const OWNED: [(&str, &str); 8] = [
     // Assigned, never a group: nothing to commit.
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
@@ -16,17 +16,22 @@ const OWNED: [(&str, &str); 14] = [
     ("auto.offset.reset", "error"),
     // Else the high watermark is not the end of what there is to read.
     ("isolation.level", "read_uncommitted"),
-    // An answer as soon as there is a record; waiting longer than that costs nothing.
+    // An answer as soon as there is a record.
     ("fetch.min.bytes", "1"),
-    ("fetch.wait.max.ms", "500"),
-    ("fetch.error.backoff.ms", "100"),
     // The end of a partition after each record would wake the reader twice for it.
     ("enable.partition.eof", "false"),
     ("socket.nagle.disable", "true"),
+    ("allow.auto.create.topics", "false"),
+];
+
+/// What is right unless the user knows better.
+const DEFAULTS: [(&str, &str); 6] = [
+    // Waiting long for a record costs nothing, asking again does.
+    ("fetch.wait.max.ms", "500"),
+    ("fetch.error.backoff.ms", "100"),
     ("socket.keepalive.enable", "true"),
     ("reconnect.backoff.ms", "100"),
     ("reconnect.backoff.max.ms", "5000"),
-    ("allow.auto.create.topics", "false"),
     // Bounds the memory of records that were fetched and not read yet.
     ("queued.max.messages.kbytes", "16384"),
 ];
@@ -34,6 +39,10 @@ const OWNED: [(&str, &str); 14] = [
 /// A client of its own for one role.
 pub(super) fn create(config: &Config, role: &str) -> KafkaResult<BaseConsumer> {
     let mut client = ClientConfig::new();
+    client.set("client.id", format!("{}-{role}", config.group));
+    for (name, value) in DEFAULTS {
+        client.set(name, value);
+    }
     for (name, value) in &config.properties.0 {
         client.set(name, value);
     }
@@ -41,7 +50,6 @@ pub(super) fn create(config: &Config, role: &str) -> KafkaResult<BaseConsumer> {
         client.set("bootstrap.servers", &config.brokers);
     }
     client.set("group.id", &config.group);
-    client.set("client.id", format!("{}-{role}", config.group));
     for (name, value) in OWNED {
         client.set(name, value);
     }

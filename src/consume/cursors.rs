@@ -24,6 +24,11 @@ struct Cursor {
 }
 
 impl Cursors {
+    /// Whether a partition was started before.
+    pub(super) fn knows(&self, of: &Partition) -> bool {
+        self.index(&of.topic, of.partition).is_some()
+    }
+
     /// Starts a partition at its offset, or starts it anew; the index that its records are to be
     /// observed under. A partition that is started anew gets another one, since its offsets may
     /// have begun again.

@@ -4,7 +4,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
@@ -25,7 +25,7 @@ const START: Duration = Duration::from_millis(200);
 /// How many records are read at most before anything else is looked at.
 const TURN_MAX: usize = 10_000;
 /// How long the question for what is left of a partition may take.
-const QUESTION: Duration = Duration::from_secs(5);
+const QUESTION: Duration = Duration::from_millis(500);
 
 /// The reader at work.
 struct Reader<'a> {
@@ -41,6 +41,8 @@ struct Reader<'a> {
     foreign: u32,
     assigned: Option<Instant>,
     up: bool,
+    /// Whether librdkafka has stopped reading some partition.
+    stopped_reading: bool,
 }
 
 /// Reads what the watch assigns until told to stop. Blocks its thread.
@@ -60,7 +62,7 @@ pub fn read(
         }
     };
     let (goal, pairing, cursors) = (None, clock.pairing(), Cursors::default());
-    let (foreign, assigned, up) = (0, None, false);
+    let (foreign, assigned, up, stopped_reading) = (0, None, false, false);
     let mut reader = Reader {
         path,
         clock,
@@ -73,6 +75,7 @@ pub fn read(
         foreign,
         assigned,
         up,
+        stopped_reading,
     };
     while !tasks.stopping() {
         for word in words.try_iter() {
@@ -80,6 +83,9 @@ pub fn read(
         }
         reader.say_up();
         reader.turn(&consumer);
+        if reader.stopped_reading {
+            reader.read_on(&consumer);
+        }
     }
 }
 
@@ -108,6 +114,15 @@ impl Reader<'_> {
     fn assign(&mut self, partitions: &[Partition], consumer: &BaseConsumer) {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for of in partitions {
+            if self.cursors.knows(of) {
+                // Deleted and made anew.
+                self.goal = None;
+                self.start(of);
+                if let Err(error) = assign_again(consumer, of) {
+                    self.say(Notice::Warning(format!("{} is not read: {error}", of.label())));
+                }
+                continue;
+            }
             let offset = Offset::Offset(of.offset);
             if let Err(error) = list.add_partition_offset(&of.topic, of.partition, offset) {
                 let label = of.label();
@@ -136,7 +151,7 @@ impl Reader<'_> {
             wait = Duration::ZERO;
             match polled {
                 Ok(record) => self.record(&record, at),
-                Err(error) => self.trouble(&error, consumer),
+                Err(error) => self.trouble(&error),
             }
         }
         if self.foreign > 0 {
@@ -183,10 +198,10 @@ impl Reader<'_> {
         self.router.receive(self.path, publisher, observation);
     }
 
-    fn trouble(&mut self, error: &KafkaError, consumer: &BaseConsumer) {
+    fn trouble(&mut self, error: &KafkaError) {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                self.read_on(consumer);
+                self.stopped_reading = true;
             }
             // The library connects again by itself; the watch says when the cluster is away.
             Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => (),
@@ -194,31 +209,30 @@ impl Reader<'_> {
         }
     }
 
-    /// Goes on with partitions whose next offset is not there any more: removed by retention, or
-    /// the topic was made anew.
+    /// Goes on with partitions that librdkafka has stopped reading because their next offset was not
+    /// there: removed by retention, cut off, or only not known to a new leader yet.
     fn read_on(&mut self, consumer: &BaseConsumer) {
+        self.stopped_reading = false;
+        // How far the goal goes may be beyond what there will ever be again.
+        self.goal = None;
         for mut of in self.cursors.all() {
             let Ok((low, high)) = consumer.fetch_watermarks(&of.topic, of.partition, QUESTION)
             else {
-                continue;
+                self.stopped_reading = true;
+                return;
             };
-            if (low..=high).contains(&of.offset) {
-                continue;
+            if !(low..=high).contains(&of.offset) {
+                self.say(Notice::Warning(format!(
+                    "{}: offset {} is gone, the log is {low}..{high}: what was removed unread \
+                     counts as lost; keep records longer than the deadline (retention.ms, \
+                     retention.bytes)",
+                    of.label(),
+                    of.offset
+                )));
+                of.offset = low;
+                self.start(&of);
             }
-            self.say(Notice::Warning(format!(
-                "{}: offset {} is gone, the log is {low}..{high}: what was removed unread counts \
-                 as lost; keep records longer than the deadline (retention.ms, retention.bytes)",
-                of.label(),
-                of.offset
-            )));
-            of.offset = low;
-            self.start(&of);
-            let mut list = TopicPartitionList::with_capacity(1);
-            let added = list.add_partition_offset(&of.topic, of.partition, Offset::Offset(low));
-            let again = added
-                .and_then(|()| consumer.incremental_unassign(&list))
-                .and_then(|()| consumer.incremental_assign(&list));
-            if let Err(error) = again {
+            if let Err(error) = assign_again(consumer, &of) {
                 self.say(Notice::Warning(format!("{} is not read: {error}", of.label())));
             }
         }
@@ -234,4 +248,12 @@ impl Reader<'_> {
         // Fails only when nobody listens any more, at the end of the run.
         let _ = self.notices.blocking_send(notice);
     }
+}
+
+/// Has a partition read from its offset, whether or not it was read before.
+fn assign_again(consumer: &BaseConsumer, of: &Partition) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition_offset(&of.topic, of.partition, Offset::Offset(of.offset))?;
+    consumer.incremental_unassign(&list)?;
+    consumer.incremental_assign(&list)
 }

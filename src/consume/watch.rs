@@ -7,6 +7,7 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
+use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
 use tokio::sync::mpsc::Sender;
@@ -19,7 +20,7 @@ use crate::study::{Notice, Role};
 /// How often high watermarks are asked for.
 const WATERMARKS_EVERY: Duration = Duration::from_secs(1);
 /// How often topics and partitions are looked for once there are some.
-const TOPICS_EVERY: Duration = Duration::from_secs(5);
+const TOPICS_EVERY: Duration = Duration::from_secs(3);
 /// How long one question may take.
 const QUESTION: Duration = Duration::from_secs(5);
 /// How often the thread looks whether it is to stop.
@@ -39,6 +40,8 @@ struct Watch<'a> {
     /// Whether the first partitions were found: later ones are read from their beginning.
     begun: bool,
     next_topics: Instant,
+    /// When partitions were last looked for: what appeared since is not known.
+    looked: Instant,
 }
 
 /// Watches topics and high watermarks until told to stop. Blocks its thread.
@@ -70,6 +73,7 @@ pub fn watch(
         known,
         begun: false,
         next_topics,
+        looked: Instant::ZERO,
     };
     while !tasks.stopping() {
         if let Err(reason) = watch.look() {
@@ -87,6 +91,7 @@ impl Watch<'_> {
     /// Asks everything that is due, or says why it could not.
     fn look(&mut self) -> Result<(), String> {
         if self.clock.now() >= self.next_topics {
+            let looked = self.clock.now();
             let fresh = self.find_partitions().map_err(|error| why(&error))?;
             if self.known.is_empty() && fresh.is_empty() {
                 return Err(format!(
@@ -96,24 +101,30 @@ impl Watch<'_> {
             }
             self.assign(&fresh).map_err(|error| why(&error))?;
             self.name_missing();
+            self.looked = looked;
             self.next_topics = self.clock.now() + TOPICS_EVERY;
         }
-        let asked = self.clock.now();
         let known: Vec<_> = self.known.iter().cloned().collect();
         let highs = self.offsets(&known, Offset::End);
         let highs = highs.map_err(|error| why(&error))?;
+        // Nobody has caught up with a moment at which there may have been partitions unknown.
+        let asked = self.looked;
         self.tell(Word::Watermarks { asked, highs });
         Ok(())
     }
 
-    /// The partitions that are not known yet.
-    fn find_partitions(&self) -> KafkaResult<Vec<(String, i32)>> {
-        let mut found = Vec::new();
+    /// The partitions that are not known yet; those that are gone are forgotten.
+    fn find_partitions(&mut self) -> KafkaResult<Vec<(String, i32)>> {
+        let mut found = BTreeSet::new();
+        let mut troubled = BTreeSet::new();
         let mut add = |metadata: &Metadata| {
             for topic in metadata.topics() {
-                let wanted = topic.error().is_none() && self.wants(topic.name());
-                for partition in topic.partitions().iter().filter(|_| wanted) {
-                    found.push((topic.name().to_owned(), partition.id()));
+                let gone = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+                if topic.error().is_some_and(|error| error != gone) {
+                    troubled.insert(topic.name().to_owned());
+                } else if topic.error().is_none() && self.wants(topic.name()) {
+                    let partitions = topic.partitions().iter();
+                    found.extend(partitions.map(|of| (topic.name().to_owned(), of.id())));
                 }
             }
         };
@@ -124,9 +135,20 @@ impl Watch<'_> {
         } else {
             add(&self.consumer.fetch_metadata(None, QUESTION)?);
         }
-        found.retain(|partition| !self.known.contains(partition));
-        found.truncate(PARTITIONS_MAX.saturating_sub(self.known.len()));
-        Ok(found)
+        let here = |of: &(String, i32)| found.contains(of) || troubled.contains(&of.0);
+        let gone: Vec<_> = self.known.iter().filter(|of| !here(of)).cloned().collect();
+        for (topic, partition) in gone {
+            let text =
+                format!("{topic}-{partition} was deleted; what it held unread counts as lost");
+            let _ = self.notices.blocking_send(Notice::Warning(text));
+            self.known.remove(&(topic, partition));
+        }
+        let fresh: Vec<_> = found.into_iter().filter(|of| !self.known.contains(of)).collect();
+        if self.known.len() + fresh.len() > PARTITIONS_MAX {
+            let code = RDKafkaErrorCode::InvalidPartitions;
+            return Err(KafkaError::MetadataFetch(code));
+        }
+        Ok(fresh)
     }
 
     fn wants(&self, topic: &str) -> bool {

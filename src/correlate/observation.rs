@@ -135,7 +135,7 @@ impl Sink {
 /// One thing that an edge saw. Edges report, they never judge.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Observation {
-    /// The thread that sends slots woke for one.
+    /// What sends slots woke for one.
     Woken {
         /// Whose slot.
         publisher: PublisherId,

@@ -43,7 +43,8 @@ pub struct Config {
     pub size: usize,
 }
 
-/// What the pacing thread and the connection's task of one publisher share.
+/// What the pacing task and the connection's task of one publisher share. They run on one thread; the
+/// locks are never waited for, and are there because a task must be fit to move.
 #[derive(Debug)]
 pub struct Line {
     pub(super) config: Config,
@@ -84,7 +85,6 @@ impl Line {
             return Err(NotSent::Refused);
         }
         let (topic, qos) = (self.config.topic.clone(), self.config.qos);
-        // Noted before it is queued: it may be on the wire before this call returns.
         let mut tracker = self.tracker();
         tracker.queue(sequence);
         self.client.publish(wire::Outgoing { topic, qos, payload, property }).map_err(|_| {

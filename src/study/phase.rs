@@ -162,12 +162,19 @@ impl Machine {
                 if !over && !self.stop_asked {
                     return None;
                 }
+                self.stop_asked = false;
                 let patience = if over { self.plan.settle } else { self.plan.drain };
                 self.phase = Phase::Draining { until: now + patience };
                 Some(Command::StopSchedule)
             }
-            Phase::Draining { until } if open_outcomes == 0 || now >= until => Some(self.finish()),
-            Phase::Connecting | Phase::Draining { .. } | Phase::Done => None,
+            Phase::Draining { until } => {
+                // Who asks for a stop while verdicts are awaited waits no longer than for a drain.
+                if std::mem::take(&mut self.stop_asked) {
+                    self.phase = Phase::Draining { until: until.min(now + self.plan.drain) };
+                }
+                (open_outcomes == 0 || now >= until).then(|| self.finish())
+            }
+            Phase::Connecting | Phase::Done => None,
         }
     }
 
@@ -231,6 +238,16 @@ mod tests {
         assert_eq!(machine.advance(at(5), 3), Some(Command::StopSchedule));
         assert_eq!(machine.advance(at(24), 3), None);
         assert_eq!(machine.advance(at(25), 3), Some(Command::Finish));
+    }
+
+    #[test]
+    fn a_signal_shortens_the_wait_for_verdicts() {
+        let mut machine = loading(Some(10 * SECOND));
+        assert_eq!(machine.advance(at(12), 5), Some(Command::StopSchedule));
+        machine.stop();
+        assert_eq!(machine.advance(at(13), 5), None);
+        assert_eq!(machine.advance(at(32), 5), None);
+        assert_eq!(machine.advance(at(33), 5), Some(Command::Finish));
     }
 
     #[test]
