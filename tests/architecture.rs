@@ -141,6 +141,15 @@ impl File {
         paths(&self.tokens, if self.is_root() { &[] } else { &module })
     }
 
+    /// The paths outside of tests, which may start threads and write files.
+    fn paths_of_code(&self) -> Vec<Named> {
+        let tests = in_tests(&self.tokens);
+        let code = self.tokens.iter().zip(tests).filter(|&(_, test)| !test);
+        let code: Vec<Token> = code.map(|(token, _)| token.clone()).collect();
+        let module: Vec<&str> = self.module.iter().map(String::as_str).collect();
+        paths(&code, &module)
+    }
+
     fn at(&self, line: usize, what: &str) -> String {
         format!("{}:{line}: {what}", self.path)
     }
@@ -187,7 +196,7 @@ fn purity(file: &File) -> Vec<String> {
         return Vec::new();
     }
     let mut found = Vec::new();
-    for Named { segments, line } in file.paths() {
+    for Named { segments, line } in file.paths_of_code() {
         for banned in IMPURE.iter().filter(|banned| leads_to(&segments, banned)) {
             let room = file.room();
             found.push(file.at(line, &format!("room `{room}` is pure and names `{banned}`")));
