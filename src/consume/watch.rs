@@ -21,8 +21,8 @@ use crate::study::{Notice, Role};
 const WATERMARKS_EVERY: Duration = Duration::from_secs(1);
 /// How often topics and partitions are looked for once there are some.
 const TOPICS_EVERY: Duration = Duration::from_secs(3);
-/// How long one question may take.
-const QUESTION: Duration = Duration::from_secs(5);
+/// How long one question may take: a cluster that is silent for longer is down.
+const QUESTION: Duration = Duration::from_secs(2);
 /// How often the thread looks whether it is to stop.
 const NAP: Duration = Duration::from_millis(250);
 /// How many partitions a path may have.
