@@ -62,7 +62,7 @@ impl Bookkeeper {
     /// Takes in observations until told to stop, then gives what is open its last outcome. Blocks
     /// its thread.
     pub(super) fn run(self, tasks: &Tasks) {
-        let roster = Arc::new(self.router.roster().clone());
+        let roster = Arc::clone(self.router.roster());
         let mut correlator = Correlator::new(roster, Limits::default());
         let (mut received, mut published) = (Vec::new(), Vec::new());
         let mut events = Vec::new();

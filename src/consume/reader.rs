@@ -4,7 +4,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
@@ -118,9 +118,7 @@ impl Reader<'_> {
                 // Deleted and made anew.
                 self.goal = None;
                 self.start(of);
-                if let Err(error) = assign_again(consumer, of) {
-                    self.say(Notice::Warning(format!("{} is not read: {error}", of.label())));
-                }
+                self.assign_again(of, consumer);
                 continue;
             }
             let offset = Offset::Offset(of.offset);
@@ -232,9 +230,19 @@ impl Reader<'_> {
                 of.offset = low;
                 self.start(&of);
             }
-            if let Err(error) = assign_again(consumer, &of) {
-                self.say(Notice::Warning(format!("{} is not read: {error}", of.label())));
-            }
+            self.assign_again(&of, consumer);
+        }
+    }
+
+    /// Has a partition that was assigned before read from its offset.
+    fn assign_again(&self, of: &Partition, consumer: &BaseConsumer) {
+        let mut list = TopicPartitionList::with_capacity(1);
+        let again = list
+            .add_partition_offset(&of.topic, of.partition, Offset::Offset(of.offset))
+            .and_then(|()| consumer.incremental_unassign(&list))
+            .and_then(|()| consumer.incremental_assign(&list));
+        if let Err(error) = again {
+            self.say(Notice::Warning(format!("{} is not read: {error}", of.label())));
         }
     }
 
@@ -248,12 +256,4 @@ impl Reader<'_> {
         // Fails only when nobody listens any more, at the end of the run.
         let _ = self.notices.blocking_send(notice);
     }
-}
-
-/// Has a partition read from its offset, whether or not it was read before.
-fn assign_again(consumer: &BaseConsumer, of: &Partition) -> KafkaResult<()> {
-    let mut list = TopicPartitionList::with_capacity(1);
-    list.add_partition_offset(&of.topic, of.partition, Offset::Offset(of.offset))?;
-    consumer.incremental_unassign(&list)?;
-    consumer.incremental_assign(&list)
 }

@@ -110,7 +110,7 @@ impl Router {
 
     /// The roster that stamps are looked up in.
     #[must_use]
-    pub fn roster(&self) -> &Roster {
+    pub fn roster(&self) -> &Arc<Roster> {
         &self.roster
     }
 

@@ -54,10 +54,10 @@ pub async fn pace(pacer: Pacer, told: Receiver<Stretch>, tasks: Tasks) -> io::Re
     let Ok(Stretch { start, until }) = told else {
         return Ok(());
     };
-    let over = |due| until.is_some_and(|until| due >= until);
+    let last = until.map_or(Instant::from_nanos(u64::MAX), |until| until.offset(-1));
     let mut agenda = Agenda::new(start, pacer.lines.iter().map(|(_, plan)| *plan));
     let mut payload = Vec::new();
-    while let Some(due) = agenda.next_due().filter(|&due| !over(due)) {
+    while let Some(due) = agenda.next_due().filter(|&due| due <= last) {
         tokio::select! {
             biased;
             () = tasks.stopped() => break,
@@ -66,9 +66,7 @@ pub async fn pace(pacer: Pacer, told: Receiver<Stretch>, tasks: Tasks) -> io::Re
         let mut woken = true;
         let mut sent = 0;
         while sent < TURN_MAX {
-            let now = pacer.clock.now();
-            let next = agenda.next_due().filter(|&due| !over(due));
-            let Some(slot) = next.and_then(|_| agenda.take_due(now)) else { break };
+            let Some(slot) = agenda.take_due(pacer.clock.now().min(last)) else { break };
             pacer.send(slot, &mut payload, std::mem::take(&mut woken));
             sent += 1;
         }
@@ -96,11 +94,9 @@ impl Pacer {
         }
         report(Observation::Offered { publisher, sequence, intended });
         let identity = self.stamper.identity(config.path, config.index, sequence);
-        let property = (config.endpoint.version == Version::V5).then(|| {
-            let traceparent = self.stamper.trace_id(identity).traceparent();
-            traceparent.iter().map(|&digit| char::from(digit)).collect()
-        });
-        self.stamper.write(payload, config.format, config.size, identity);
+        let id = self.stamper.write(payload, config.format, config.size, identity);
+        let property = (config.endpoint.version == Version::V5)
+            .then(|| id.traceparent().iter().map(|&digit| char::from(digit)).collect());
         if let Err(cause) = line.queue(sequence, Bytes::copy_from_slice(payload), property) {
             report(Observation::NotSent { publisher, sequence, cause });
         }

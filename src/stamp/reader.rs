@@ -74,9 +74,18 @@ impl Stamper {
         self.permutation.trace_id(identity)
     }
 
-    /// Writes the payload of `identity` into `payload`, whose old content goes.
-    pub fn write(&self, payload: &mut Vec<u8>, format: Format, size: usize, identity: Identity) {
-        payload::write(payload, format, size, identity, self.trace_id(identity));
+    /// Writes the payload of `identity` into `payload`, whose old content goes; the trace id that it
+    /// carries.
+    pub fn write(
+        &self,
+        payload: &mut Vec<u8>,
+        format: Format,
+        size: usize,
+        identity: Identity,
+    ) -> TraceId {
+        let id = self.trace_id(identity);
+        payload::write(payload, format, size, identity, id);
+        id
     }
 
     /// Finds the stamp in a message: `property` is the value of its [`PROPERTY`], if it has one.
