@@ -2,17 +2,103 @@
 //!
 //! # Design
 //!
-//! Publishers have threads of their own, one a shard, with two kinds of tasks: one ([`pace`]) is woken when a slot
-//! is due, generates the payload and queues it; the others ([`run`]), one a connection, hand it to the
-//! socket and report when. They share a thread because handing each message to another one costs a
-//! wake-up, which is most of what a message costs at the rates of a sidecar, and some 50 us.
-//!
-//! `rumqttc` only tells the packet id of what it sends, so a [`Line`] remembers the order in which
-//! sequences were queued ([`tracker`]) and ties each answer to its slot.
+//! Publishers have threads of their own, one a shard, each with one [`EventLoop`]: it is woken when a
+//! slot is due, generates the payload, writes it to the socket and reports when, and it reports what
+//! the broker answers. Pacing and connections share a thread because handing each message to another
+//! one costs a wake-up, which is most of what a message costs at the rates of a sidecar, and some
+//! 50 us.
 
-mod line;
+mod composer;
 mod pacer;
-mod tracker;
 
-pub use line::{Config, Line, run};
-pub use pacer::{Pacer, Stretch, pace};
+use std::io;
+use std::sync::mpsc::Receiver;
+
+use tokio::sync::mpsc::Sender;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::clock::{Clock, Instant};
+use crate::correlate::{PublisherId, Qos, Router};
+use crate::schedule;
+use crate::shutdown::Tasks;
+use crate::stamp::{Format, Stamper};
+use crate::study::Notice;
+use crate::wire::{Bell, Client, Endpoint, EventLoop, Sending, Session};
+
+use composer::Composer;
+use pacer::Pacer;
+
+/// What one publisher sends, and where to.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who it is in the roster.
+    pub publisher: PublisherId,
+    /// Index of its path, as the stamp has it.
+    pub path: u8,
+    /// Its index within the path, as the stamp has it.
+    pub index: u32,
+    /// The broker.
+    pub endpoint: Endpoint,
+    /// Its connection.
+    pub session: Session,
+    /// The topic it publishes to.
+    pub topic: String,
+    /// The QoS it publishes with.
+    pub qos: Qos,
+    /// How its payloads are written.
+    pub format: Format,
+    /// How large they are, in bytes.
+    pub size: usize,
+}
+
+/// A stretch of the schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// When the time of the schedule begins.
+    pub start: Instant,
+    /// Slots that are due from here on are not part of it; without it there is no end.
+    pub until: Option<Instant>,
+}
+
+/// What publishers are given.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Where they read the time.
+    pub clock: Clock,
+    /// What makes their stamps.
+    pub stamper: Stamper,
+    /// Where they report.
+    pub router: Router,
+    /// Where they say that they are connected, or not.
+    pub notices: Sender<Notice>,
+}
+
+/// Keeps publishers connected and sends every slot of the stretch that `told` tells as it comes due,
+/// until `pacing` is told to stop, and holds on to it so long. It goes on reporting what happens to their messages until `tasks` is;
+/// then they say goodbye and let the broker forget their sessions. `bell` must be rung at each of the
+/// three.
+///
+/// # Errors
+///
+/// When the system has no descriptor, timer or thread to give.
+pub fn run(
+    publishers: Vec<(Config, schedule::Config)>,
+    around: Surroundings,
+    told: Receiver<Stretch>,
+    bell: Bell,
+    pacing: (Tasks, TaskTrackerToken),
+    tasks: &Tasks,
+) -> io::Result<()> {
+    let (clock, stamper) = (around.clock, around.stamper.clone());
+    let ids = publishers.iter().map(|(config, _)| config.publisher).collect();
+    let (configs, plans): (Vec<_>, Vec<_>) = publishers.into_iter().unzip();
+    let pacer = Pacer::new(ids, plans, around, told, pacing);
+    let clients = configs.into_iter().map(|config| client(config, stamper.clone()));
+    EventLoop::new(clock, pacer, clients, bell)?.run(tasks)
+}
+
+fn client(config: Config, stamper: Stamper) -> Client<Composer> {
+    let source = Composer::new(stamper, (config.path, config.index), (config.format, config.size));
+    let sending = Sending { topic: config.topic, qos: config.qos, source };
+    Client::new(config.endpoint, config.session, sending)
+}

@@ -7,6 +7,7 @@
 //! subscriber was away is reported as such, since at QoS 0 nobody keeps it: the probe's own absence
 //! is not the system's loss.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
@@ -17,14 +18,12 @@ use crate::shutdown::Tasks;
 use crate::stamp::{Reading, Stamper};
 use crate::study::{Notice, Role};
 use crate::wire::{
-    self, Client, Connection, Endpoint, Happening, Leftover, Link, Message, Session, Step,
+    Bell, Client, Clients, Endpoint, EventLoop, Failure, Handler, Happening, Message, Mute,
+    Sending, Session,
 };
 
 /// How often the broker is pinged: so long a loss waits for its verdict at most.
 pub const PING_EVERY: Duration = Duration::from_secs(5);
-/// How long a leaving client may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
-
 /// What one subscriber listens to.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -40,14 +39,50 @@ pub struct Config {
     pub qos: Qos,
 }
 
-/// A subscriber at work.
+/// What subscribers are given.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Where they read the time.
+    pub clock: Clock,
+    /// What finds their stamps.
+    pub stamper: Stamper,
+    /// Where they report.
+    pub router: Router,
+    /// Where they say that they are subscribed, or not.
+    pub notices: Sender<Notice>,
+}
+
+/// Keeps subscribers connected and reports what they are handed, until told to stop. Then they say
+/// goodbye and let the broker forget their sessions. `bell` must be rung when it is time to stop.
+///
+/// # Errors
+///
+/// When the system has no descriptor or thread to give.
+pub fn run(
+    configs: Vec<Config>,
+    around: Surroundings,
+    bell: Bell,
+    tasks: &Tasks,
+) -> io::Result<()> {
+    let sending = || Sending { topic: String::new(), qos: Qos::AtMostOnce, source: Mute };
+    let clients: Vec<Client<Mute>> = configs
+        .iter()
+        .map(|config| Client::new(config.endpoint.clone(), config.session.clone(), sending()))
+        .collect();
+    let clock = around.clock;
+    let subscribers = configs.into_iter().map(Subscriber::new).collect();
+    EventLoop::new(clock, Subscribers { around, subscribers }, clients, bell)?.run(tasks)
+}
+
+/// Subscribers at work, as the event loop numbers them.
+struct Subscribers {
+    around: Surroundings,
+    subscribers: Vec<Subscriber>,
+}
+
+/// One of them.
 struct Subscriber {
     config: Config,
-    client: Client,
-    clock: Clock,
-    stamper: Stamper,
-    router: Router,
-    notices: Sender<Notice>,
     /// When the last ping was sent.
     pinged: Option<Instant>,
     /// When it was last certainly there.
@@ -58,109 +93,97 @@ struct Subscriber {
     subscribed: bool,
 }
 
-/// Keeps one subscriber connected and reports what it is handed, until told to stop. Then it lets
-/// the broker forget its session.
-pub async fn run(
-    config: Config,
-    clock: Clock,
-    stamper: Stamper,
-    router: Router,
-    notices: Sender<Notice>,
-    tasks: Tasks,
-) {
-    let (client, connection) = wire::connect(&config.endpoint, &config.session);
-    let (pinged, last_there, away_since, subscribed) = (None, None, None, false);
-    let mut subscriber = Subscriber {
-        config,
-        client,
-        clock,
-        stamper,
-        router,
-        notices,
-        pinged,
-        last_there,
-        away_since,
-        subscribed,
-    };
-    let mut link = Link::new(connection);
-    loop {
-        match link.step(&tasks).await {
-            Step::Happened(happening) => subscriber.tell(happening).await,
-            Step::Broke(failure, leftover) => {
-                subscriber.broken(leftover, failure.to_string()).await;
-            }
-            Step::Stopped => break,
+impl Handler for Subscribers {
+    type Source = Mute;
+
+    fn next_due(&self) -> Option<Instant> {
+        None
+    }
+
+    fn act(&mut self, _: Instant, _: &mut Clients<'_, Mute>) {}
+
+    fn called(&mut self) {}
+
+    fn happened(
+        &mut self,
+        (index, client): (usize, &mut Client<Mute>),
+        happening: Happening,
+        at: Instant,
+    ) {
+        if let Some(subscriber) = self.subscribers.get_mut(index) {
+            subscriber.tell(client, happening, (at, &self.around));
         }
     }
-    // Whoever does not answer by then keeps a session that expires by itself.
-    let _ = tokio::time::timeout(GOODBYE, subscriber.leave(link.into_connection())).await;
+
+    fn broke(&mut self, index: usize, failure: &Failure) {
+        if let Some(subscriber) = self.subscribers.get_mut(index) {
+            subscriber.broke();
+            self.around.say(Notice::Down(subscriber.role(), failure.to_string()));
+        }
+    }
 }
 
 impl Subscriber {
-    async fn tell(&mut self, happening: Happening) {
-        let at = self.clock.now();
+    fn new(config: Config) -> Self {
+        Self { config, pinged: None, last_there: None, away_since: None, subscribed: false }
+    }
+
+    fn tell(
+        &mut self,
+        client: &mut Client<Mute>,
+        happening: Happening,
+        (at, around): (Instant, &Surroundings),
+    ) {
+        let (path, lane) = (self.config.path, Lane::MqttMqtt);
         match happening {
             // Subscribed anew each time: harmless in a session that is resumed, and a broker that
             // lost its state may still claim one.
-            Happening::Connected { .. } => self.subscribe().await,
-            Happening::Subscribed(true) => self.back(at).await,
+            Happening::Connected => client.subscribe(&self.config.filter, self.config.qos),
+            Happening::Subscribed(true) => self.back(at, around),
             Happening::Subscribed(false) => {
                 let why = format!(
                     "the broker refused the subscription to {}; allow it for this client",
                     self.config.filter
                 );
-                self.say(Notice::Down(self.role(), why)).await;
+                around.say(Notice::Down(self.role(), why));
             }
-            Happening::Message(message) => self.received(&message, at),
+            Happening::Message(message) => self.received(&message, (at, around)),
             Happening::Ping => self.pinged = Some(at),
             // Who is not subscribed has read nothing, however alive the connection is.
-            Happening::Pong if !self.subscribed => self.subscribe().await,
+            Happening::Pong if !self.subscribed => {
+                client.subscribe(&self.config.filter, self.config.qos);
+            }
             Happening::Pong => {
                 self.last_there = Some(at);
                 if let Some(at) = self.pinged.take() {
-                    let (path, lane) = (self.config.path, Lane::MqttMqtt);
-                    self.router.tell_all(Observation::CaughtUp { path, lane, at });
+                    around.router.tell_all(Observation::CaughtUp { path, lane, at });
                 }
             }
-            Happening::Sent(_) | Happening::Answered { .. } | Happening::Other => (),
+            Happening::Sent(_) | Happening::Dropped(_) | Happening::Answered { .. } => (),
         }
     }
 
-    async fn subscribe(&mut self) {
-        if self.client.subscribe(&self.config.filter, self.config.qos).is_err() {
-            let why = "the client's queue is full of subscriptions".to_owned();
-            self.say(Notice::Down(self.role(), why)).await;
-        }
-    }
-
-    async fn back(&mut self, at: Instant) {
+    fn back(&mut self, at: Instant, around: &Surroundings) {
         if let Some(from) = self.away_since.take() {
             let (path, lane) = (self.config.path, Lane::MqttMqtt);
-            self.router.tell_all(Observation::Away { path, lane, from, until: at });
+            around.router.tell_all(Observation::Away { path, lane, from, until: at });
         }
         self.last_there = Some(at);
         self.subscribed = true;
-        self.say(Notice::Up(self.role())).await;
+        around.say(Notice::Up(self.role()));
     }
 
-    async fn broken(&mut self, leftover: Leftover, reason: String) {
+    fn broke(&mut self) {
         self.away_since = self.away_since.or(self.last_there);
         self.pinged = None;
         self.subscribed = false;
-        let at = self.clock.now();
-        for happening in leftover.happenings {
-            if let Happening::Message(message) = happening {
-                self.received(&message, at);
-            }
-        }
-        self.say(Notice::Down(self.role(), reason)).await;
     }
 
-    fn received(&mut self, message: &Message, at: Instant) {
+    fn received(&mut self, message: &Message, (at, around): (Instant, &Surroundings)) {
         let path = self.config.path;
         let property = message.property.as_deref().map(str::as_bytes);
-        let Reading::Ours(found) = self.stamper.read(property, &message.payload) else {
-            self.router.count(path, Observation::Foreign { path, count: 1 });
+        let Reading::Ours(found) = around.stamper.read(property, &message.payload) else {
+            around.router.count(path, Observation::Foreign { path, count: 1 });
             return;
         };
         self.last_there = Some(at);
@@ -175,22 +198,17 @@ impl Subscriber {
             integrity: found.integrity,
             carriers: found.carriers,
         };
-        self.router.receive(path, publisher, observation);
-    }
-
-    async fn leave(self, mut connection: Connection) {
-        if self.client.disconnect().is_ok() {
-            while connection.poll().await.is_ok() {}
-        }
-        wire::forget_session(&self.config.endpoint, &self.config.session).await;
+        around.router.receive(path, publisher, observation);
     }
 
     fn role(&self) -> Role {
         Role::Subscriber(self.config.path.0)
     }
+}
 
-    async fn say(&self, notice: Notice) {
+impl Surroundings {
+    fn say(&self, notice: Notice) {
         // Fails only when nobody listens any more, at the end of the run.
-        let _ = self.notices.send(notice).await;
+        let _ = self.notices.blocking_send(notice);
     }
 }

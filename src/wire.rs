@@ -2,15 +2,33 @@
 //!
 //! # Design
 //!
-//! `rumqttc` keeps MQTT 3.1.1 and 5 in separate module trees with the same shapes. This room, which
-//! the design's table does not have, makes one of them, so that `publish` and `subscribe` exist once
-//! and share no code by importing each other. It also knows what the library does at a reconnect,
-//! which its users must book ([`Leftover`]).
+//! The protocol is a state machine over bytes ([`protocol`]) that knows nothing of sockets; a
+//! [`Client`] joins it to a socket, and an [`EventLoop`] many of them to time: it connects them again
+//! whenever their connections break. What the clients are for is its [`Handler`]'s affair.
+//!
+//! The rare packets are written and read by `rumqttc`'s codec. PUBLISH and its answers, of which there
+//! is one for each message, are written here without allocating. `rumqttc`'s own event loop is not
+//! used: it hands each message from one task to another through a queue, keeps copies for resending
+//! and does not say what it drops at a reconnect. Here a message is a number. Its [`Source`] writes it
+//! when its turn comes, and writes the same bytes once more if it must be sent again, so that nothing
+//! is kept and everything that happens to it has a name.
+//!
+//! An event loop is a thread and one `epoll`: at the rates of a sidecar what a message costs is the
+//! waking for it, and every layer in between runs with cold caches.
 
-mod connection;
-mod link;
+mod bell;
+mod client;
+mod dial;
+mod event_loop;
+mod frame;
+mod handler;
+mod outbox;
+mod place;
+mod protocol;
+mod refusal;
 mod v4;
 mod v5;
+mod window;
 
 use std::time::Duration;
 
@@ -19,8 +37,10 @@ use secrecy::SecretString;
 
 use crate::correlate::{Qos, Stage};
 
-pub use connection::{Client, Connection, connect, forget_session};
-pub use link::{Link, Step};
+pub use bell::Bell;
+pub use client::Client;
+pub use event_loop::EventLoop;
+pub use handler::{Clients, Handler};
 
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +74,7 @@ pub struct Session {
     pub keep_alive: Duration,
     /// How many QoS 1 and 2 messages may be unacknowledged at a time.
     pub inflight: u16,
-    /// How many requests may wait for the connection.
+    /// How many messages may wait for the connection.
     pub queue: usize,
     /// Largest packet that is accepted, in bytes.
     pub packet_bytes_max: u32,
@@ -63,22 +83,63 @@ pub struct Session {
 /// How long a broker keeps the session of a client that is gone (MQTT 5).
 const SESSION_EXPIRY: Duration = Duration::from_mins(5);
 
-/// One thing that happened on a connection.
+/// What a client publishes.
+#[derive(Clone, Debug)]
+pub struct Sending<S> {
+    /// The topic of every message.
+    pub topic: String,
+    /// The quality of service of every message.
+    pub qos: Qos,
+    /// What writes them.
+    pub source: S,
+}
+
+/// Writes messages when they are sent, and again when they are sent again.
+pub trait Source {
+    /// How long a payload is, in bytes: the same for all.
+    fn size(&self) -> usize;
+
+    /// Writes a message; the same bytes whenever it is asked for the same number.
+    fn compose(&mut self, number: u64) -> Composed<'_>;
+}
+
+/// A message as its source wrote it.
+#[derive(Clone, Copy, Debug)]
+pub struct Composed<'a> {
+    /// The payload.
+    pub payload: &'a [u8],
+    /// Value of the user property that carries the stamp; left out in 3.1.1.
+    pub property: &'a [u8],
+}
+
+/// The source of a client that publishes nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mute;
+
+impl Source for Mute {
+    fn size(&self) -> usize {
+        0
+    }
+
+    fn compose(&mut self, _: u64) -> Composed<'_> {
+        Composed { payload: &[], property: &[] }
+    }
+}
+
+/// One thing that happened on a connection. Messages have the numbers that they were published under.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Happening {
     /// The broker accepted the connection.
-    Connected {
-        /// Whether it still had our session.
-        session_present: bool,
-        /// The largest packet it takes, where it said so.
-        packet_bytes_max: Option<u32>,
-    },
-    /// A message was handed to the socket; packet id 0 at QoS 0.
-    Sent(u16),
+    Connected,
+    /// A message was handed to the socket; once more for each time that it is sent again.
+    Sent(u64),
+    /// A message was given up: its connection broke before all of it was handed to the socket, and
+    /// QoS 0 promises nothing.
+    Dropped(u64),
     /// The broker answered a message.
     Answered {
-        /// Packet id of the message.
-        packet_id: u16,
+        /// Which message.
+        number: u64,
         /// Step of the handshake.
         stage: Stage,
         /// MQTT 5 reason code; 0 in 3.1.1.
@@ -88,12 +149,10 @@ pub enum Happening {
     Message(Message),
     /// The broker answered a subscription: granted or not.
     Subscribed(bool),
-    /// A ping was sent.
+    /// A ping is sent.
     Ping,
     /// The broker answered it.
     Pong,
-    /// Something that nobody needs to know.
-    Other,
 }
 
 /// A message from the broker.
@@ -107,52 +166,24 @@ pub struct Message {
     pub resent: bool,
 }
 
-/// What a broken connection leaves behind.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Leftover {
-    /// What had happened before it broke and was not told yet; no `Sent` among it.
-    pub happenings: Vec<Happening>,
-    /// Messages that were being written when it broke: nobody knows how much of them left.
-    pub torn: usize,
-    /// Messages that the library holds unsent. It sends them when the session is resumed and drops
-    /// them silently when it is not.
-    pub unsent: usize,
-}
-
-impl Leftover {
-    /// Of what the library had noted and not told, and of what it holds unsent.
-    fn of(untold: impl Iterator<Item = Happening>, unsent: usize) -> Self {
-        let mut leftover = Self { unsent, ..Self::default() };
-        for happening in untold {
-            match happening {
-                Happening::Sent(_) => leftover.torn += 1,
-                Happening::Other => (),
-                told => leftover.happenings.push(told),
-            }
-        }
-        leftover
-    }
+/// Why a message is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsendable {
+    /// There is no connection.
+    Disconnected,
+    /// As many messages wait as may.
+    QueueFull,
+    /// It is larger than the broker takes, or than a packet may be.
+    TooLarge,
 }
 
 /// Why a connection broke or was not made, in plain words.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Failure(String);
 
-/// A message to publish.
-#[derive(Clone, Debug)]
-pub struct Outgoing {
-    /// Topic.
-    pub topic: String,
-    /// Quality of service.
-    pub qos: Qos,
-    /// Payload.
-    pub payload: Bytes,
-    /// Value of the user property that carries the stamp; left out in 3.1.1.
-    pub property: Option<String>,
+impl Failure {
+    fn new(words: impl Into<String>) -> Self {
+        Self(words.into())
+    }
 }
-
-/// The client's queue is full, or its connection is gone.
-#[derive(Debug, thiserror::Error)]
-#[error("the client's queue is full")]
-pub struct QueueFull;

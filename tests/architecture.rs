@@ -28,7 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("study", &["schedule", "stats", "correlate", "clock::Instant"]),
     ("report", &["study", "stats", "correlate", "clock::WallTime"]),
     // One MQTT connection of either version, which the two MQTT edges share.
-    ("wire", &["correlate", "stamp", "shutdown"]),
+    ("wire", &["correlate", "stamp", "clock", "shutdown"]),
     // Edges meet in `app`'s channels and never import each other.
     ("publish", &["wire", "stamp", "schedule", "correlate", "study", "clock", "shutdown"]),
     ("subscribe", &["wire", "stamp", "correlate", "study", "clock", "shutdown"]),

@@ -1,21 +1,19 @@
 //! Room `app`: the threads of a run, grouped in the order in which they stop.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, Sender as Teller, channel, sync_channel};
 
 use tokio::runtime;
 use tokio::sync::mpsc::Sender;
-use tokio::sync::oneshot;
 
 use super::books::Bookkeeper;
 use super::wiring::Parts;
 use crate::clock::Clock;
 use crate::correlate::Router;
-use crate::publish::{self, Line, Pacer, Stretch};
+use crate::publish::{self, Stretch};
 use crate::shutdown::Tasks;
 use crate::study::Notice;
-use crate::wire::Connection;
+use crate::wire::Bell;
 use crate::{consume, schedule, subscribe};
 
 /// How many words of the watch may wait for its reader.
@@ -32,7 +30,7 @@ pub(super) struct Surroundings {
 /// The groups of threads and tasks of a run.
 pub(super) struct Threads {
     around: Surroundings,
-    starts: Vec<oneshot::Sender<Stretch>>,
+    starts: Vec<(Teller<Stretch>, Bell)>,
     stamper: crate::stamp::Stamper,
     pub(super) pacers: Tasks,
     pub(super) publishers: Tasks,
@@ -72,9 +70,10 @@ impl Threads {
 
     /// Starts the schedule.
     pub(super) fn pace(&mut self, stretch: Stretch) {
-        for pacer in self.starts.drain(..) {
+        for (pacer, bell) in self.starts.drain(..) {
             // A pacer that is gone has said why.
             let _ = pacer.send(stretch);
+            bell.ring();
         }
     }
 
@@ -97,64 +96,65 @@ impl Threads {
         if configs.is_empty() {
             return Ok(());
         }
-        let (around, stamper, tasks) =
-            (self.around.clone(), self.stamper.clone(), self.subscribers.clone());
-        run_on_thread("subscribe", &self.subscribers, move || {
-            for config in configs {
-                let Surroundings { clock, router, notices } = around.clone();
-                let (stamper, stop) = (stamper.clone(), tasks.clone());
-                tasks.spawn(subscribe::run(config, clock, stamper, router, notices, stop));
+        let Surroundings { clock, router, notices } = self.around.clone();
+        let around =
+            subscribe::Surroundings { clock, stamper: self.stamper.clone(), router, notices };
+        let bell = Bell::new()?;
+        ring_at_stop(&self.subscribers, &bell);
+        let tasks = self.subscribers.clone();
+        self.subscribers.thread("subscribe", move || {
+            if let Err(error) = subscribe::run(configs, around, bell, &tasks) {
+                tracing::error!("nothing is received over MQTT, restart the probe: {error}");
             }
         })
     }
 
-    fn publish(&mut self, configs: Vec<(publish::Config, schedule::Config)>) -> io::Result<()> {
-        let shards = self.around.router.shards().len();
-        let mut lines: Vec<(Arc<Line>, schedule::Config)> = Vec::with_capacity(configs.len());
-        let mut connections: Vec<Connection> = Vec::with_capacity(configs.len());
-        for (config, plan) in configs {
-            let (line, connection) = Line::new(config);
-            lines.push((line, plan));
-            connections.push(connection);
-        }
-        let share = lines.len().div_ceil(shards);
-        while !lines.is_empty() {
-            let from = lines.len().saturating_sub(share);
-            self.publish_share(lines.split_off(from), connections.split_off(from))?;
+    fn publish(
+        &mut self,
+        mut publishers: Vec<(publish::Config, schedule::Config)>,
+    ) -> io::Result<()> {
+        let share = publishers.len().div_ceil(self.around.router.shards().len());
+        while !publishers.is_empty() {
+            let from = publishers.len().saturating_sub(share);
+            let (start, told) = channel();
+            let bell = Bell::new()?;
+            self.starts.push((start, bell.clone()));
+            self.publish_share(publishers.split_off(from), told, bell)?;
         }
         Ok(())
     }
 
-    /// Starts a thread with some publishers and what sends their slots.
+    /// Starts a thread with some publishers.
     fn publish_share(
-        &mut self,
-        lines: Vec<(Arc<Line>, schedule::Config)>,
-        connections: Vec<Connection>,
+        &self,
+        publishers: Vec<(publish::Config, schedule::Config)>,
+        told: Receiver<Stretch>,
+        bell: Bell,
     ) -> io::Result<()> {
-        let (start, started) = oneshot::channel();
-        self.starts.push(start);
-        let around = self.around.clone();
-        let pacer = Pacer {
-            clock: around.clock,
-            stamper: self.stamper.clone(),
-            router: around.router.clone(),
-            lines: lines.clone(),
-        };
-        let (pacers, publishers) = (self.pacers.clone(), self.publishers.clone());
-        run_on_thread("publish", &self.publishers, move || {
-            for ((line, _), connection) in lines.into_iter().zip(connections) {
-                let Surroundings { clock, router, notices } = around.clone();
-                let stop = publishers.clone();
-                publishers.spawn(publish::run(line, connection, clock, router, notices, stop));
+        let Surroundings { clock, router, notices } = self.around.clone();
+        let around =
+            publish::Surroundings { clock, stamper: self.stamper.clone(), router, notices };
+        let (pacing, tasks) = (self.pacers.clone(), self.publishers.clone());
+        // From here on, so that nobody takes pacing for finished before the thread has begun.
+        let held = pacing.hold();
+        ring_at_stop(&pacing, &bell);
+        ring_at_stop(&tasks, &bell);
+        self.publishers.thread("publish", move || {
+            let pacing = (pacing, held);
+            if let Err(error) = publish::run(publishers, around, told, bell, pacing, &tasks) {
+                tracing::error!("no slots are sent, restart the probe: {error}");
             }
-            let stop = pacers.clone();
-            pacers.spawn(async move {
-                if let Err(error) = publish::pace(pacer, started, stop).await {
-                    tracing::error!("no slots are sent, restart the probe: {error}");
-                }
-            });
         })
     }
+}
+
+/// Wakes an event loop when its group is to stop.
+fn ring_at_stop(group: &Tasks, bell: &Bell) {
+    let (stop, bell) = (group.clone(), bell.clone());
+    group.spawn(async move {
+        stop.stopped().await;
+        bell.ring();
+    });
 }
 
 /// Runs tasks on a runtime and thread of their own until the group has stopped and all have ended.

@@ -1,64 +1,56 @@
 //! Room `clock`: sleeping until a moment without a thread for it.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
-use tokio::io::unix::AsyncFd;
 
-use super::{Clock, Instant, timespec};
+use super::{Instant, timespec};
 
-/// Wakes a task at absolute moments of the boot-time clock, to the precision of the kernel's own
-/// timers: tokio's are whole milliseconds.
+/// A descriptor that becomes readable at a moment of the boot-time clock, to the precision of the
+/// kernel's own timers, and stays so until it is set to another one.
 #[derive(Debug)]
 pub struct Alarm {
-    clock: Clock,
-    timer: AsyncFd<OwnedFd>,
+    timer: OwnedFd,
+    set: Option<Instant>,
 }
 
 impl Alarm {
-    /// An alarm that is served by the current runtime.
+    /// An alarm that is not set.
     ///
     /// # Errors
     ///
     /// When the system has no timer to give.
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe to call; the descriptor is owned and never handed out"
-    )]
-    pub fn new(clock: Clock) -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        let timer = timerfd_create(TimerfdClockId::Boottime, flags)?;
-        Ok(Self { clock, timer: AsyncFd::new(timer)? })
+        Ok(Self { timer: timerfd_create(TimerfdClockId::Boottime, flags)?, set: None })
     }
 
-    /// Waits until `deadline`; never returns before it.
+    /// Rings at that moment and not before; at once where it has passed, never without one.
     ///
     /// # Errors
     ///
-    /// When the timer can't be set, which no deadline causes.
-    pub async fn until(&mut self, deadline: Instant) -> io::Result<()> {
-        let never = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let once = Itimerspec { it_interval: never, it_value: timespec(deadline) };
-        if self.clock.now() >= deadline {
+    /// When the timer can't be set, which no moment causes.
+    pub fn set(&mut self, moment: Option<Instant>) -> io::Result<()> {
+        if moment == self.set {
             return Ok(());
         }
-        timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::ABSTIME, &once)?;
-        while self.clock.now() < deadline {
-            let mut rung = self.timer.readable().await?;
-            // What is read is how often it rang; not yet is no error but the end of readiness.
-            let mut count = [0; 8];
-            let read = rung.try_io(|timer| Ok(rustix::io::read(timer.get_ref(), &mut count)?));
-            if let Ok(read) = read {
-                read?;
-                // It rings once each time it is set: there is nothing more to read now.
-                rung.clear_ready();
-            }
-        }
+        let never = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // The origin of the clock would mean never; a nanosecond later has passed as well.
+        let at = moment.map_or(never, |moment| timespec(moment.max(Instant::from_nanos(1))));
+        let once = Itimerspec { it_interval: never, it_value: at };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &once)?;
+        self.set = moment;
         Ok(())
+    }
+}
+
+impl AsFd for Alarm {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.timer.as_fd()
     }
 }
 
@@ -66,32 +58,41 @@ impl Alarm {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
 
-    #[tokio::test]
-    async fn it_never_rings_early_and_rings_again() {
-        let clock = Clock::system();
-        let mut alarm = Alarm::new(clock).unwrap();
-        for _ in 0..20 {
-            let deadline = clock.now() + Duration::from_micros(700);
-            alarm.until(deadline).await.unwrap();
-            assert!(clock.now() >= deadline);
-        }
-        alarm.until(clock.now() - Duration::from_secs(1)).await.unwrap();
+    use super::*;
+    use crate::clock::Clock;
+
+    /// Waits until the alarm rings, or so many milliseconds.
+    fn rings_within(alarm: &Alarm, millis: i64) -> bool {
+        let limit = Timespec { tv_sec: 0, tv_nsec: millis * 1_000_000 };
+        poll(&mut [PollFd::new(alarm, PollFlags::IN)], Some(&limit)).unwrap() == 1
     }
 
-    #[tokio::test]
-    async fn a_wait_that_was_given_up_does_not_cut_the_next_one_short() {
+    #[test]
+    fn it_never_rings_early_and_rings_again() {
         let clock = Clock::system();
-        let mut alarm = Alarm::new(clock).unwrap();
-        let soon = alarm.until(clock.now() + Duration::from_millis(5));
-        tokio::select! {
-            biased;
-            _ = soon => panic!("too early"),
-            () = std::future::ready(()) => (),
+        let mut alarm = Alarm::new().unwrap();
+        for _ in 0..20 {
+            let deadline = clock.now() + Duration::from_micros(700);
+            alarm.set(Some(deadline)).unwrap();
+            assert!(rings_within(&alarm, 900));
+            assert!(clock.now() >= deadline);
         }
-        let deadline = clock.now() + Duration::from_millis(20);
-        alarm.until(deadline).await.unwrap();
-        assert!(clock.now() >= deadline);
+    }
+
+    #[test]
+    fn a_moment_that_has_passed_rings_until_it_is_set_anew() {
+        let clock = Clock::system();
+        let mut alarm = Alarm::new().unwrap();
+        for moment in [Instant::ZERO, clock.now()] {
+            alarm.set(Some(moment)).unwrap();
+            assert!(rings_within(&alarm, 900) && rings_within(&alarm, 900));
+        }
+        alarm.set(Some(clock.now() + Duration::from_mins(1))).unwrap();
+        assert!(!rings_within(&alarm, 1));
+        alarm.set(Some(Instant::ZERO)).unwrap();
+        alarm.set(None).unwrap();
+        assert!(!rings_within(&alarm, 1));
     }
 }

@@ -1,5 +1,7 @@
 //! Room `consume`: how its Kafka clients are set up.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::BaseConsumer;
@@ -38,6 +40,17 @@ const DEFAULTS: [(&str, &str); 6] = [
 
 /// A client of its own for one role.
 pub(super) fn create(config: &Config, role: &str) -> KafkaResult<BaseConsumer> {
+    BaseConsumer::from_config(&settings(config, role))
+}
+
+/// How long a Fetch may wait at the broker. What is assigned meanwhile is not part of it.
+pub(super) fn fetch_wait(config: &Config) -> Duration {
+    let wait =
+        settings(config, "reader").get("fetch.wait.max.ms").and_then(|wait| wait.parse().ok());
+    wait.map_or(Duration::ZERO, Duration::from_millis)
+}
+
+fn settings(config: &Config, role: &str) -> ClientConfig {
     let mut client = ClientConfig::new();
     client.set("client.id", format!("{}-{role}", config.group));
     for (name, value) in DEFAULTS {
@@ -53,5 +66,5 @@ pub(super) fn create(config: &Config, role: &str) -> KafkaResult<BaseConsumer> {
     for (name, value) in OWNED {
         client.set(name, value);
     }
-    BaseConsumer::from_config(&client)
+    client
 }

@@ -19,8 +19,9 @@ use crate::study::{Notice, Role};
 
 /// How long the thread waits for a record before it looks at anything else.
 const NAP: Duration = Duration::from_millis(100);
-/// How long after the assignment the reader is taken to be reading: its connections are made in
-/// milliseconds, and nothing that is published before then is missed, only read later.
+/// How long after the assignment and one whole Fetch the reader is taken to be reading. The first Fetch
+/// asks for the partitions that are ready when it leaves, and what arrives in the others waits until
+/// it is answered: a second Fetch asks for all. Connections are made in milliseconds.
 const START: Duration = Duration::from_millis(200);
 /// How many records are read at most before anything else is looked at.
 const TURN_MAX: usize = 10_000;
@@ -40,6 +41,8 @@ struct Reader<'a> {
     pairing: Pairing,
     foreign: u32,
     assigned: Option<Instant>,
+    /// How long after that it is taken to be reading.
+    warm_up: Duration,
     up: bool,
     /// Whether librdkafka has stopped reading some partition.
     stopped_reading: bool,
@@ -74,6 +77,7 @@ pub fn read(
         pairing,
         foreign,
         assigned,
+        warm_up: client::fetch_wait(config) + START,
         up,
         stopped_reading,
     };
@@ -105,7 +109,7 @@ impl Reader<'_> {
     /// may have said the contrary in between.
     fn say_up(&mut self) {
         let now = self.clock.now();
-        if !self.up && self.assigned.is_some_and(|at| now >= at + START) {
+        if !self.up && self.assigned.is_some_and(|at| now >= at + self.warm_up) {
             self.up = true;
             self.say(Notice::Up(Role::Consumer(self.path.0)));
         }

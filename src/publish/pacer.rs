@@ -1,104 +1,161 @@
-//! Room `publish`: the task that sends each slot when it is due.
+//! Room `publish`: what sends each slot when it is due.
 
-use std::io;
-use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
-use bytes::Bytes;
-use tokio::sync::oneshot::Receiver;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::Line;
-use crate::clock::{Alarm, Clock, Instant};
-use crate::correlate::{Observation, Router};
-use crate::schedule::{self, Agenda, Slot};
+use super::composer::Composer;
+use super::{Stretch, Surroundings};
+use crate::clock::Instant;
+use crate::correlate::{NotSent, Observation, PublisherId};
+use crate::schedule::{self, Agenda};
 use crate::shutdown::Tasks;
-use crate::stamp::Stamper;
-use crate::wire::Version;
+use crate::study::{Notice, Role};
+use crate::wire::{Client, Clients, Failure, Handler, Happening, Unsendable};
 
 /// How many overdue slots are sent before the connections of the thread get their turn.
 const TURN_MAX: usize = 64;
 
-/// What sends the slots of some publishers.
-#[derive(Clone, Debug)]
-pub struct Pacer {
-    /// Where it reads the time.
-    pub clock: Clock,
-    /// What makes its stamps.
-    pub stamper: Stamper,
-    /// Where it reports.
-    pub router: Router,
-    /// Its publishers, each with its plan.
-    pub lines: Vec<(Arc<Line>, schedule::Config)>,
+/// What is left of the schedule.
+#[derive(Debug)]
+enum Schedule {
+    /// Nobody has said yet when it begins.
+    Untold(Receiver<Stretch>),
+    /// Slots are sent up to the last moment.
+    Running(Agenda, Instant),
+    /// No more slots are sent.
+    Over,
 }
 
-/// A stretch of the schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    /// When the time of the schedule begins.
-    pub start: Instant,
-    /// Slots that are due from here on are not part of it; without it there is no end.
-    pub until: Option<Instant>,
-}
-
-/// Sends every slot of the stretch that `told` tells as it comes due, until told to stop. Is to
-/// run on the thread of its publishers' connections, so that no message waits for another thread.
-///
-/// # Errors
-///
-/// When the system has no timer to give.
-pub async fn pace(pacer: Pacer, told: Receiver<Stretch>, tasks: Tasks) -> io::Result<()> {
-    let mut alarm = Alarm::new(pacer.clock)?;
-    let told = tokio::select! {
-        told = told => told,
-        () = tasks.stopped() => return Ok(()),
-    };
-    let Ok(Stretch { start, until }) = told else {
-        return Ok(());
-    };
-    let last = until.map_or(Instant::from_nanos(u64::MAX), |until| until.offset(-1));
-    let mut agenda = Agenda::new(start, pacer.lines.iter().map(|(_, plan)| *plan));
-    let mut payload = Vec::new();
-    while let Some(due) = agenda.next_due().filter(|&due| due <= last) {
-        tokio::select! {
-            biased;
-            () = tasks.stopped() => break,
-            rung = alarm.until(due) => rung?,
-        }
-        let mut woken = true;
-        let mut sent = 0;
-        while sent < TURN_MAX {
-            let Some(slot) = agenda.take_due(pacer.clock.now().min(last)) else { break };
-            pacer.send(slot, &mut payload, std::mem::take(&mut woken));
-            sent += 1;
-        }
-        // Waiting for the alarm gives the connections their turn; an overdue slot does not wait.
-        if sent == TURN_MAX {
-            tokio::task::yield_now().await;
-        }
-    }
-    Ok(())
+/// Sends the slots of some publishers and reports what happens to them.
+pub(super) struct Pacer {
+    /// The publishers, as the event loop numbers them.
+    publishers: Vec<PublisherId>,
+    plans: Vec<schedule::Config>,
+    around: Surroundings,
+    schedule: Schedule,
+    tasks: Tasks,
+    /// Lets nobody believe that the last slot was sent while one may follow.
+    pacing: Option<TaskTrackerToken>,
 }
 
 impl Pacer {
-    /// Sends one slot; `woken` where the task was just woken for it, which shows how late it is.
-    fn send(&self, slot: Slot, payload: &mut Vec<u8>, woken: bool) {
-        let Some((line, _)) = self.lines.get(slot.publisher as usize) else {
-            return;
-        };
-        let config = &line.config;
-        let Slot { intended, sequence, .. } = slot;
-        let publisher = config.publisher;
-        let report = |observation| self.router.publish(publisher, observation);
-        if woken {
-            let nanos = self.clock.now().nanos_since(intended);
-            report(Observation::Woken { publisher, nanos });
+    pub(super) fn new(
+        publishers: Vec<PublisherId>,
+        plans: Vec<schedule::Config>,
+        around: Surroundings,
+        told: Receiver<Stretch>,
+        (tasks, held): (Tasks, TaskTrackerToken),
+    ) -> Self {
+        let pacing = Some(held);
+        Self { publishers, plans, around, schedule: Schedule::Untold(told), tasks, pacing }
+    }
+
+    fn end(&mut self) {
+        self.schedule = Schedule::Over;
+        self.pacing = None;
+    }
+
+    fn tell(&self, client: usize, observation: impl FnOnce(PublisherId) -> Observation) {
+        if let Some(&publisher) = self.publishers.get(client) {
+            self.around.router.publish(publisher, observation(publisher));
         }
-        report(Observation::Offered { publisher, sequence, intended });
-        let identity = self.stamper.identity(config.path, config.index, sequence);
-        let id = self.stamper.write(payload, config.format, config.size, identity);
-        let property = (config.endpoint.version == Version::V5)
-            .then(|| id.traceparent().iter().map(|&digit| char::from(digit)).collect());
-        if let Err(cause) = line.queue(sequence, Bytes::copy_from_slice(payload), property) {
-            report(Observation::NotSent { publisher, sequence, cause });
+    }
+
+    fn say(&self, client: usize, notice: impl FnOnce(Role) -> Notice) {
+        if let Some(publisher) = self.publishers.get(client) {
+            // Fails only when nobody listens any more, at the end of the run.
+            let _ = self.around.notices.blocking_send(notice(Role::Publisher(publisher.0)));
         }
+    }
+}
+
+impl Handler for Pacer {
+    type Source = Composer;
+
+    fn next_due(&self) -> Option<Instant> {
+        match &self.schedule {
+            Schedule::Running(agenda, last) => agenda.next_due().filter(|due| due <= last),
+            Schedule::Untold(_) | Schedule::Over => None,
+        }
+    }
+
+    fn act(&mut self, now: Instant, clients: &mut Clients<'_, Composer>) {
+        let (mut now, mut woken) = (now, true);
+        for _ in 0..TURN_MAX {
+            let Schedule::Running(agenda, last) = &mut self.schedule else { return };
+            let Some(slot) = agenda.take_due(now.min(*last)) else { break };
+            let (client, intended, sequence) =
+                (slot.publisher as usize, slot.intended, slot.sequence);
+            // Only the first shows how late the thread was woken.
+            if std::mem::take(&mut woken) {
+                let nanos = now.nanos_since(intended);
+                self.tell(client, |publisher| Observation::Woken { publisher, nanos });
+            }
+            self.tell(client, |publisher| Observation::Offered { publisher, sequence, intended });
+            if let Err(why) = clients.publish(client, sequence) {
+                let cause = match why {
+                    Unsendable::Disconnected => NotSent::Disconnected,
+                    Unsendable::QueueFull => NotSent::QueueFull,
+                    Unsendable::TooLarge => NotSent::Refused,
+                };
+                self.tell(client, |publisher| Observation::NotSent { publisher, sequence, cause });
+            }
+            now = self.around.clock.now();
+        }
+        if self.next_due().is_none() {
+            self.end();
+        }
+    }
+
+    fn called(&mut self) {
+        if self.tasks.stopping() {
+            return self.end();
+        }
+        if let Schedule::Untold(told) = &self.schedule
+            && let Ok(Stretch { start, until }) = told.try_recv()
+        {
+            let last = until.map_or(Instant::from_nanos(u64::MAX), |until| until.offset(-1));
+            self.schedule = Schedule::Running(Agenda::new(start, self.plans.drain(..)), last);
+            if self.next_due().is_none() {
+                self.end();
+            }
+        }
+    }
+
+    fn happened(
+        &mut self,
+        (client, _): (usize, &mut Client<Composer>),
+        happening: Happening,
+        at: Instant,
+    ) {
+        match happening {
+            Happening::Connected => self.say(client, Notice::Up),
+            Happening::Sent(sequence) => {
+                self.tell(client, |publisher| Observation::Sent { publisher, sequence, at });
+            }
+            Happening::Answered { number: sequence, stage, reason } => {
+                self.tell(client, |publisher| Observation::Acknowledged {
+                    publisher,
+                    sequence,
+                    stage,
+                    reason,
+                    at,
+                });
+            }
+            Happening::Dropped(sequence) => self.tell(client, |publisher| Observation::NotSent {
+                publisher,
+                sequence,
+                cause: NotSent::ClientDropped,
+            }),
+            Happening::Message(_)
+            | Happening::Subscribed(_)
+            | Happening::Ping
+            | Happening::Pong => (),
+        }
+    }
+
+    fn broke(&mut self, client: usize, failure: &Failure) {
+        self.say(client, |role| Notice::Down(role, failure.to_string()));
     }
 }

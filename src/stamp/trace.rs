@@ -10,7 +10,7 @@ use super::{Identity, hex};
 const MARK: [u8; 4] = *b"lndf";
 
 /// Length of the text form of a W3C `traceparent`, version 00.
-pub(super) const TRACEPARENT_LEN: usize = 55;
+pub const TRACEPARENT_LEN: usize = 55;
 /// Length of the binary form: a version byte, then trace id, parent id and flags, each behind its
 /// field number (the draft "Trace Context: binary format" of W3C).
 pub(super) const BINARY_LEN: usize = 29;

@@ -1,89 +1,63 @@
-//! Room `wire`: MQTT 3.1.1 through `rumqttc`.
+//! Room `wire`: the rare packets of MQTT 3.1.1, through `rumqttc`'s codec.
 
-use std::time::Duration;
-
-use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions,
-    Packet, Publish, QoS, Request, SubscribeReasonCode,
-};
+use bytes::BytesMut;
+use rumqttc::{ConnAck, Connect, ConnectReturnCode, Packet, QoS, Subscribe, SubscribeReasonCode};
 use secrecy::ExposeSecret;
 
-use super::{Endpoint, Failure, Happening, Leftover, Message, Outgoing, QueueFull, Session};
-use crate::correlate::{Qos, Stage};
+use super::frame::{self, Frame};
+use super::protocol::{Accepted, Incoming, malformed};
+use super::{Endpoint, Failure, Message, Session, refusal};
+use crate::correlate::Qos;
 
-pub(super) fn connect(endpoint: &Endpoint, session: &Session) -> (AsyncClient, EventLoop) {
-    let mut options = MqttOptions::new(&session.client_id, &endpoint.host, endpoint.port);
-    let packet_bytes_max = usize::try_from(session.packet_bytes_max).unwrap_or(usize::MAX);
-    options
-        .set_keep_alive(session.keep_alive)
-        .set_clean_session(false)
-        .set_max_packet_size(packet_bytes_max, packet_bytes_max)
-        .set_inflight(session.inflight)
-        .set_pending_throttle(Duration::ZERO);
+/// A DISCONNECT, whole.
+pub(super) const DISCONNECT: [u8; 2] = [0xe0, 0];
+
+pub(super) fn connect(endpoint: &Endpoint, session: &Session, clean: bool) -> BytesMut {
+    let mut packet = Connect::new(&session.client_id);
+    packet.clean_session = clean;
+    packet.keep_alive = u16::try_from(session.keep_alive.as_secs()).unwrap_or(u16::MAX);
     if let Some((user, password)) = &endpoint.credentials {
-        options.set_credentials(user, password.expose_secret());
+        packet.set_login(user, password.expose_secret());
     }
-    let (client, mut events) = AsyncClient::new(options, session.queue);
-    let mut network = NetworkOptions::new();
-    network.set_tcp_nodelay(true);
-    events.set_network_options(network);
-    (client, events)
+    written(&Packet::Connect(packet))
 }
 
-pub(super) fn publish(client: &AsyncClient, message: Outgoing) -> Result<(), QueueFull> {
-    let qos = level(message.qos);
-    // The library takes a vector here; a payload that nobody shares is not copied for it.
-    let payload: Vec<u8> = message.payload.into();
-    client.try_publish(message.topic, qos, false, payload).map_err(|_| QueueFull)
+pub(super) fn subscribe(packet_id: u16, filter: &str, qos: Qos) -> BytesMut {
+    let mut packet = Subscribe::new(filter, level(qos));
+    packet.pkid = packet_id;
+    written(&Packet::Subscribe(packet))
 }
 
-pub(super) fn subscribe(client: &AsyncClient, filter: &str, qos: Qos) -> Result<(), QueueFull> {
-    client.try_subscribe(filter, level(qos)).map_err(|_| QueueFull)
+pub(super) fn read(packet: Frame<'_>) -> Result<Incoming, Failure> {
+    let mut bytes = BytesMut::from(packet.whole);
+    let read = Packet::read(&mut bytes, packet.whole.len());
+    Ok(match read.map_err(|error| malformed(&format!("a packet ({error})")))? {
+        Packet::ConnAck(ack) => Incoming::Accepted(accepted(&ack)?),
+        Packet::Publish(publish) => {
+            let message = Message { payload: publish.payload, property: None, resent: publish.dup };
+            let qos = Qos::from_level(publish.qos as u8).unwrap_or(Qos::AtMostOnce);
+            Incoming::Publish(qos, publish.pkid, message)
+        }
+        Packet::SubAck(ack) => Incoming::Subscribed(
+            ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(_))),
+        ),
+        _ => Incoming::Other,
+    })
 }
 
-pub(super) async fn poll(events: &mut EventLoop) -> Result<Happening, Failure> {
-    match events.poll().await {
-        Ok(event) => Ok(happening(event)),
-        Err(error) => Err(failure(&error)),
-    }
-}
-
-pub(super) fn leftover(events: &mut EventLoop) -> Leftover {
-    let untold = std::mem::take(&mut events.state.events).into_iter().map(happening);
-    // The library forgets this one at a reconnect, and would wait for its turn for ever.
-    if let Some(mut parked) = events.state.collision.take() {
-        parked.pkid = 0;
-        events.pending.push_front(Request::Publish(parked));
-    }
-    let unsent = |request: &&Request| matches!(request, Request::Publish(Publish { pkid: 0, .. }));
-    Leftover::of(untold, events.pending.iter().filter(unsent).count())
-}
-
-fn happening(event: Event) -> Happening {
-    let answered = |packet_id, stage| Happening::Answered { packet_id, stage, reason: 0 };
-    match event {
-        Event::Outgoing(rumqttc::Outgoing::Publish(packet_id)) => Happening::Sent(packet_id),
-        Event::Outgoing(rumqttc::Outgoing::PingReq) => Happening::Ping,
-        Event::Outgoing(_) => Happening::Other,
-        Event::Incoming(packet) => match packet {
-            Packet::ConnAck(ack) => Happening::Connected {
-                session_present: ack.session_present,
-                packet_bytes_max: None,
-            },
-            Packet::PubAck(ack) => answered(ack.pkid, Stage::Puback),
-            Packet::PubRec(ack) => answered(ack.pkid, Stage::Pubrec),
-            Packet::PubComp(ack) => answered(ack.pkid, Stage::Pubcomp),
-            Packet::Publish(publish) => Happening::Message(Message {
-                payload: publish.payload,
-                property: None,
-                resent: publish.dup,
-            }),
-            Packet::SubAck(ack) => Happening::Subscribed(
-                ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(_))),
-            ),
-            Packet::PingResp => Happening::Pong,
-            _ => Happening::Other,
-        },
+fn accepted(ack: &ConnAck) -> Result<Accepted, Failure> {
+    match ack.code {
+        ConnectReturnCode::Success => Ok(Accepted {
+            session_present: ack.session_present,
+            receive_max: u16::MAX,
+            packet_bytes_max: frame::PACKET_MAX,
+            qos_max: Qos::ExactlyOnce,
+            keep_alive: None,
+        }),
+        ConnectReturnCode::NotAuthorized => Err(refusal::not_authorised()),
+        ConnectReturnCode::BadUserNamePassword => Err(refusal::bad_credentials()),
+        ConnectReturnCode::RefusedProtocolVersion => Err(refusal::wrong_version("5")),
+        other => Err(refusal::other(&other)),
     }
 }
 
@@ -95,24 +69,9 @@ const fn level(qos: Qos) -> QoS {
     }
 }
 
-fn failure(error: &ConnectionError) -> Failure {
-    Failure(match error {
-        ConnectionError::ConnectionRefused(code) => {
-            format!("the broker refused CONNECT: {}", refusal(*code))
-        }
-        ConnectionError::NetworkTimeout => "no answer to CONNECT in time".to_owned(),
-        other => other.to_string(),
-    })
-}
-
-fn refusal(code: ConnectReturnCode) -> String {
-    match code {
-        ConnectReturnCode::NotAuthorized => {
-            "not authorised; check mqtt.username and mqtt.password_file".to_owned()
-        }
-        ConnectReturnCode::BadUserNamePassword => {
-            "bad user name or password; check mqtt.username and mqtt.password_file".to_owned()
-        }
-        other => format!("{other:?}"),
-    }
+fn written(packet: &Packet) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    // Only a packet of more than 256 MB fails, and none of these is.
+    let _ = packet.write(&mut bytes, usize::MAX);
+    bytes
 }

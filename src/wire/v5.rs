@@ -1,101 +1,93 @@
-//! Room `wire`: MQTT 5 through `rumqttc::v5`.
+//! Room `wire`: the rare packets of MQTT 5, through `rumqttc`'s codec.
 
 use std::time::Duration;
 
-use rumqttc::NetworkOptions;
+use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnectReturnCode, Packet, PubAckReason, PubCompReason, PubRecReason, Publish,
-    PublishProperties, SubscribeReasonCode,
+    ConnAck, Connect, ConnectProperties, ConnectReturnCode, DisconnectReasonCode, Filter, Login,
+    Packet, Publish, Subscribe, SubscribeReasonCode,
 };
-use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Request};
 use secrecy::ExposeSecret;
 
-use super::{
-    Endpoint, Failure, Happening, Leftover, Message, Outgoing, QueueFull, SESSION_EXPIRY, Session,
-};
-use crate::correlate::{Qos, Stage};
+use super::frame::{self, Frame};
+use super::protocol::{Accepted, Incoming, malformed};
+use super::{Endpoint, Failure, Message, SESSION_EXPIRY, Session, refusal};
+use crate::correlate::Qos;
 use crate::stamp::PROPERTY;
 
-pub(super) fn connect(endpoint: &Endpoint, session: &Session) -> (AsyncClient, EventLoop) {
-    let mut options = MqttOptions::new(&session.client_id, &endpoint.host, endpoint.port);
+/// A DISCONNECT with a session expiry interval of zero (MQTT 5, 3.14), whole.
+pub(super) const DISCONNECT_AND_FORGET: [u8; 9] = [0xe0, 7, 0, 5, 0x11, 0, 0, 0, 0];
+
+pub(super) fn connect(endpoint: &Endpoint, session: &Session, clean: bool) -> BytesMut {
     let expiry = u32::try_from(SESSION_EXPIRY.as_secs()).unwrap_or(u32::MAX);
-    let mut network = NetworkOptions::new();
-    network.set_tcp_nodelay(true);
-    options
-        .set_keep_alive(session.keep_alive)
-        .set_clean_start(false)
-        .set_session_expiry_interval(Some(expiry))
-        .set_max_packet_size(Some(session.packet_bytes_max))
-        .set_outgoing_inflight_upper_limit(session.inflight)
-        .set_pending_throttle(Duration::ZERO)
-        .set_network_options(network);
-    if let Some((user, password)) = &endpoint.credentials {
-        options.set_credentials(user, password.expose_secret());
-    }
-    AsyncClient::new(options, session.queue)
-}
-
-pub(super) fn publish(client: &AsyncClient, message: Outgoing) -> Result<(), QueueFull> {
-    let qos = level(message.qos);
-    let sent = match message.property {
-        Some(value) => {
-            let properties = PublishProperties {
-                user_properties: vec![(PROPERTY.to_owned(), value)],
-                ..PublishProperties::default()
-            };
-            let payload = message.payload;
-            client.try_publish_with_properties(message.topic, qos, false, payload, properties)
-        }
-        None => client.try_publish(message.topic, qos, false, message.payload),
+    let mut properties = ConnectProperties::new();
+    properties.session_expiry_interval = Some(if clean { 0 } else { expiry });
+    properties.max_packet_size = Some(session.packet_bytes_max);
+    let packet = Connect {
+        keep_alive: u16::try_from(session.keep_alive.as_secs()).unwrap_or(u16::MAX),
+        client_id: session.client_id.clone(),
+        clean_start: clean,
+        properties: Some(properties),
     };
-    sent.map_err(|_| QueueFull)
+    let login = endpoint.credentials.as_ref().map(|(user, password)| Login {
+        username: user.clone(),
+        password: password.expose_secret().to_owned(),
+    });
+    written(&Packet::Connect(packet, None, login))
 }
 
-pub(super) fn subscribe(client: &AsyncClient, filter: &str, qos: Qos) -> Result<(), QueueFull> {
-    client.try_subscribe(filter, level(qos)).map_err(|_| QueueFull)
+pub(super) fn subscribe(packet_id: u16, filter: &str, qos: Qos) -> BytesMut {
+    let mut packet = Subscribe::new(Filter::new(filter, level(qos)), None);
+    packet.pkid = packet_id;
+    written(&Packet::Subscribe(packet))
 }
 
-pub(super) async fn poll(events: &mut EventLoop) -> Result<Happening, Failure> {
-    match events.poll().await {
-        Ok(event) => Ok(happening(event)),
-        Err(error) => Err(failure(&error)),
+pub(super) fn read(packet: Frame<'_>) -> Result<Incoming, Failure> {
+    let mut bytes = BytesMut::from(packet.whole);
+    let read = Packet::read(&mut bytes, None);
+    Ok(match read.map_err(|error| malformed(&format!("a packet ({error})")))? {
+        Packet::ConnAck(ack) => Incoming::Accepted(accepted(ack)?),
+        Packet::Publish(publish) => {
+            let qos = Qos::from_level(publish.qos as u8).unwrap_or(Qos::AtMostOnce);
+            Incoming::Publish(qos, publish.pkid, message(publish))
+        }
+        Packet::SubAck(ack) => Incoming::Subscribed(
+            ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(_))),
+        ),
+        _ => Incoming::Other,
+    })
+}
+
+/// Why the broker ends the connection. The reason may be left out, which says nothing is wrong.
+pub(super) fn farewell(packet: Frame<'_>) -> Failure {
+    let code = packet.body.first().copied().unwrap_or(0);
+    let reason = DisconnectReasonCode::try_from(code);
+    let reason = reason.map_or_else(|_| format!("reason {code:#04x}"), |name| format!("{name:?}"));
+    Failure::new(format!("the broker ended the connection: {reason}"))
+}
+
+fn accepted(ack: ConnAck) -> Result<Accepted, Failure> {
+    match ack.code {
+        ConnectReturnCode::Success => (),
+        ConnectReturnCode::NotAuthorized => return Err(refusal::not_authorised()),
+        ConnectReturnCode::BadUserNamePassword => return Err(refusal::bad_credentials()),
+        ConnectReturnCode::UnsupportedProtocolVersion
+        | ConnectReturnCode::RefusedProtocolVersion => return Err(refusal::wrong_version("3.1.1")),
+        other => return Err(refusal::other(&other)),
     }
-}
-
-pub(super) fn leftover(events: &mut EventLoop) -> Leftover {
-    let untold = std::mem::take(&mut events.state.events).into_iter().map(happening);
-    // The library forgets this one at a reconnect, and would wait for its turn for ever.
-    if let Some(mut parked) = events.state.collision.take() {
-        parked.pkid = 0;
-        events.pending.push_front(Request::Publish(parked));
-    }
-    let unsent = |request: &&Request| matches!(request, Request::Publish(Publish { pkid: 0, .. }));
-    Leftover::of(untold, events.pending.iter().filter(unsent).count())
-}
-
-fn happening(event: Event) -> Happening {
-    let answered = |packet_id, stage, reason| Happening::Answered { packet_id, stage, reason };
-    match event {
-        Event::Outgoing(rumqttc::Outgoing::Publish(packet_id)) => Happening::Sent(packet_id),
-        Event::Outgoing(rumqttc::Outgoing::PingReq) => Happening::Ping,
-        Event::Outgoing(_) => Happening::Other,
-        Event::Incoming(packet) => match packet {
-            Packet::ConnAck(ack) => Happening::Connected {
-                session_present: ack.session_present,
-                packet_bytes_max: ack.properties.and_then(|properties| properties.max_packet_size),
-            },
-            Packet::PubAck(ack) => answered(ack.pkid, Stage::Puback, puback_code(ack.reason)),
-            Packet::PubRec(ack) => answered(ack.pkid, Stage::Pubrec, pubrec_code(ack.reason)),
-            Packet::PubComp(ack) => answered(ack.pkid, Stage::Pubcomp, pubcomp_code(ack.reason)),
-            Packet::Publish(publish) => Happening::Message(message(publish)),
-            Packet::SubAck(ack) => Happening::Subscribed(
-                ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(_))),
-            ),
-            Packet::PingResp(_) => Happening::Pong,
-            _ => Happening::Other,
-        },
-    }
+    let said = ack.properties;
+    let said = said.as_ref();
+    let qos_max = said.and_then(|said| said.max_qos).and_then(Qos::from_level);
+    let keep_alive = said.and_then(|said| said.server_keep_alive);
+    Ok(Accepted {
+        session_present: ack.session_present,
+        receive_max: said.and_then(|said| said.receive_max).unwrap_or(u16::MAX),
+        packet_bytes_max: said.and_then(|said| said.max_packet_size).unwrap_or(frame::PACKET_MAX),
+        qos_max: qos_max.unwrap_or(Qos::ExactlyOnce),
+        // Zero asks for no pings at all; ours are also what a watermark is made of.
+        keep_alive: keep_alive.filter(|&s| s > 0).map(|s| Duration::from_secs(u64::from(s))),
+    })
 }
 
 fn message(publish: Publish) -> Message {
@@ -116,66 +108,9 @@ const fn level(qos: Qos) -> QoS {
     }
 }
 
-/// MQTT 5, table 3-4.
-const fn puback_code(reason: PubAckReason) -> u8 {
-    match reason {
-        PubAckReason::Success => 0x00,
-        PubAckReason::NoMatchingSubscribers => 0x10,
-        PubAckReason::UnspecifiedError => 0x80,
-        PubAckReason::ImplementationSpecificError => 0x83,
-        PubAckReason::NotAuthorized => 0x87,
-        PubAckReason::TopicNameInvalid => 0x90,
-        PubAckReason::PacketIdentifierInUse => 0x91,
-        PubAckReason::QuotaExceeded => 0x97,
-        PubAckReason::PayloadFormatInvalid => 0x99,
-    }
-}
-
-/// MQTT 5, table 3-5.
-const fn pubrec_code(reason: PubRecReason) -> u8 {
-    match reason {
-        PubRecReason::Success => 0x00,
-        PubRecReason::NoMatchingSubscribers => 0x10,
-        PubRecReason::UnspecifiedError => 0x80,
-        PubRecReason::ImplementationSpecificError => 0x83,
-        PubRecReason::NotAuthorized => 0x87,
-        PubRecReason::TopicNameInvalid => 0x90,
-        PubRecReason::PacketIdentifierInUse => 0x91,
-        PubRecReason::QuotaExceeded => 0x97,
-        PubRecReason::PayloadFormatInvalid => 0x99,
-    }
-}
-
-/// MQTT 5, table 3-7. The broker had taken the message at PUBREC, so that an unknown packet id here
-/// refuses nothing.
-const fn pubcomp_code(reason: PubCompReason) -> u8 {
-    match reason {
-        PubCompReason::Success | PubCompReason::PacketIdentifierNotFound => 0x00,
-    }
-}
-
-fn failure(error: &ConnectionError) -> Failure {
-    Failure(match error {
-        ConnectionError::ConnectionRefused(code) => {
-            format!("the broker refused CONNECT: {}", refusal(*code))
-        }
-        ConnectionError::Timeout(_) => "no answer to CONNECT in time".to_owned(),
-        other => other.to_string(),
-    })
-}
-
-fn refusal(code: ConnectReturnCode) -> String {
-    match code {
-        ConnectReturnCode::NotAuthorized => {
-            "not authorised; check mqtt.username and mqtt.password_file".to_owned()
-        }
-        ConnectReturnCode::BadUserNamePassword => {
-            "bad user name or password; check mqtt.username and mqtt.password_file".to_owned()
-        }
-        ConnectReturnCode::UnsupportedProtocolVersion
-        | ConnectReturnCode::RefusedProtocolVersion => {
-            "it does not speak this version; try mqtt.version: 3.1.1".to_owned()
-        }
-        other => format!("{other:?}"),
-    }
+fn written(packet: &Packet) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    // Only a packet of more than 256 MB fails, and none of these is.
+    let _ = packet.write(&mut bytes, None);
+    bytes
 }

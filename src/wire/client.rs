@@ -1,0 +1,154 @@
+//! Room `wire`: a client on its socket.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::frame::Frame;
+use super::protocol::Protocol;
+use super::{Endpoint, Failure, Happening, Sending, Session, Source, Unsendable};
+use crate::correlate::Qos;
+
+/// One MQTT client: its sessions and connections, one after the other. Never waits for its socket.
+#[derive(Debug)]
+pub struct Client<S> {
+    endpoint: Endpoint,
+    session: Session,
+    protocol: Protocol<S>,
+    stream: Option<TcpStream>,
+    /// What came in of a packet that is not complete.
+    inbox: Vec<u8>,
+}
+
+impl<S: Source> Client<S> {
+    /// A client without a connection; an [`EventLoop`](super::EventLoop) makes it one. The session is
+    /// asked to outlive connections.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, session: Session, sending: Sending<S>) -> Self {
+        let protocol = Protocol::new(endpoint.version, &session, sending);
+        Self { endpoint, session, protocol, stream: None, inbox: Vec::new() }
+    }
+
+    /// Subscribes to one topic filter. What the broker says comes as [`Happening::Subscribed`].
+    pub fn subscribe(&mut self, filter: &str, qos: Qos) {
+        self.protocol.subscribe(filter, qos);
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(super) fn stream(&self) -> Option<&TcpStream> {
+        self.stream.as_ref()
+    }
+
+    pub(super) fn publish(&mut self, number: u64) -> Result<(), Unsendable> {
+        self.protocol.publish(number)
+    }
+
+    /// Whether every message was written and fully answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.protocol.is_idle()
+    }
+
+    /// Whether the broker accepted the connection and it stands.
+    pub(super) fn is_up(&self) -> bool {
+        self.protocol.is_up()
+    }
+
+    pub(super) fn keep_alive(&self) -> Duration {
+        self.protocol.keep_alive()
+    }
+
+    /// Takes a socket that does not block and is being connected.
+    pub(super) fn attach(&mut self, stream: TcpStream) {
+        self.stream = Some(stream);
+    }
+
+    /// Begins to talk on a socket that is connected.
+    pub(super) fn connect(&mut self, clean: bool) {
+        self.protocol.connect(&self.endpoint, &self.session, clean);
+    }
+
+    /// Asks the broker for a sign of life.
+    pub(super) fn ping(&mut self) -> Result<Happening, Failure> {
+        self.protocol.ping()
+    }
+
+    /// Says goodbye; the broker closes the connection.
+    pub(super) fn disconnect(&mut self) {
+        self.protocol.disconnect();
+    }
+
+    /// Gives up what was not sent and what was not answered.
+    pub(super) fn abandon(&mut self) {
+        self.protocol.abandon();
+    }
+
+    /// Takes stock of a connection that broke, and closes it.
+    pub(super) fn broke(&mut self, happenings: &mut Vec<Happening>) {
+        self.stream = None;
+        self.inbox = Vec::new();
+        self.protocol.broke(happenings);
+    }
+
+    /// Writes as much as the socket takes now and appends what was sent; whether that was everything.
+    pub(super) fn flush(&mut self, happenings: &mut Vec<Happening>) -> Result<bool, Failure> {
+        let Some(stream) = &mut self.stream else { return Ok(true) };
+        loop {
+            let bytes = self.protocol.unwritten();
+            if bytes.is_empty() {
+                return Ok(true);
+            }
+            match stream.write(bytes) {
+                Ok(0) => return Err(closed()),
+                Ok(count) => self.protocol.written(count, happenings),
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(lost(&error)),
+            }
+        }
+    }
+
+    /// Takes in what has come, as much as `space` holds, and appends what happened.
+    pub(super) fn read(
+        &mut self,
+        space: &mut [u8],
+        happenings: &mut Vec<Happening>,
+    ) -> Result<(), Failure> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        match stream.read(space) {
+            Ok(0) => Err(closed()),
+            Ok(count) => self.take(&space[..count], happenings),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(lost(&error)),
+        }
+    }
+
+    /// Takes in what was read; the beginning of a packet is kept until the rest has come.
+    fn take(&mut self, read: &[u8], happenings: &mut Vec<Happening>) -> Result<(), Failure> {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let mut rest = read;
+        if !inbox.is_empty() {
+            inbox.extend_from_slice(read);
+            rest = &inbox;
+        }
+        while let Some(packet) = Frame::first(rest, self.session.packet_bytes_max)? {
+            rest = &rest[packet.whole.len()..];
+            self.protocol.take(packet, happenings)?;
+        }
+        if !rest.is_empty() {
+            self.inbox = rest.to_vec();
+        }
+        Ok(())
+    }
+}
+
+fn closed() -> Failure {
+    Failure::new("the broker closed the connection")
+}
+
+fn lost(error: &io::Error) -> Failure {
+    Failure::new(format!("the connection to the broker was lost: {error}"))
+}

@@ -1,0 +1,67 @@
+//! Room `wire`: from a broker's name to a socket, without waiting.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use super::Bell;
+use crate::shutdown::Tasks;
+
+/// Whose broker it is, and where it may be.
+pub(super) type Answer = (usize, io::Result<Vec<SocketAddr>>);
+
+/// Looks up names on a thread of its own, since the system can only be asked by waiting.
+#[derive(Debug)]
+pub(super) struct Resolver {
+    questions: Sender<(usize, String, u16)>,
+    answers: Receiver<Answer>,
+}
+
+impl Resolver {
+    /// Rings at each answer.
+    pub(super) fn new(bell: Bell) -> io::Result<Self> {
+        let (questions, asked) = channel::<(usize, String, u16)>();
+        let (tell, answers) = channel();
+        // A group that nobody waits for: a name server that is silent must not delay the end.
+        Tasks::new().thread("resolve", move || {
+            for (client, host, port) in asked {
+                let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+                if tell.send((client, found)).is_err() {
+                    break;
+                }
+                bell.ring();
+            }
+        })?;
+        Ok(Self { questions, answers })
+    }
+
+    /// Where a client's broker is, if its name says so itself; else the answer comes later.
+    pub(super) fn ask(&self, client: usize, host: &str, port: u16) -> Option<SocketAddr> {
+        let Ok(address) = host.parse::<IpAddr>() else {
+            // The thread lives as long as this side of its channels.
+            let _ = self.questions.send((client, host.to_owned(), port));
+            return None;
+        };
+        Some(SocketAddr::new(address, port))
+    }
+
+    /// The next answer that has come.
+    pub(super) fn answer(&self) -> Option<Answer> {
+        self.answers.try_recv().ok()
+    }
+}
+
+/// A socket that is being connected, sends each packet at once and never blocks.
+pub(super) fn connecting(address: SocketAddr) -> io::Result<TcpStream> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket.into()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,339 @@
+//! Room `wire`: many clients on one thread.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+
+use super::dial::Resolver;
+use super::place::{CONNECT_MAX, Leaving, Phase, Place};
+use super::{Bell, Client, Clients, Failure, Handler, Happening};
+use crate::clock::{Alarm, Clock, Instant};
+use crate::shutdown::Tasks;
+
+/// How much is read from a socket at a time.
+const READ_BYTES: usize = 64 * 1_024;
+/// How many sockets are looked at before the clock is.
+const EVENTS_MAX: usize = 256;
+/// How long all clients together may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+const ALARM: u64 = u64::MAX;
+const BELL: u64 = u64::MAX - 1;
+
+/// Connects clients, again and again, and moves their bytes.
+pub struct EventLoop<H: Handler> {
+    clock: Clock,
+    handler: H,
+    places: Vec<Place<H::Source>>,
+    epoll: OwnedFd,
+    alarm: Alarm,
+    bell: Bell,
+    resolver: Resolver,
+    /// When to look at which client; entries that its timer does not confirm are void.
+    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// When whoever has not left is left behind.
+    end: Option<Instant>,
+    happenings: Vec<Happening>,
+    space: Vec<u8>,
+}
+
+impl<H: Handler> EventLoop<H> {
+    /// For these clients, which are numbered in their order. `bell` calls the handler.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no descriptor or thread to give.
+    pub fn new(
+        clock: Clock,
+        handler: H,
+        clients: impl IntoIterator<Item = Client<H::Source>>,
+        bell: Bell,
+    ) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let alarm = Alarm::new()?;
+        epoll::add(&epoll, &alarm, EventData::new_u64(ALARM), EventFlags::IN)?;
+        epoll::add(&epoll, bell.descriptor(), EventData::new_u64(BELL), EventFlags::IN)?;
+        Ok(Self {
+            clock,
+            handler,
+            places: clients.into_iter().map(Place::new).collect(),
+            epoll,
+            alarm,
+            resolver: Resolver::new(bell.clone())?,
+            bell,
+            timers: BinaryHeap::new(),
+            end: None,
+            happenings: Vec::new(),
+            space: vec![0; READ_BYTES],
+        })
+    }
+
+    /// Runs until `stop` says so. Then every client finishes what is under way, says goodbye and lets
+    /// the broker forget its session; who takes too long keeps one that expires by itself. The bell
+    /// must be rung when it is time to stop.
+    ///
+    /// # Errors
+    ///
+    /// When the system takes its descriptors away.
+    pub fn run(mut self, stop: &Tasks) -> io::Result<()> {
+        for client in 0..self.places.len() {
+            self.dial(client);
+        }
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        let mut touched = Vec::new();
+        while !self.is_over() {
+            let due = self.next_due();
+            self.alarm.set(due)?;
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), None) {
+                Ok(_) | Err(Errno::INTR) => (),
+                Err(error) => return Err(error.into()),
+            }
+            let mut called = false;
+            // Answers come before sendings: a late answer would look like the broker's doing, a late
+            // sending is told as our own.
+            for event in events.drain(..) {
+                match event.data.u64() {
+                    ALARM => (),
+                    BELL => called = true,
+                    client => {
+                        self.ready(usize::try_from(client).unwrap_or(usize::MAX), event.flags);
+                    }
+                }
+            }
+            if called {
+                self.called(stop);
+            }
+            let now = self.clock.now();
+            self.expire(now);
+            if self.handler.next_due().is_some_and(|due| due <= now) {
+                let places = &mut self.places;
+                self.handler.act(now, &mut Clients::new(places, &mut touched));
+                touched.drain(..).for_each(|client| self.flush(client));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.end.is_some_and(|end| {
+            let gone = |place: &Place<_>| matches!(place.phase, Phase::Gone);
+            self.places.iter().all(gone) || self.clock.now() >= end
+        })
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let timer = self.timers.peek().map(|&Reverse((at, _))| at);
+        [timer, self.handler.next_due(), self.end].into_iter().flatten().min()
+    }
+
+    fn called(&mut self, stop: &Tasks) {
+        self.bell.hush();
+        while let Some((client, found)) = self.resolver.answer() {
+            // Whoever has begun anew in the meantime has asked anew.
+            let place = self.places.get_mut(client);
+            let Some(place) = place.filter(|place| matches!(place.phase, Phase::Resolving)) else {
+                continue;
+            };
+            let connecting = match found {
+                Ok(addresses) => place.connect(addresses.into_iter()),
+                Err(error) => Err(place.unreachable(&error.to_string())),
+            };
+            self.connecting(client, connecting);
+        }
+        self.handler.called();
+        if stop.stopping() && self.end.is_none() {
+            self.end = Some(self.clock.now() + GOODBYE);
+            for client in 0..self.places.len() {
+                self.leave(client);
+            }
+        }
+    }
+
+    fn leave(&mut self, client: usize) {
+        let place = &mut self.places[client];
+        place.leaving = Leaving::Finishing;
+        if place.client.is_up() {
+            self.flush(client);
+        } else {
+            // What it was about to do is of no use any more; only its old session is left.
+            let delay = place.broke(&mut self.happenings);
+            self.tell(client);
+            self.wait(client, delay);
+        }
+    }
+
+    fn dial(&mut self, client: usize) {
+        let place = &mut self.places[client];
+        place.phase = Phase::Resolving;
+        place.timer = None;
+        let endpoint = place.client.endpoint();
+        if let Some(address) = self.resolver.ask(client, &endpoint.host, endpoint.port) {
+            let connecting = place.connect(vec![address].into_iter());
+            self.connecting(client, connecting);
+        }
+    }
+
+    /// Waits for a socket that is being connected, or tells why there is none.
+    fn connecting(&mut self, client: usize, connecting: Result<(), Failure>) {
+        let waiting = connecting.and_then(|()| {
+            let place = &mut self.places[client];
+            place.is_blocked = true;
+            let Some(stream) = place.client.stream() else { return Ok(()) };
+            epoll::add(&self.epoll, stream, EventData::new_u64(client as u64), EventFlags::OUT)
+                .map_err(|error| place.unreachable(&io::Error::from(error).to_string()))
+        });
+        match waiting {
+            Ok(()) => self.set_timer(client, CONNECT_MAX),
+            Err(failure) => self.broke(client, &failure),
+        }
+    }
+
+    /// A client's socket can be read or written.
+    fn ready(&mut self, client: usize, flags: EventFlags) {
+        let Some(place) = self.places.get_mut(client) else { return };
+        match &place.phase {
+            Phase::Connecting(others) => {
+                let others = others.clone();
+                match place.open() {
+                    Ok(()) => {
+                        self.await_room(client, false);
+                        self.set_timer(client, CONNECT_MAX);
+                        self.flush(client);
+                    }
+                    Err(failure) if others.len() == 0 => self.broke(client, &failure),
+                    Err(_) => {
+                        let connecting = place.connect(others);
+                        self.connecting(client, connecting);
+                    }
+                }
+            }
+            Phase::Open => {
+                if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+                    let read = place.client.read(&mut self.space, &mut self.happenings);
+                    self.tell(client);
+                    if let Err(failure) = read {
+                        return self.broke(client, &failure);
+                    }
+                }
+                self.flush(client);
+            }
+            Phase::Waiting | Phase::Resolving | Phase::Gone => (),
+        }
+    }
+
+    /// Writes what a client has to write, as far as its socket takes it.
+    fn flush(&mut self, client: usize) {
+        let place = &mut self.places[client];
+        if !matches!(place.phase, Phase::Open) {
+            return;
+        }
+        place.part();
+        let flushed = place.client.flush(&mut self.happenings);
+        self.tell(client);
+        match flushed {
+            Ok(all) => self.await_room(client, !all),
+            // What the broker had said before is still there to be read.
+            Err(failure) => {
+                let place = &mut self.places[client];
+                let _ = place.client.read(&mut self.space, &mut self.happenings);
+                self.tell(client);
+                self.broke(client, &failure);
+            }
+        }
+    }
+
+    /// Tells the handler what has just happened to a client.
+    fn tell(&mut self, client: usize) {
+        if self.happenings.is_empty() {
+            return;
+        }
+        let at = self.clock.now();
+        let mut happenings = std::mem::take(&mut self.happenings);
+        for happening in happenings.drain(..) {
+            if happening == Happening::Connected {
+                let place = &mut self.places[client];
+                place.accepted();
+                let keep_alive = place.client.keep_alive();
+                self.set_timer(client, keep_alive);
+            }
+            let place = &mut self.places[client];
+            if place.leaving != Leaving::Forgetting {
+                self.handler.happened((client, &mut place.client), happening, at);
+            }
+        }
+        self.happenings = happenings;
+    }
+
+    fn broke(&mut self, client: usize, failure: &Failure) {
+        let place = &mut self.places[client];
+        let was = place.leaving;
+        let delay = place.broke(&mut self.happenings);
+        self.tell(client);
+        if was == Leaving::No {
+            self.handler.broke(client, failure);
+        }
+        self.wait(client, delay);
+    }
+
+    /// Dials after a delay, or never again without one.
+    fn wait(&mut self, client: usize, delay: Option<Duration>) {
+        match delay {
+            Some(delay) => self.set_timer(client, delay),
+            None => self.places[client].timer = None,
+        }
+    }
+
+    fn set_timer(&mut self, client: usize, after: Duration) {
+        let at = self.clock.now() + after;
+        self.places[client].timer = Some(at);
+        self.timers.push(Reverse((at, client)));
+    }
+
+    /// Does what the timers that have run out are for.
+    fn expire(&mut self, now: Instant) {
+        while let Some(&Reverse((at, client))) = self.timers.peek().filter(|entry| entry.0.0 <= now)
+        {
+            self.timers.pop();
+            let place = &mut self.places[client];
+            if place.timer != Some(at) {
+                continue;
+            }
+            match place.phase {
+                Phase::Waiting => self.dial(client),
+                Phase::Connecting(_) => {
+                    let failure = place.unreachable("no answer in time");
+                    self.broke(client, &failure);
+                }
+                Phase::Open => match place.client.ping() {
+                    Ok(ping) => {
+                        let keep_alive = place.client.keep_alive();
+                        self.happenings.push(ping);
+                        self.tell(client);
+                        self.set_timer(client, keep_alive);
+                        self.flush(client);
+                    }
+                    Err(failure) => self.broke(client, &failure),
+                },
+                Phase::Resolving | Phase::Gone => (),
+            }
+        }
+    }
+
+    /// Waits for room in a client's socket, or no longer.
+    fn await_room(&mut self, client: usize, is_blocked: bool) {
+        let place = &mut self.places[client];
+        let Some(stream) = place.client.stream().filter(|_| place.is_blocked != is_blocked) else {
+            return;
+        };
+        let room = if is_blocked { EventFlags::OUT } else { EventFlags::empty() };
+        let data = EventData::new_u64(client as u64);
+        // Fails only for a socket that was not added.
+        let _ = epoll::modify(&self.epoll, stream, data, EventFlags::IN | room);
+        place.is_blocked = is_blocked;
+    }
+}

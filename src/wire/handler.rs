@@ -1,0 +1,59 @@
+//! Room `wire`: what an event loop asks of those that it works for.
+
+use super::place::Place;
+use super::{Client, Failure, Happening, Source, Unsendable};
+use crate::clock::Instant;
+
+/// What the clients of an event loop are for. It is called on the loop's thread and must not wait.
+pub trait Handler {
+    /// What writes its messages.
+    type Source: Source;
+
+    /// When it wants to act next.
+    fn next_due(&self) -> Option<Instant>;
+
+    /// Does what is due at `now`.
+    fn act(&mut self, now: Instant, clients: &mut Clients<'_, Self::Source>);
+
+    /// Somebody rang the bell.
+    fn called(&mut self);
+
+    /// Something happened to a client at a moment. What it then asks of the client is done at once.
+    fn happened(
+        &mut self,
+        client: (usize, &mut Client<Self::Source>),
+        happening: Happening,
+        at: Instant,
+    );
+
+    /// A client's connection broke or could not be made; it is made again after a while.
+    fn broke(&mut self, client: usize, failure: &Failure);
+}
+
+/// The clients of an event loop, by their number.
+#[derive(Debug)]
+pub struct Clients<'a, S> {
+    places: &'a mut [Place<S>],
+    touched: &'a mut Vec<usize>,
+}
+
+impl<'a, S: Source> Clients<'a, S> {
+    pub(super) fn new(places: &'a mut [Place<S>], touched: &'a mut Vec<usize>) -> Self {
+        Self { places, touched }
+    }
+
+    /// Takes a message of a client. It is sent when the handler has acted, or once the broker has
+    /// answered enough of the messages before it. A client's numbers must rise.
+    ///
+    /// # Errors
+    ///
+    /// When it will not be sent, and why.
+    pub fn publish(&mut self, client: usize, number: u64) -> Result<(), Unsendable> {
+        let place = self.places.get_mut(client).ok_or(Unsendable::Disconnected)?;
+        place.client.publish(number)?;
+        if !self.touched.contains(&client) {
+            self.touched.push(client);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! Room `wire`: where one client of an event loop stands with its broker.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+use std::vec::IntoIter;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
+use super::{Client, Failure, Happening, Source, Version, dial};
+use crate::clock::Instant;
+
+const DELAY_MIN: Duration = Duration::from_millis(100);
+const DELAY_MAX: Duration = Duration::from_secs(5);
+/// How long a broker may take to accept a connection, and again to answer CONNECT.
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// How far a client has come. Its timer says when that has taken long enough.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// It will dial again.
+    Waiting,
+    /// Its broker's name is looked up.
+    Resolving,
+    /// Its socket is being connected; the other addresses are still to be tried.
+    Connecting(IntoIter<SocketAddr>),
+    /// It talks to its broker.
+    Open,
+    /// It is done.
+    Gone,
+}
+
+/// How a client leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// It stays.
+    No,
+    /// It finishes what is under way.
+    Finishing,
+    /// It said goodbye.
+    Parted,
+    /// It connects once more, so that the broker forgets its session: MQTT 3.1.1 knows no expiry, and
+    /// messages would pile up for a subscriber that is gone.
+    Forgetting,
+}
+
+/// A client of an event loop.
+#[derive(Debug)]
+pub(super) struct Place<S> {
+    pub(super) client: Client<S>,
+    pub(super) phase: Phase,
+    pub(super) leaving: Leaving,
+    /// When its phase has taken long enough, or a ping is due.
+    pub(super) timer: Option<Instant>,
+    /// Whether the loop waits for room in its socket.
+    pub(super) is_blocked: bool,
+    delays: ExponentialBackoff,
+}
+
+impl<S: Source> Place<S> {
+    pub(super) fn new(client: Client<S>) -> Self {
+        Self {
+            client,
+            phase: Phase::Waiting,
+            leaving: Leaving::No,
+            timer: None,
+            is_blocked: false,
+            delays: delays(),
+        }
+    }
+
+    /// Begins to connect to the first of these addresses that can be tried at all.
+    pub(super) fn connect(&mut self, mut addresses: IntoIter<SocketAddr>) -> Result<(), Failure> {
+        let mut why = "its name has no address".to_owned();
+        for address in addresses.by_ref() {
+            match dial::connecting(address) {
+                Ok(stream) => {
+                    self.client.attach(stream);
+                    self.phase = Phase::Connecting(addresses);
+                    return Ok(());
+                }
+                Err(error) => why = error.to_string(),
+            }
+        }
+        Err(self.unreachable(&why))
+    }
+
+    /// Says CONNECT on a socket that is connected, or why it is not.
+    pub(super) fn open(&mut self) -> Result<(), Failure> {
+        let failed = self.client.stream().and_then(|stream| stream.take_error().transpose());
+        if let Some(error) = failed {
+            let why = error.unwrap_or_else(|error| error).to_string();
+            return Err(self.unreachable(&why));
+        }
+        self.client.connect(self.leaving == Leaving::Forgetting);
+        self.phase = Phase::Open;
+        Ok(())
+    }
+
+    /// What is said of a broker that can't be reached.
+    pub(super) fn unreachable(&self, why: &str) -> Failure {
+        let endpoint = self.client.endpoint();
+        Failure::new(format!("can't connect to {}:{}: {why}", endpoint.host, endpoint.port))
+    }
+
+    /// The broker accepted the connection: the next attempt need not wait long.
+    pub(super) fn accepted(&mut self) {
+        self.delays = delays();
+    }
+
+    /// Closes the connection; how long to wait for the next one, if there is to be one.
+    pub(super) fn broke(&mut self, happenings: &mut Vec<Happening>) -> Option<Duration> {
+        self.client.broke(happenings);
+        self.is_blocked = false;
+        self.phase = Phase::Waiting;
+        let keeps_session = self.client.endpoint().version == Version::V4;
+        match self.leaving {
+            Leaving::No => return Some(self.delays.next().unwrap_or(DELAY_MAX)),
+            Leaving::Parted if !keeps_session => self.phase = Phase::Gone,
+            Leaving::Finishing | Leaving::Parted => {
+                self.leaving = Leaving::Forgetting;
+                self.client.abandon();
+                return Some(Duration::ZERO);
+            }
+            Leaving::Forgetting => self.phase = Phase::Gone,
+        }
+        None
+    }
+
+    /// Says goodbye where it is to leave and nothing is under way any more.
+    pub(super) fn part(&mut self) {
+        let may_part = match self.leaving {
+            Leaving::No | Leaving::Parted => false,
+            Leaving::Finishing => self.client.is_idle(),
+            Leaving::Forgetting => true,
+        };
+        if may_part && self.client.is_up() {
+            self.client.disconnect();
+            if self.leaving == Leaving::Finishing {
+                self.leaving = Leaving::Parted;
+            }
+        }
+    }
+}
+
+fn delays() -> ExponentialBackoff {
+    let delays = ExponentialBuilder::default().with_min_delay(DELAY_MIN).with_max_delay(DELAY_MAX);
+    delays.with_jitter().without_max_times().build()
+}
