@@ -18,6 +18,7 @@ mod watch;
 
 use crate::correlate::PathId;
 
+pub use client::OWNED;
 pub use reader::read;
 pub use watch::watch;
 

@@ -15,12 +15,11 @@ use std::io;
 use std::sync::mpsc::Receiver;
 
 use tokio::sync::mpsc::Sender;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::clock::{Clock, Instant};
 use crate::correlate::{PublisherId, Qos, Router};
 use crate::schedule;
-use crate::shutdown::Tasks;
+use crate::shutdown::{Hold, Tasks};
 use crate::stamp::{Format, Stamper};
 use crate::study::Notice;
 use crate::wire::{Bell, Client, Endpoint, EventLoop, Sending, Session};
@@ -86,7 +85,7 @@ pub fn run(
     around: Surroundings,
     told: Receiver<Stretch>,
     bell: Bell,
-    pacing: (Tasks, TaskTrackerToken),
+    pacing: (Tasks, Hold),
     tasks: &Tasks,
 ) -> io::Result<()> {
     let (clock, stamper) = (around.clock, around.stamper.clone());

@@ -58,8 +58,8 @@ impl Tasks {
         Ok(())
     }
 
-    /// Lets nobody take the group for finished as long as it lives: for what is about to spawn.
-    pub fn hold(&self) -> TaskTrackerToken {
+    /// For what is about to spawn, or works for a group on another one's thread.
+    pub fn hold(&self) -> Hold {
         self.tracker.token()
     }
 
@@ -85,6 +85,9 @@ impl Tasks {
         self.tracker.wait().await;
     }
 }
+
+/// Lets nobody take a group for finished as long as it lives.
+pub type Hold = TaskTrackerToken;
 
 /// SIGINT and SIGTERM.
 #[derive(Debug)]

@@ -9,8 +9,9 @@ use rdkafka::error::KafkaResult;
 
 use super::Config;
 
-/// What the measurement depends on; room `config` refuses them by name.
-const OWNED: [(&str, &str); 8] = [
+/// Properties of librdkafka that the measurement depends on, and what they are set to. The
+/// configuration refuses them by name.
+pub const OWNED: [(&str, &str); 8] = [
     // Assigned, never a group: nothing to commit.
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),

@@ -47,7 +47,7 @@ pub enum NotSent {
     Disconnected,
     /// The publisher's queue was full when the slot was due.
     QueueFull,
-    /// The client library gave the message up at a reconnect without sending it.
+    /// The connection broke before all of the message was handed to the socket, at QoS 0.
     ClientDropped,
     /// The run stopped while the message still waited to be sent.
     Stopped,

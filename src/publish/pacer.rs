@@ -2,14 +2,12 @@
 
 use std::sync::mpsc::Receiver;
 
-use tokio_util::task::task_tracker::TaskTrackerToken;
-
 use super::composer::Composer;
 use super::{Stretch, Surroundings};
 use crate::clock::Instant;
 use crate::correlate::{NotSent, Observation, PublisherId};
 use crate::schedule::{self, Agenda};
-use crate::shutdown::Tasks;
+use crate::shutdown::{Hold, Tasks};
 use crate::study::{Notice, Role};
 use crate::wire::{Client, Clients, Failure, Handler, Happening, Unsendable};
 
@@ -36,7 +34,7 @@ pub(super) struct Pacer {
     schedule: Schedule,
     tasks: Tasks,
     /// Lets nobody believe that the last slot was sent while one may follow.
-    pacing: Option<TaskTrackerToken>,
+    pacing: Option<Hold>,
 }
 
 impl Pacer {
@@ -45,7 +43,7 @@ impl Pacer {
         plans: Vec<schedule::Config>,
         around: Surroundings,
         told: Receiver<Stretch>,
-        (tasks, held): (Tasks, TaskTrackerToken),
+        (tasks, held): (Tasks, Hold),
     ) -> Self {
         let pacing = Some(held);
         Self { publishers, plans, around, schedule: Schedule::Untold(told), tasks, pacing }

@@ -134,6 +134,9 @@ impl<S: Source> Client<S> {
             inbox.extend_from_slice(read);
             rest = &inbox;
         }
+        if let Some(&first) = rest.first() {
+            self.protocol.expect(first)?;
+        }
         while let Some(packet) = Frame::first(rest, self.session.packet_bytes_max)? {
             rest = &rest[packet.whole.len()..];
             self.protocol.take(packet, happenings)?;

@@ -5,6 +5,7 @@ use crate::correlate::Qos;
 use crate::stamp::PROPERTY;
 
 /// Packet types that are told apart here, in the upper half of the first byte (MQTT 5, 2.1.2).
+pub(super) const CONNACK: u8 = 2;
 pub(super) const PUBLISH: u8 = 3;
 pub(super) const PUBACK: u8 = 4;
 pub(super) const PUBREC: u8 = 5;

@@ -186,6 +186,16 @@ impl<S: Source> Protocol<S> {
         }
     }
 
+    /// Fails where the first byte of what has come can't begin a packet that is awaited.
+    pub(super) fn expect(&self, first: u8) -> Result<(), Failure> {
+        match (self.state, first >> 4) {
+            (State::Asking, frame::CONNACK | frame::DISCONNECT) | (State::Up | State::Down, _) => {
+                Ok(())
+            }
+            (State::Asking, _) => Err(Failure::new("what answers there does not speak MQTT")),
+        }
+    }
+
     /// Takes one packet in.
     pub(super) fn take(
         &mut self,

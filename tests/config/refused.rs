@@ -385,9 +385,8 @@ fn the_kafka_side() {
     topics("[a, ..]", &format!("[1]: \"..\" {rule}"));
     topics("[^]", "[0]: \"^\" is not a pattern (2 to 1024 characters)");
     topics("[t, t]", "[1]: is given twice; remove one");
-    for name in
-        ["group.id", "enable.auto.commit", "bootstrap.servers", "isolation.level", "group.id_file"]
-    {
+    let owned = landfall::consume::OWNED.map(|(name, _)| name);
+    for name in owned.into_iter().chain(["group.id", "bootstrap.servers", "group.id_file"]) {
         let text = one("", &format!("{KAFKA}  properties: {{{name}: x}}"), "");
         let problems = read(&text).unwrap_err();
         let expected = format!("landfall.yaml:9: paths[0].kafka.properties.{name}: can't be set: ");

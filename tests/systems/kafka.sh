@@ -134,19 +134,9 @@ topic() {
 action=$1
 dir=$(absolute "$2")
 shift 2
-case $action in
-start) start "$dir" "$@" ;;
-stop | kill) end_process "$dir" "$dir/server.properties" "$action" ;;
-restart)
-    [[ -e $dir/server.properties ]] || fail "$dir never held a Kafka: use start"
-    end_process "$dir" "$dir/server.properties" stop
-    state=0
-    launch "$dir" || state=$?
-    ((state == 0)) || fail "somebody else took its port"
-    ;;
-topic)
+if [[ $action == topic ]]; then
     (($# >= 2)) || fail "usage: kafka.sh topic DIR NAME PARTITIONS [KEY=VALUE]..."
     topic "$dir" "$@"
-    ;;
-*) fail "what is '$action'?" ;;
-esac
+else
+    act "$action" "$dir" server.properties "$@"
+fi

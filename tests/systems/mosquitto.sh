@@ -80,15 +80,4 @@ start() {
 action=$1
 dir=$(absolute "$2")
 shift 2
-case $action in
-start) start "$dir" "$@" ;;
-stop | kill) end_process "$dir" "$dir/mosquitto.conf" "$action" ;;
-restart)
-    [[ -e $dir/mosquitto.conf ]] || fail "$dir never held a Mosquitto: use start"
-    end_process "$dir" "$dir/mosquitto.conf" stop
-    state=0
-    launch "$dir" || state=$?
-    ((state == 0)) || fail "somebody else took its port"
-    ;;
-*) fail "what is '$action'?" ;;
-esac
+act "$action" "$dir" mosquitto.conf "$@"

@@ -120,3 +120,21 @@ stop_after() {
     setsid bash -c 'tail --pid="$1" -s 1 -f /dev/null; exec "$2" stop "$3"' \
         watch "$1" "$systems/${0##*/}" "$2" </dev/null >/dev/null 2>&1 &
 }
+
+# Does $1 (start, stop, kill or restart) to the process of directory $2, whose configuration $3 lies in
+# it; further arguments are for start. The script that sources this says how: start and launch.
+act() {
+    local action=$1 dir=$2 configuration=$2/$3 state=0
+    shift 3
+    case $action in
+    start) start "$dir" "$@" ;;
+    stop | kill) end_process "$dir" "$configuration" "$action" ;;
+    restart)
+        [[ -e $configuration ]] || fail "$dir never held such a process: use start"
+        end_process "$dir" "$configuration" stop
+        launch "$dir" || state=$?
+        ((state == 0)) || fail "somebody else took its port"
+        ;;
+    *) fail "what is '$action'?" ;;
+    esac
+}

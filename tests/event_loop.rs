@@ -1,0 +1,266 @@
+//! MQTT clients on their event loop: real sockets, large messages, names, brokers that are not there.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the functions that the tests share fail them too"
+)]
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use landfall::clock::{Clock, Instant};
+use landfall::correlate::{Qos, Stage};
+use landfall::embedded::mqtt::{Broker, Config};
+use landfall::shutdown::Tasks;
+use landfall::wire::{
+    Bell, Client, Clients, Composed, Endpoint, EventLoop, Failure, Handler, Happening, Sending,
+    Session, Source, Version,
+};
+
+const MESSAGES: u64 = 40;
+/// More than a socket takes at once.
+const BYTES: usize = 200_000;
+const SUBSCRIBER: usize = 0;
+const PUBLISHER: usize = 1;
+
+/// Large messages that say their number.
+#[derive(Debug)]
+struct Large(Vec<u8>);
+
+impl Source for Large {
+    fn size(&self) -> usize {
+        BYTES
+    }
+
+    fn compose(&mut self, number: u64) -> Composed<'_> {
+        self.0.clear();
+        self.0.extend((0..BYTES as u64 / 8).flat_map(|place| (number + place).to_be_bytes()));
+        Composed { payload: &self.0, property: b"00-00-00-01" }
+    }
+}
+
+/// How often each message was sent, fully answered and received.
+#[derive(Debug, Default)]
+struct Counts {
+    sent: BTreeMap<u64, u32>,
+    answered: BTreeMap<u64, u32>,
+    received: BTreeMap<u64, u32>,
+}
+
+/// Publishes every message once the subscriber stands, and stops when all have come out.
+struct Exchange {
+    filter: String,
+    qos: Qos,
+    stop: Tasks,
+    bell: Bell,
+    connected: bool,
+    subscribed: bool,
+    next: u64,
+    counts: Arc<Mutex<Counts>>,
+}
+
+impl Handler for Exchange {
+    type Source = Large;
+
+    fn next_due(&self) -> Option<Instant> {
+        let ready = self.connected && self.subscribed && self.next < MESSAGES;
+        ready.then_some(Instant::ZERO)
+    }
+
+    fn act(&mut self, _: Instant, clients: &mut Clients<'_, Large>) {
+        while self.next < MESSAGES && clients.publish(PUBLISHER, self.next).is_ok() {
+            self.next += 1;
+        }
+    }
+
+    fn called(&mut self) {}
+
+    fn happened(&mut self, client: (usize, &mut Client<Large>), happening: Happening, _: Instant) {
+        let mut counts = self.counts.lock().unwrap();
+        match (client.0, happening) {
+            (SUBSCRIBER, Happening::Connected) => client.1.subscribe(&self.filter, self.qos),
+            (SUBSCRIBER, Happening::Subscribed(true)) => self.subscribed = true,
+            (PUBLISHER, Happening::Connected) => self.connected = true,
+            (PUBLISHER, Happening::Sent(number)) => *counts.sent.entry(number).or_default() += 1,
+            (PUBLISHER, Happening::Answered { stage: Stage::Pubrec, .. }) => (),
+            (PUBLISHER, Happening::Answered { number, reason: 0, .. }) => {
+                *counts.answered.entry(number).or_default() += 1;
+            }
+            (SUBSCRIBER, Happening::Message(message)) => {
+                let number = u64::from_be_bytes(*message.payload.first_chunk().unwrap());
+                assert_eq!(message.payload, Large(Vec::new()).compose(number).payload);
+                *counts.received.entry(number).or_default() += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+        let answers = if self.qos == Qos::AtMostOnce { 0 } else { MESSAGES };
+        let got = [&counts.sent, &counts.received, &counts.answered].map(|of| of.len() as u64);
+        if got == [MESSAGES, MESSAGES, answers] {
+            self.stop.stop();
+            self.bell.ring();
+        }
+    }
+
+    fn broke(&mut self, client: usize, failure: &Failure) {
+        panic!("client {client}: {failure}");
+    }
+}
+
+/// A broker on a thread of its own, until the group stops.
+fn broker(tasks: &Tasks) -> SocketAddr {
+    let (tell, told) = mpsc::channel();
+    let group = tasks.clone();
+    let serve = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            tell.send(Broker::start(&Config::default(), &group).await.unwrap().address()).unwrap();
+            group.stopped().await;
+        });
+    };
+    tasks.thread("broker", serve).unwrap();
+    told.recv().unwrap()
+}
+
+fn client(
+    host: &str,
+    port: u16,
+    version: Version,
+    (id, topic, qos): (&str, &str, Qos),
+) -> Client<Large> {
+    let endpoint = Endpoint { host: host.into(), port, version, credentials: None };
+    let session = Session {
+        client_id: id.into(),
+        keep_alive: Duration::from_secs(30),
+        inflight: 8,
+        queue: 16,
+        packet_bytes_max: 1 << 20,
+    };
+    let sending = Sending { topic: topic.into(), qos, source: Large(Vec::new()) };
+    Client::new(endpoint, session, sending)
+}
+
+#[test]
+fn large_messages_of_every_qos_and_version_arrive_once_and_whole() {
+    let systems = Tasks::new();
+    let port = broker(&systems).port();
+    for version in [Version::V4, Version::V5] {
+        for qos in Qos::ALL {
+            let (stop, bell) = (Tasks::new(), Bell::new().unwrap());
+            let topic = format!("large-{version:?}-{}", qos.level());
+            let counts = Arc::new(Mutex::new(Counts::default()));
+            let exchange = Exchange {
+                filter: topic.clone(),
+                qos,
+                stop: stop.clone(),
+                bell: bell.clone(),
+                connected: false,
+                subscribed: false,
+                next: 0,
+                counts: Arc::clone(&counts),
+            };
+            // A name, which may have addresses at which nobody listens.
+            let ids = [format!("s-{topic}"), format!("p-{topic}")];
+            let clients = ids.map(|id| client("localhost", port, version, (&id, &topic, qos)));
+            let event_loop = EventLoop::new(Clock::system(), exchange, clients, bell).unwrap();
+            event_loop.run(&stop).unwrap();
+            let counts = counts.lock().unwrap();
+            for of in [&counts.sent, &counts.received, &counts.answered] {
+                assert!(of.values().all(|&times| times == 1), "{version:?} {qos:?}: {counts:?}");
+            }
+        }
+    }
+    systems.stop();
+}
+
+/// Says what went wrong, and stops when it was told often enough.
+struct Complaints {
+    tell: mpsc::Sender<String>,
+}
+
+impl Handler for Complaints {
+    type Source = Large;
+
+    fn next_due(&self) -> Option<Instant> {
+        None
+    }
+
+    fn act(&mut self, _: Instant, _: &mut Clients<'_, Large>) {}
+
+    fn called(&mut self) {}
+
+    fn happened(&mut self, _: (usize, &mut Client<Large>), happening: Happening, _: Instant) {
+        self.tell.send(format!("{happening:?}")).unwrap();
+    }
+
+    fn broke(&mut self, _: usize, failure: &Failure) {
+        self.tell.send(failure.to_string()).unwrap();
+    }
+}
+
+/// What a client says.
+struct Told(mpsc::Receiver<String>);
+
+impl Told {
+    fn next(&self) -> String {
+        self.0.recv_timeout(Duration::from_mins(1)).unwrap()
+    }
+}
+
+/// Ends an event loop, whatever becomes of the test.
+struct End<'a>(&'a Tasks, &'a Bell);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+        self.1.ring();
+    }
+}
+
+/// Runs a client of a host and port until `heard` has heard enough.
+fn complaints(host: &str, port: u16, heard: impl FnOnce(&Told)) {
+    let (stop, bell) = (Tasks::new(), Bell::new().unwrap());
+    let (tell, told) = mpsc::channel();
+    let client = client(host, port, Version::V5, ("c", "t", Qos::AtMostOnce));
+    let event_loop =
+        EventLoop::new(Clock::system(), Complaints { tell }, [client], bell.clone()).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| event_loop.run(&stop).unwrap());
+        let _end = End(&stop, &bell);
+        heard(&Told(told));
+    });
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_tried_again_until_it_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    complaints("127.0.0.1", address.port(), |told| {
+        let refused = format!("can't connect to {address}: Connection refused (os error 111)");
+        assert_eq!([told.next(), told.next()], [refused.clone(), refused]);
+        let listener = TcpListener::bind(address).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(&[0x20, 3, 0, 0, 0]).unwrap();
+        while told.next() != "Connected" {}
+        stream.write_all(&[0xe0, 1, 0x8b]).unwrap();
+        assert_eq!(told.next(), "the broker ended the connection: ServerShuttingDown");
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(&[0x20, 3, 0, 0x87, 0]).unwrap();
+        assert!(told.next().starts_with("the broker refused CONNECT: not authorised"));
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        assert_eq!(told.next(), "what answers there does not speak MQTT");
+    });
+}
+
+#[test]
+fn a_name_that_nobody_knows_is_said() {
+    complaints("no-such-host.invalid", 1_883, |told| {
+        let why = told.next();
+        assert!(why.starts_with("can't connect to no-such-host.invalid:1883: "), "{why}");
+    });
+}
