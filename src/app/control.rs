@@ -1,6 +1,7 @@
 //! Room `app`: the loop that obeys the run's state machine.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,8 +117,7 @@ impl Control {
                 self.threads.pace(publish::Stretch { start: at, until });
             }
             Some(Command::StopSchedule) => {
-                self.threads.pacers.stop();
-                self.threads.pacers.finished().await;
+                self.stop_schedule().await;
                 self.state.stopped_at =
                     Some(self.books.iter().map(|books| books.ticks()).collect());
             }
@@ -135,6 +135,20 @@ impl Control {
             self.end_window(now);
         }
         self.show(now);
+    }
+
+    /// Returns when the last slot was sent. Notices are heard meanwhile, because a pacing thread may
+    /// wait for room for one.
+    async fn stop_schedule(&mut self) {
+        let pacers = self.threads.pacers.clone();
+        pacers.stop();
+        let mut finished = pin!(pacers.finished());
+        loop {
+            tokio::select! {
+                () = finished.as_mut() => return,
+                Some(notice) = self.notices.recv() => self.hear(&notice),
+            }
+        }
     }
 
     /// Slots and lanes without an outcome; unknown, and so many, until the books are up to date
