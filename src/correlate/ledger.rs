@@ -68,6 +68,11 @@ impl Entry {
         Outcome::ALL.get(index).copied()
     }
 
+    /// Whether nothing became of it yet on a lane.
+    pub(super) fn is_open(&self, lane: Lane) -> bool {
+        (self.bits >> Self::shift(lane)) & ((1 << LANE_BITS) - 1) == 0
+    }
+
     pub(super) fn set_outcome(&mut self, lane: Lane, outcome: Outcome) {
         let mask = ((1 << LANE_BITS) - 1) << Self::shift(lane);
         // Seven outcomes fit the four bits of a lane.
