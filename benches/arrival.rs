@@ -4,8 +4,8 @@
 //! its stamp is decoded from property and payload and the whole payload is checked, an observation is
 //! made of it with the place and times that the client gives, its slot is looked up, re-reads, order
 //! and duplicates are judged, and what follows is counted and recorded in all four histograms (end
-//! to end, service, append, fetch). `ledger` compares the look-up with the
-//! plain alternative, a `HashMap` of what is in flight.
+//! to end, service, append, fetch). `part` are its steps, and all of them with one histogram and no
+//! counts. `ledger` compares the look-up with the plain alternative, a `HashMap` of what is in flight.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -19,7 +19,7 @@ use landfall::correlate::{
     RecordPlace, Roster, Sink, Stage,
 };
 use landfall::stamp::{Format, Found, Reading, Run, Stamper};
-use landfall::stats::Stats;
+use landfall::stats::{Latencies, Stats};
 use landfall::telemetry::{Build, Telemetry};
 
 /// Messages that were sent and have not come out.
@@ -186,13 +186,28 @@ fn measure(world: &mut World, arrivals: u64, timed: Timed<'_>) -> Duration {
 }
 
 fn whole(world: &mut World, messages: &[Message]) {
+    judged(world, messages);
+    world.stats.apply(&world.events);
+}
+
+/// The same with the end-to-end latency alone recorded, and nothing counted.
+fn with_one_histogram(world: &mut World, messages: &[Message], latencies: &mut Latencies) {
+    judged(world, messages);
+    for event in &world.events {
+        if let Event::Resolved { arrival: Some(arrival), .. } = event {
+            latencies.record(arrival.end_to_end);
+        }
+    }
+}
+
+/// Takes in messages, first all of them and then what follows, as the program does.
+fn judged(world: &mut World, messages: &[Message]) {
     let observed = messages.iter().map(|it| it.observation(decode(&world.stamper, it)));
     world.inbox.extend(observed);
     for observation in &world.inbox {
         world.correlator.observe(observation, &mut world.events);
     }
     world.inbox.clear();
-    world.stats.apply(&world.events);
 }
 
 fn arrivals(criterion: &mut Criterion) {
@@ -227,6 +242,17 @@ fn parts(criterion: &mut Criterion) {
                 })
             });
         });
+        let mut latencies = Latencies::default();
+        group.bench_function(
+            format!("decode, observe, one histogram, {}", format.name()),
+            |bencher| {
+                bencher.iter_custom(|count| {
+                    measure(&mut world, count, &mut |world, messages, _| {
+                        with_one_histogram(world, messages, &mut latencies);
+                    })
+                });
+            },
+        );
     }
     for publishers in [4, 1_000] {
         let mut world = World::new(publishers, Format::Binary);

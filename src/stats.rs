@@ -9,7 +9,9 @@ mod window;
 use std::sync::Arc;
 
 use crate::clock::Instant;
-use crate::correlate::{Arrival, Event, Lane, Leg, NotSent, PathId, PublisherId, Qos, Roster};
+use crate::correlate::{
+    Arrival, Event, Lane, Leg, NotSent, Outcome, PathId, PublisherId, Qos, Roster,
+};
 
 pub use latencies::Latencies;
 pub use recent::{QUANTILES, Recent};
@@ -151,9 +153,10 @@ impl Stats {
             Event::Published { publisher } => self.publish_of(publisher).published += 1,
             Event::Acknowledged { publisher } => self.publish_of(publisher).acknowledged += 1,
             Event::Resolved { publisher, lane, outcome, not_sent, ref arrival, .. } => {
-                self.lane_of(publisher, lane).announced[outcome.index()] += 1;
                 if let Some(arrival) = arrival {
-                    self.book_arrival(publisher, lane, arrival);
+                    self.book_arrival(publisher, (lane, outcome), arrival);
+                } else {
+                    self.lane_of(publisher, lane).announced[outcome.index()] += 1;
                 }
                 if let Some(cause) = not_sent {
                     self.book_not_sent(publisher, lane, cause);
@@ -196,10 +199,16 @@ impl Stats {
         }
     }
 
-    fn book_arrival(&mut self, id: PublisherId, lane: Lane, arrival: &Arrival) {
+    fn book_arrival(
+        &mut self,
+        id: PublisherId,
+        (lane, outcome): (Lane, Outcome),
+        arrival: &Arrival,
+    ) {
         let publisher = self.roster.publisher(id);
         self.paths[usize::from(publisher.path.0)].consume(lane, arrival.partition);
         let totals = &mut self.lanes[series(publisher.path, publisher.qos, lane)];
+        totals.announced[outcome.index()] += 1;
         totals.window.record(arrival.end_to_end);
         if let Some(nanos) = arrival.service {
             totals.service.record(nanos);

@@ -187,7 +187,8 @@ impl Books<'_> {
     #[inline]
     pub(super) fn deliver(&mut self, slot: (u64, &mut Entry), landing: &Landing) {
         let &Landing { sink, at, stamps } = landing;
-        let (intended, sent) = (slot.1.intended, slot.1.sent());
+        // All moments as distances from the one at which the message was due.
+        let (intended, sent) = (slot.1.intended, slot.1.sent_after());
         let (publisher, lane) = (self.publisher, sink.lane());
         let end_to_end = at.nanos_since(intended);
         let outcome = if end_to_end <= self.fixed.deadline_nanos {
@@ -197,16 +198,16 @@ impl Books<'_> {
         };
         let (partition, append) = match sink {
             Sink::Kafka { place, append: Append::LogAppendTime(append) } => {
-                (place.slot, Some(append))
+                (place.slot, Some(append.nanos_since(intended)))
             }
             Sink::Kafka { place, .. } => (place.slot, None),
             Sink::Mqtt { .. } => (0, None),
         };
         let arrival = Arrival {
             end_to_end,
-            service: sent.map(|sent| at.nanos_since(sent)),
-            append: append.zip(sent).map(|(append, sent)| append.nanos_since(sent)),
-            fetch: append.map(|append| at.nanos_since(append)),
+            service: sent.map(|sent| end_to_end.saturating_sub(sent)),
+            append: append.zip(sent).map(|(append, sent)| append.saturating_sub(sent)),
+            fetch: append.map(|append| end_to_end.saturating_sub(append)),
             partition,
             stamps,
         };

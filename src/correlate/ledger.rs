@@ -36,7 +36,12 @@ impl Entry {
 
     /// When it was handed to the socket, to within 256 ns.
     pub(super) fn sent(&self) -> Option<Instant> {
-        self.moment(self.sent)
+        self.sent_after().map(|nanos| self.intended.offset(nanos))
+    }
+
+    /// The same as a distance from when it was due, in nanoseconds.
+    pub(super) fn sent_after(&self) -> Option<i64> {
+        (self.sent != ABSENT).then(|| i64::from(self.sent) * UNIT_NANOS)
     }
 
     pub(super) fn set_sent(&mut self, at: Instant) {
@@ -90,10 +95,6 @@ impl Entry {
     fn distance(&self, at: Instant) -> u32 {
         let units = at.nanos_since(self.intended).max(0) / UNIT_NANOS;
         u32::try_from(units).unwrap_or(ABSENT).min(ABSENT - 1)
-    }
-
-    fn moment(&self, distance: u32) -> Option<Instant> {
-        (distance != ABSENT).then(|| self.intended.offset(i64::from(distance) * UNIT_NANOS))
     }
 }
 

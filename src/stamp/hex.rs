@@ -29,11 +29,11 @@ pub(super) fn read<const N: usize>(digits: &[[u8; 2]; N], bytes: &mut [u8; N]) -
     bad == 0
 }
 
-/// Reads eight digits; `None` where there is anything else than lower-case digits.
+/// Reads the number of eight digits; `None` where there is anything else than lower-case digits.
 ///
 /// The same as [`read`] on one register, which is too little to make wide ones worth their while.
 #[inline]
-pub(super) fn read_word(digits: [u8; 8]) -> Option<[u8; 4]> {
+pub(super) fn read_number(digits: [u8; 8]) -> Option<u32> {
     const ALL: u64 = 0x0101_0101_0101_0101;
     let text = u64::from_le_bytes(digits);
     let values = (text & (ALL * 0x0f)) + ((text >> 6) & ALL) * 9;
@@ -43,7 +43,7 @@ pub(super) fn read_word(digits: [u8; 8]) -> Option<[u8; 4]> {
     let pairs = ((values << 4) | (values >> 8)) & 0x00ff_00ff_00ff_00ff;
     let quads = (pairs | (pairs >> 8)) & 0x0000_ffff_0000_ffff;
     let [a, b, _, _, c, d, _, _] = quads.to_le_bytes();
-    (bad == 0).then_some([a, b, c, d])
+    (bad == 0).then_some(u32::from_be_bytes([a, b, c, d]))
 }
 
 /// One in each byte.
@@ -67,8 +67,8 @@ mod tests {
                 let mut digits = *b"0aff9c31";
                 digits[place] = byte;
                 assert_eq!(read(&digits, &mut bytes), DIGITS.contains(&byte), "{digits:?}");
-                let word = DIGITS.contains(&byte).then_some(bytes);
-                assert_eq!(read_word(digits), word, "{digits:?}");
+                let number = DIGITS.contains(&byte).then_some(u32::from_be_bytes(bytes));
+                assert_eq!(read_number(digits), number, "{digits:?}");
                 let mut again = [0; 8];
                 write(&bytes, &mut again);
                 assert!(again == digits || !DIGITS.contains(&byte));

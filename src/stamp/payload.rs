@@ -11,18 +11,20 @@
 //! | json | 160 bytes | `{"traceparent":"…","publisher":n,"sequence":n,"fill":"…","check":"…"}` |
 //!
 //! The filling is that of [`filling`](super::filling); in text and JSON each of its bytes is brought to
-//! one of 31 characters (`byte & 31 | 64`, and `]` for the backslash). The check is a sum modulo 2^32
-//! of the first four bytes of the trace id (big-endian) and the length of the filling; in JSON also of
-//! `0x9e3779b1` times the publisher and `0x85ebca77` times the sequence. In Python, of a JSON payload:
+//! one of 32 characters (`byte & 47 | 64`). The check is a sum modulo 2^32 of the first four bytes of
+//! the trace id (big-endian) and the length of the filling; in JSON also of `0x9e3779b1` times the
+//! publisher and `0x85ebca77` times the sequence. In Python, of a JSON payload:
 //!
 //! ```python
 //! message = json.loads(payload)
-//! key, fill = bytes.fromhex(message["traceparent"][3:35]), message["fill"].encode()
+//! id, fill = bytes.fromhex(message["traceparent"][3:35]), message["fill"].encode()
+//! parent = bytes(a ^ (b << 3 & 255 | b >> 5) for a, b in zip(id[:8], id[8:]))
 //! crcs = b"".join(zlib.crc32(n.to_bytes(4, "little")).to_bytes(4, "little") for n in range(len(fill)))
-//! filling = bytes((a ^ b) & 31 | 64 for a, b in zip(crcs[:len(fill)], itertools.cycle(key)))
-//! check = int.from_bytes(key[:4], "big") + len(fill)
+//! filling = bytes((a ^ b) & 47 | 64 for a, b in zip(crcs[:len(fill)], itertools.cycle(parent)))
+//! check = int.from_bytes(id[:4], "big") + len(fill)
 //! check += 0x9E3779B1 * message["publisher"] + 0x85EBCA77 * message["sequence"]
-//! assert fill == filling.replace(b"\\", b"]") and int(message["check"], 16) == check % 2**32
+//! assert message["traceparent"] == f"00-{id.hex()}-{parent.hex()}-01"
+//! assert fill == filling and int(message["check"], 16) == check % 2**32
 //! ```
 //!
 //! # Design
@@ -201,7 +203,7 @@ fn binary_is_intact(payload: &[u8], id: TraceId) -> Option<bool> {
 fn text_is_intact(payload: &[u8], id: TraceId) -> Option<bool> {
     let (head, rest) = payload.split_first_chunk::<TRACEPARENT_LEN>()?;
     let (filling, check) = rest.strip_prefix(b" ")?.split_last_chunk::<8>()?;
-    let fits = read_digits(*check) == Some(check_of(id, filling.len()));
+    let fits = hex::read_number(*check) == Some(check_of(id, filling.len()));
     Some(fits && id.is_traceparent(head) && Filling::of(id.parent_id()).is(filling, printable))
 }
 
@@ -217,7 +219,7 @@ fn json_is_intact(payload: &[u8], identity: Identity, id: TraceId) -> Option<boo
     let (rest, check) = rest.split_last_chunk::<8>()?;
     let filling = rest.strip_suffix(JSON_CHECK)?;
     let named = publisher == u64::from(identity.publisher) && sequence == identity.sequence;
-    let fits = read_digits(*check) == Some(json_check_of(identity, id, filling.len()));
+    let fits = hex::read_number(*check) == Some(json_check_of(identity, id, filling.len()));
     Some(
         named & fits & id.is_traceparent(head)
             && Filling::of(id.parent_id()).is(filling, printable),
@@ -231,7 +233,7 @@ fn short_is_intact(payload: &[u8], id: TraceId) -> Option<bool> {
     };
     let text = || {
         let (rest, sum) = payload.split_last_chunk::<8>()?;
-        Some(read_digits(*sum) == Some(crc32fast::hash(rest)))
+        Some(hex::read_number(*sum) == Some(crc32fast::hash(rest)))
     };
     match payload.len() {
         0..20 => None,
@@ -290,25 +292,17 @@ fn fill(payload: &mut Vec<u8>, size: usize, id: TraceId, shape: impl Fn(u64) -> 
     Filling::of(id.parent_id()).write(&mut payload[start..], shape);
 }
 
-/// Eight bytes at once into `@` to `_`: printable, and nothing in it that JSON would escape but the
-/// backslash, which becomes its neighbour.
+/// Eight bytes at once into `@` to `O` and `` ` `` to `o`: printable, and nothing that JSON would
+/// escape.
 #[inline]
 const fn printable(bits: u64) -> u64 {
-    let letters = (bits & 0x1f1f_1f1f_1f1f_1f1f) | 0x4040_4040_4040_4040;
-    // Bit 0 of each byte that is a backslash (0x5c) is set: `]`.
-    let difference = letters ^ 0x5c5c_5c5c_5c5c_5c5c;
-    let zero = difference.wrapping_add(0x7f7f_7f7f_7f7f_7f7f) & 0x8080_8080_8080_8080;
-    letters | ((zero ^ 0x8080_8080_8080_8080) >> 7)
+    (bits & 0x2f2f_2f2f_2f2f_2f2f) | 0x4040_4040_4040_4040
 }
 
 fn push_digits(payload: &mut Vec<u8>, sum: u32) {
     let mut digits = [0; 8];
     hex::write(&sum.to_be_bytes(), &mut digits);
     payload.extend_from_slice(&digits);
-}
-
-fn read_digits(digits: [u8; 8]) -> Option<u32> {
-    hex::read_word(digits).map(u32::from_be_bytes)
 }
 
 /// The number that a text begins with, written as JSON writes it, and what follows.

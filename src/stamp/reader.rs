@@ -219,6 +219,25 @@ mod tests {
         }
 
         #[test]
+        fn the_short_way_and_the_long_one_say_the_same(
+            format in formats(),
+            size in 16_usize..300,
+            damage in prop::option::of((any::<prop::sample::Index>(), 1_u8..=255)),
+            foreign_property in any::<bool>(),
+        ) {
+            let (identity, mut payload) = written(format, size, 1, 77);
+            let other = stamper().identity(3, 1, 78);
+            let carried = if foreign_property { other } else { identity };
+            let traceparent = stamper().trace_id(carried).traceparent();
+            if let Some((at, flip)) = damage {
+                let at = at.index(payload.len());
+                payload[at] ^= flip;
+            }
+            let long = stamper().read_any(Some(&traceparent), &payload);
+            prop_assert_eq!(stamper().read(Some(&traceparent), &payload), long);
+        }
+
+        #[test]
         fn random_records_are_foreign(property in any::<Option<Vec<u8>>>(), payload in any::<Vec<u8>>()) {
             let reading = stamper().read(property.as_deref(), &payload);
             prop_assert_eq!(reading, Reading::Foreign);
@@ -233,6 +252,31 @@ mod tests {
         assert_eq!(stamper().read(None, &payload), Reading::OtherRun);
         other.write(&mut payload, Format::Binary, 16, other.identity(0, 0, 0));
         assert_eq!(stamper().read(None, &payload), Reading::Foreign, "the short form shows no key");
+    }
+
+    #[test]
+    fn a_text_without_room_for_a_checksum_is_unchecked() {
+        for size in 16..30 {
+            let (_, payload) = written(Format::Text, size, 0, 5);
+            let Reading::Ours(found) = stamper().read(None, &payload) else {
+                panic!("not found");
+            };
+            let checked = if size < 24 { Integrity::Unchecked } else { Integrity::Intact };
+            assert_eq!(found.integrity, checked, "{size}");
+        }
+    }
+
+    #[test]
+    fn what_fills_another_message_is_damage() {
+        for format in [Format::Json, Format::Text, Format::Binary] {
+            let (_, mut payload) = written(format, 256, 0, 5);
+            let (_, other) = written(format, 256, 0, 6);
+            payload[150..200].copy_from_slice(&other[150..200]);
+            let Reading::Ours(found) = stamper().read(None, &payload) else {
+                panic!("not found");
+            };
+            assert_eq!(found.integrity, Integrity::Corrupt, "{format:?}");
+        }
     }
 
     #[test]

@@ -68,10 +68,12 @@ impl TraceId {
     /// Whether `text` is [`TraceId::traceparent`], provided that this trace id was read from it.
     #[inline]
     pub(super) fn is_traceparent(self, text: &[u8; TRACEPARENT_LEN]) -> bool {
-        let [first, second] = [36, 44].map(|at| text[at..].first_chunk().copied());
-        let [first, second] = [first, second].map(|digits| digits.and_then(hex::read_word));
-        let [a, b, c, d, rest @ ..] = self.parent_id();
-        first == Some([a, b, c, d]) && second == Some(rest) && text[52..] == *b"-01"
+        let number = |at: usize| text[at..].first_chunk().copied().and_then(hex::read_number);
+        let (Some(first), Some(second)) = (number(36), number(44)) else {
+            return false;
+        };
+        let parent = u64::from(first) << 32 | u64::from(second);
+        parent == u64::from_be_bytes(self.parent_id()) && text[52..] == *b"-01"
     }
 
     /// Whether `bytes` are [`TraceId::binary`].
