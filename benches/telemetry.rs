@@ -6,7 +6,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use landfall::clock::Instant;
 use landfall::correlate::{
-    Carrier, Event, Lane, Leg, Outcome, Path, PathId, PublisherId, Qos, Roster,
+    Arrival, Carrier, Event, Lane, Leg, Outcome, Path, PathId, PublisherId, Qos, Roster,
 };
 use landfall::telemetry::{Build, Telemetry};
 
@@ -28,30 +28,30 @@ fn telemetry() -> Telemetry {
 }
 
 /// Everything that a message at QoS 1 gives rise to when all is well.
-fn message(publisher: PublisherId) -> [Event; 11] {
+fn message(publisher: PublisherId) -> [Event; 6] {
     let timed = |leg| Event::Timed { publisher, leg, nanos: 1_000_000 };
-    let stamp = |carrier| Event::Stamp { publisher, carrier, survived: true };
     [
         Event::Offered { publisher },
         Event::Published { publisher },
         timed(Leg::PublishDelay),
         Event::Acknowledged { publisher },
         timed(Leg::PublishAck),
-        timed(Leg::Append),
-        timed(Leg::Fetch),
         Event::Resolved {
             publisher,
             sequence: 0,
             lane: Lane::MqttKafka,
             outcome: Outcome::Delivered,
             intended: Instant::ZERO,
-            end_to_end: Some(4_000_000),
-            service: Some(3_000_000),
             not_sent: None,
+            arrival: Some(Arrival {
+                end_to_end: 4_000_000,
+                service: Some(3_000_000),
+                append: Some(1_000_000),
+                fetch: Some(2_000_000),
+                partition: 0,
+                stamps: [Some(true); 2],
+            }),
         },
-        stamp(Carrier::Property),
-        stamp(Carrier::Payload),
-        Event::Consumed { path: PathId(0), lane: Lane::MqttKafka, partition: 0 },
     ]
 }
 

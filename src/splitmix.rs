@@ -1,8 +1,8 @@
 //! Leaf `splitmix`: a number made into another that looks random.
 //!
-//! SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014). `stamp`
-//! fills payloads with it and `schedule` draws its gaps from it; both promise the same output for
-//! the same input in every release, which general crates for random numbers do not.
+//! SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+//! `schedule` draws its gaps from it and promises the same output for the same input in every release,
+//! which general crates for random numbers do not.
 
 /// One step of the generator: the state moved on, then mixed.
 #[must_use]

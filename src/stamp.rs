@@ -1,5 +1,6 @@
 //! Room `stamp` (pure): the trace id, its carriers, and how to find it again.
 
+mod filling;
 mod hex;
 mod identity;
 mod payload;

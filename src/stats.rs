@@ -1,5 +1,6 @@
 //! Room `stats` (pure): counts and mergeable distributions of a run and of its windows.
 
+mod counts;
 mod latencies;
 mod recent;
 mod totals;
@@ -8,7 +9,9 @@ mod window;
 use std::sync::Arc;
 
 use crate::clock::Instant;
-use crate::correlate::{Event, Lane, NotSent, Outcome, PathId, PublisherId, Qos, Roster};
+use crate::correlate::{
+    Arrival, Event, Lane, Leg, NotSent, Outcome, PathId, PublisherId, Qos, Roster,
+};
 
 pub use latencies::Latencies;
 pub use recent::{QUANTILES, Recent};
@@ -105,13 +108,13 @@ impl Stats {
         for lane in &mut self.lanes {
             lane.recent.push(seconds, &lane.window);
         }
-        self.clear_window();
+        self.end_window();
     }
 
-    /// Forgets the window that is not over.
-    pub fn clear_window(&mut self) {
+    /// Begins a window: what is in the one that is not over stands among what was before.
+    pub fn end_window(&mut self) {
         for lane in &mut self.lanes {
-            lane.window.clear();
+            lane.end_window();
         }
         self.window_lag.clear();
     }
@@ -149,8 +152,15 @@ impl Stats {
             Event::Offered { publisher } => self.publish_of(publisher).offered += 1,
             Event::Published { publisher } => self.publish_of(publisher).published += 1,
             Event::Acknowledged { publisher } => self.publish_of(publisher).acknowledged += 1,
-            Event::Resolved { publisher, lane, outcome, end_to_end, service, not_sent, .. } => {
-                self.book_outcome((publisher, lane), outcome, (end_to_end, service), not_sent);
+            Event::Resolved { publisher, lane, outcome, not_sent, ref arrival, .. } => {
+                if let Some(arrival) = arrival {
+                    self.book_arrival(publisher, (lane, outcome), arrival);
+                } else {
+                    self.lane_of(publisher, lane).announced[outcome.index()] += 1;
+                }
+                if let Some(cause) = not_sent {
+                    self.book_not_sent(publisher, lane, cause);
+                }
             }
             Event::Timed { publisher, leg, nanos } => {
                 self.publish_of(publisher).legs[leg.index()].record(nanos);
@@ -168,7 +178,6 @@ impl Stats {
                 let totals = self.lane_of(publisher, lane);
                 totals.recovered[was.index()] += 1;
                 if let Some(nanos) = end_to_end {
-                    totals.end_to_end.record(nanos);
                     totals.window.record(nanos);
                 }
             }
@@ -178,11 +187,7 @@ impl Stats {
                 self.publish_of(publisher).stamps[carrier.index()][index] += 1;
             }
             Event::Consumed { path, lane, partition } => {
-                let totals = &mut self.paths[usize::from(path.0)];
-                totals.consumed[lane.index()] += 1;
-                if lane == Lane::MqttKafka {
-                    totals.cover(partition);
-                }
+                self.paths[usize::from(path.0)].consume(lane, partition);
             }
             Event::Foreign { path, count } => {
                 self.paths[usize::from(path.0)].foreign += u64::from(count);
@@ -194,28 +199,39 @@ impl Stats {
         }
     }
 
-    fn book_outcome(
+    fn book_arrival(
         &mut self,
-        (publisher, lane): (PublisherId, Lane),
-        outcome: Outcome,
-        (end_to_end, service): (Option<i64>, Option<i64>),
-        not_sent: Option<NotSent>,
+        id: PublisherId,
+        (lane, outcome): (Lane, Outcome),
+        arrival: &Arrival,
     ) {
-        let totals = self.lane_of(publisher, lane);
+        let publisher = self.roster.publisher(id);
+        self.paths[usize::from(publisher.path.0)].consume(lane, arrival.partition);
+        let totals = &mut self.lanes[series(publisher.path, publisher.qos, lane)];
         totals.announced[outcome.index()] += 1;
-        if let Some(nanos) = end_to_end {
-            totals.end_to_end.record(nanos);
-            totals.window.record(nanos);
-        }
-        if let Some(nanos) = service {
+        totals.window.record(arrival.end_to_end);
+        if let Some(nanos) = arrival.service {
             totals.service.record(nanos);
         }
-        let path = self.roster.publisher(publisher).path;
+        let totals = &mut self.publish[group(publisher.path, publisher.qos)];
+        if let Some(nanos) = arrival.append {
+            totals.legs[Leg::Append.index()].record(nanos);
+        }
+        if let Some(nanos) = arrival.fetch {
+            totals.legs[Leg::Fetch.index()].record(nanos);
+        }
+        for (counts, survived) in totals.stamps.iter_mut().zip(arrival.stamps) {
+            if let Some(survived) = survived {
+                counts[usize::from(!survived)] += 1;
+            }
+        }
+    }
+
+    fn book_not_sent(&mut self, id: PublisherId, lane: Lane, cause: NotSent) {
+        let path = self.roster.publisher(id).path;
         // A slot is offered once and has as many lanes as the path: it is counted on the first.
-        if let Some(cause) = not_sent
-            && self.roster.path(path).lanes.first() == Some(&lane)
-        {
-            self.publish_of(publisher).not_sent[cause as usize] += 1;
+        if self.roster.path(path).lanes.first() == Some(&lane) {
+            self.publish_of(id).not_sent[cause as usize] += 1;
         }
     }
 

@@ -9,8 +9,8 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use landfall::clock::{Instant, WallTime};
 use landfall::correlate::{
-    Carrier, DuplicateCause, Event, Lane, Leg, NotSent, Outcome, Path, PathId, PublisherId, Qos,
-    Roster,
+    Arrival, Carrier, DuplicateCause, Event, Lane, Leg, NotSent, Outcome, Path, PathId,
+    PublisherId, Qos, Roster,
 };
 use landfall::report::{
     Environment, HostUsage, Inputs, LIVE_HEADER, Legs, Outcomes, Process, Product, Report, Window,
@@ -50,9 +50,15 @@ fn resolved(publisher: u32, lane: Lane, outcome: Outcome, end_to_end: Option<i64
         lane,
         outcome,
         intended: Instant::ZERO,
-        end_to_end,
-        service: end_to_end.map(|nanos| nanos - MILLI / 10),
         not_sent: (outcome == Outcome::NotSent).then_some(NotSent::Disconnected),
+        arrival: end_to_end.map(|end_to_end| Arrival {
+            end_to_end,
+            service: Some(end_to_end - MILLI / 10),
+            append: None,
+            fetch: None,
+            partition: 0,
+            stamps: [None, None],
+        }),
     }
 }
 
@@ -65,17 +71,19 @@ fn recovered(publisher: u32, lane: Lane, was: Outcome) -> Event {
 fn delivery(publisher: u32, nanos: i64) -> Vec<Event> {
     let id = PublisherId(publisher);
     let timed = |leg, nanos| Event::Timed { publisher: id, leg, nanos };
+    let mut arrived = resolved(publisher, Lane::MqttKafka, Outcome::Delivered, Some(nanos));
+    if let Event::Resolved { arrival: Some(arrival), .. } = &mut arrived {
+        arrival.append = Some(nanos / 2);
+        arrival.fetch = Some(nanos / 3);
+        arrival.stamps = [Some(false), Some(true)];
+    }
     vec![
         Event::Offered { publisher: id },
         Event::Published { publisher: id },
         timed(Leg::PublishDelay, nanos / 10),
         Event::Acknowledged { publisher: id },
         timed(Leg::PublishAck, nanos / 3),
-        resolved(publisher, Lane::MqttKafka, Outcome::Delivered, Some(nanos)),
-        timed(Leg::Append, nanos / 2),
-        timed(Leg::Fetch, nanos / 3),
-        Event::Stamp { publisher: id, carrier: Carrier::Property, survived: false },
-        Event::Stamp { publisher: id, carrier: Carrier::Payload, survived: true },
+        arrived,
     ]
 }
 

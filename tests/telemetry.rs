@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use landfall::clock::{Clock, Instant};
 use landfall::correlate::{
-    Carrier, DuplicateCause, Event, Lane, Leg, Outcome, Path, PathId, PublisherId, Qos, Roster,
+    Arrival, Carrier, DuplicateCause, Event, Lane, Leg, Outcome, Path, PathId, PublisherId, Qos,
+    Roster,
 };
 use landfall::shutdown::Tasks;
 use landfall::stats::{InvalidCause, Stats};
@@ -200,9 +201,36 @@ fn resolved(publisher: u32, lane: Lane, outcome: Outcome, end_to_end: Option<i64
         lane,
         outcome,
         intended: Instant::ZERO,
-        end_to_end,
-        service: None,
         not_sent: None,
+        arrival: end_to_end.map(|end_to_end| Arrival {
+            end_to_end,
+            service: None,
+            append: None,
+            fetch: None,
+            partition: 0,
+            stamps: [None, None],
+        }),
+    }
+}
+
+/// Everything that an arrival can bring.
+fn plain_arrival(publisher: PublisherId) -> Event {
+    let arrival = Arrival {
+        end_to_end: 4_000_000,
+        service: Some(3_000_000),
+        append: Some(1_000_000),
+        fetch: Some(2_000_000),
+        partition: 4,
+        stamps: [Some(false), Some(true)],
+    };
+    Event::Resolved {
+        publisher,
+        sequence: 0,
+        lane: Lane::MqttKafka,
+        outcome: Outcome::Late,
+        intended: Instant::ZERO,
+        not_sent: None,
+        arrival: Some(arrival),
     }
 }
 
@@ -289,9 +317,25 @@ fn every_event_moves_its_own_series_and_no_other() {
         (
             resolved(2, Lane::MqttKafka, Outcome::Delivered, Some(2_000_000)),
             vec![
+                "landfall_consumed_records_total{partition=other,path=plant} 1",
                 "landfall_end_to_end_latency_seconds_count{lane=mqtt_kafka,path=plant,qos=2} 1",
                 "landfall_end_to_end_latency_seconds_sum{lane=mqtt_kafka,path=plant,qos=2} 0.002",
                 "landfall_slots_total{lane=mqtt_kafka,outcome=delivered,path=plant,qos=2} 1",
+            ],
+        ),
+        (
+            plain_arrival(publisher),
+            vec![
+                "landfall_consumed_records_total{partition=mqtt-messages-2,path=plant} 1",
+                "landfall_end_to_end_latency_seconds_count{lane=mqtt_kafka,path=plant,qos=1} 1",
+                "landfall_end_to_end_latency_seconds_sum{lane=mqtt_kafka,path=plant,qos=1} 0.004",
+                "landfall_leg_latency_seconds_count{leg=append,path=plant,qos=1} 1",
+                "landfall_leg_latency_seconds_count{leg=fetch,path=plant,qos=1} 1",
+                "landfall_leg_latency_seconds_sum{leg=append,path=plant,qos=1} 0.001",
+                "landfall_leg_latency_seconds_sum{leg=fetch,path=plant,qos=1} 0.002",
+                "landfall_slots_total{lane=mqtt_kafka,outcome=late,path=plant,qos=1} 1",
+                "landfall_stamps_total{carrier=payload,outcome=survived,path=plant} 1",
+                "landfall_stamps_total{carrier=property,outcome=lost,path=plant} 1",
             ],
         ),
         (

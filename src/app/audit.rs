@@ -60,16 +60,10 @@ impl Audit {
         for event in events {
             match *event {
                 Event::Resolved {
-                    publisher,
-                    sequence,
-                    lane,
-                    outcome,
-                    intended,
-                    end_to_end,
-                    ..
+                    publisher, sequence, lane, outcome, intended, arrival, ..
                 } => {
-                    let line =
-                        Line { outcome, intended: Some(intended.nanos()), latency: end_to_end };
+                    let latency = arrival.map(|arrival| arrival.end_to_end);
+                    let line = Line { outcome, intended: Some(intended.nanos()), latency };
                     let key = (publisher, sequence, lane);
                     if matches!(outcome, Outcome::Delivered | Outcome::Late) {
                         self.write(&mut state, key, line);

@@ -160,7 +160,7 @@ impl Overview {
         for books in shards {
             let mut stats = books.stats();
             self.stats.merge(&stats);
-            stats.clear_window();
+            stats.end_window();
         }
         let length = now.saturating_since(self.rolled);
         self.rolled = now;

@@ -107,7 +107,7 @@ impl Output {
             Progress::Lines => {
                 let arrived = stats
                     .measured()
-                    .any(|(path, qos, lane)| stats.lane(path, qos, lane).end_to_end.count() > 0);
+                    .any(|(path, qos, lane)| stats.lane(path, qos, lane).end_to_end().count() > 0);
                 // The first arrival is news; until then there is nothing to say.
                 if arrived || self.told {
                     self.screen.print(&plain_line(stats, elapsed));

@@ -4,9 +4,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Instant;
+use crate::stamp::Carriers;
 
 use super::ledger::Entry;
-use super::{Append, Event, Lane, Leg, NotSent, Outcome, Path, PublisherId, Qos, Sink};
+use super::{
+    Append, Arrival, Carrier, Event, Lane, NotSent, Outcome, Path, PathId, Publisher, PublisherId,
+    Qos, Sink,
+};
 
 /// How long after its deadline a slot waits for its sink to catch up before it is unresolved.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -49,6 +53,7 @@ impl Sinks {
     }
 
     /// Notes a record's offset; false where the partition had been read beyond it before.
+    #[inline]
     pub(super) fn moves_on(&mut self, partition: u32, offset: i64) -> bool {
         let index = partition as usize;
         if index >= PARTITIONS_MAX {
@@ -68,10 +73,45 @@ impl Sinks {
     }
 }
 
+/// What a run fixes about one publisher, at hand where its slots are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fixed {
+    pub(super) path: PathId,
+    pub(super) qos: Qos,
+    sent_by: [bool; Carrier::ALL.len()],
+    deadline_nanos: i64,
+}
+
+impl Fixed {
+    pub(super) fn of(publisher: Publisher, path: &Path) -> Self {
+        Self {
+            path: publisher.path,
+            qos: publisher.qos,
+            sent_by: Carrier::ALL.map(|carrier| path.carriers.contains(&carrier)),
+            deadline_nanos: i64::try_from(path.deadline.as_nanos()).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// Whether each carrier that was sent brought the stamp.
+    #[inline]
+    pub(super) fn survived(&self, carriers: Carriers) -> [Option<bool>; Carrier::ALL.len()] {
+        let [property, payload] = self.sent_by;
+        [property.then_some(carriers.property), payload.then_some(carriers.payload)]
+    }
+}
+
+/// How a message came out.
+pub(super) struct Landing {
+    pub(super) sink: Sink,
+    pub(super) at: Instant,
+    /// Whether each carrier brought the stamp; `None` where it was not sent.
+    pub(super) stamps: [Option<bool>; Carrier::ALL.len()],
+}
+
 /// What handling one slot needs to know and may change.
 pub(super) struct Books<'a> {
     pub(super) publisher: PublisherId,
-    pub(super) qos: Qos,
+    pub(super) fixed: &'a Fixed,
     pub(super) path: &'a Path,
     pub(super) sinks: &'a mut Sinks,
     pub(super) open_outcomes: &'a mut u64,
@@ -82,29 +122,41 @@ impl Books<'_> {
     /// Counts a message that was just sent as in flight on every lane that awaits it.
     pub(super) fn launch(&mut self, entry: &Entry) {
         for &lane in &self.path.lanes {
-            if entry.outcome(lane).is_none() {
-                self.sinks.in_flight[usize::from(self.qos.level())][lane.index()] += 1;
+            if entry.is_open(lane) {
+                self.sinks.in_flight[usize::from(self.fixed.qos.level())][lane.index()] += 1;
             }
         }
     }
 
-    /// Gives a slot its outcome on a lane, unless it has one. `received` is the moment at which it
-    /// came out, `cause` why it was not sent.
+    /// Gives a slot that did not come out its outcome on a lane, unless it has one. `cause` is why it
+    /// was not sent.
     pub(super) fn resolve(
         &mut self,
         (sequence, entry): (u64, &mut Entry),
         lane: Lane,
         outcome: Outcome,
-        received: Option<Instant>,
         cause: Option<NotSent>,
     ) {
-        if entry.outcome(lane).is_some() {
-            return;
+        if entry.is_open(lane) {
+            self.conclude((sequence, entry), lane, outcome, cause, None);
         }
+    }
+
+    /// Gives an open slot its outcome on a lane.
+    #[inline]
+    fn conclude(
+        &mut self,
+        (sequence, entry): (u64, &mut Entry),
+        lane: Lane,
+        outcome: Outcome,
+        not_sent: Option<NotSent>,
+        arrival: Option<Arrival>,
+    ) {
         entry.set_outcome(lane, outcome);
         *self.open_outcomes = self.open_outcomes.saturating_sub(1);
         if entry.sent().is_some() {
-            let in_flight = &mut self.sinks.in_flight[usize::from(self.qos.level())][lane.index()];
+            let in_flight =
+                &mut self.sinks.in_flight[usize::from(self.fixed.qos.level())][lane.index()];
             *in_flight = in_flight.saturating_sub(1);
         }
         self.events.push(Event::Resolved {
@@ -113,9 +165,8 @@ impl Books<'_> {
             lane,
             outcome,
             intended: entry.intended,
-            end_to_end: received.map(|at| at.nanos_since(entry.intended)),
-            service: received.zip(entry.sent()).map(|(at, sent)| at.nanos_since(sent)),
-            not_sent: cause,
+            not_sent,
+            arrival,
         });
     }
 
@@ -128,30 +179,45 @@ impl Books<'_> {
     ) {
         let path = self.path;
         for &lane in &path.lanes {
-            self.resolve((sequence, entry), lane, outcome, None, cause);
+            self.resolve((sequence, entry), lane, outcome, cause);
         }
     }
 
     /// Resolves an open slot whose message came out, and times the legs that end here.
-    pub(super) fn deliver(&mut self, slot: (u64, &mut Entry), sink: Sink, at: Instant) {
-        let (intended, sent) = (slot.1.intended, slot.1.sent());
+    #[inline]
+    pub(super) fn deliver(&mut self, slot: (u64, &mut Entry), landing: &Landing) {
+        let &Landing { sink, at, stamps } = landing;
+        // All moments as distances from the one at which the message was due.
+        let (intended, sent) = (slot.1.intended, slot.1.sent_after());
         let (publisher, lane) = (self.publisher, sink.lane());
-        let on_time = at <= intended + self.path.deadline;
-        let outcome = if on_time { Outcome::Delivered } else { Outcome::Late };
-        self.resolve(slot, lane, outcome, Some(at), None);
-        if at < intended {
+        let end_to_end = at.nanos_since(intended);
+        let outcome = if end_to_end <= self.fixed.deadline_nanos {
+            Outcome::Delivered
+        } else {
+            Outcome::Late
+        };
+        let (partition, append) = match sink {
+            Sink::Kafka { place, append: Append::LogAppendTime(append) } => {
+                (place.slot, Some(append.nanos_since(intended)))
+            }
+            Sink::Kafka { place, .. } => (place.slot, None),
+            Sink::Mqtt { .. } => (0, None),
+        };
+        let arrival = Arrival {
+            end_to_end,
+            service: sent.map(|sent| end_to_end.saturating_sub(sent)),
+            append: append.zip(sent).map(|(append, sent)| append.saturating_sub(sent)),
+            fetch: append.map(|append| end_to_end.saturating_sub(append)),
+            partition,
+            stamps,
+        };
+        self.conclude(slot, lane, outcome, None, Some(arrival));
+        if end_to_end < 0 {
             self.events.push(Event::Negative { publisher, lane });
         }
-        let Sink::Kafka { append: Append::LogAppendTime(append), .. } = sink else {
-            return;
-        };
-        let mut timed = |leg, nanos| self.events.push(Event::Timed { publisher, leg, nanos });
-        if let Some(sent) = sent {
-            timed(Leg::Append, append.nanos_since(sent));
-        }
-        timed(Leg::Fetch, at.nanos_since(append));
     }
 
+    #[inline]
     pub(super) fn note_order(
         &mut self,
         sequence: u64,
@@ -200,7 +266,7 @@ impl Books<'_> {
 
     /// Whether nothing more is awaited of a slot at `now`.
     pub(super) fn is_done(&self, entry: &Entry, now: Instant) -> bool {
-        let resolved = self.path.lanes.iter().all(|&lane| entry.outcome(lane).is_some());
+        let resolved = self.path.lanes.iter().all(|&lane| !entry.is_open(lane));
         resolved && self.is_answer_over(entry, now)
     }
 

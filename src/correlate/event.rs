@@ -152,6 +152,26 @@ impl Carrier {
     }
 }
 
+/// A message that came out for the first time, its slot being open. Durations are signed nanoseconds.
+///
+/// It stands for everything that is counted about such a message, so that whoever counts looks its
+/// series up once: nearly all messages of a run come out like that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// From the intended send time to receipt.
+    pub end_to_end: i64,
+    /// From the send time to receipt, where the former is known.
+    pub service: Option<i64>,
+    /// [`Leg::Append`], where both its ends are known.
+    pub append: Option<i64>,
+    /// [`Leg::Fetch`], where the append is known.
+    pub fetch: Option<i64>,
+    /// Index of topic and partition, 0 for an MQTT sink.
+    pub partition: u32,
+    /// Whether each carrier brought the stamp, by [`Carrier::index`]; `None` where it was not sent.
+    pub stamps: [Option<bool>; Carrier::ALL.len()],
+}
+
 /// One thing that the correlator concluded. `publisher` names path and QoS through the
 /// [`Roster`](super::Roster). Durations are signed nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -190,14 +210,12 @@ pub enum Event {
         outcome: Outcome,
         /// When it was due.
         intended: Instant,
-        /// From the intended send time to receipt, where it came out.
-        end_to_end: Option<i64>,
-        /// From the send time to receipt, where both are known.
-        service: Option<i64>,
         /// Why it was not sent, where it was not.
         not_sent: Option<NotSent>,
+        /// How it came out, where it did.
+        arrival: Option<Arrival>,
     },
-    /// A leg was timed.
+    /// A leg was timed that did not end with an arrival.
     Timed {
         /// Whose message.
         publisher: PublisherId,
@@ -253,7 +271,7 @@ pub enum Event {
         /// On which lane.
         lane: Lane,
     },
-    /// A first arrival showed whether a carrier that was sent had survived.
+    /// A first arrival after a wrong verdict showed whether a carrier that was sent had survived.
     Stamp {
         /// Whose message.
         publisher: PublisherId,
@@ -262,7 +280,7 @@ pub enum Event {
         /// Whether it brought the stamp.
         survived: bool,
     },
-    /// A record or message was ours.
+    /// A record or message was ours, and none of the arrivals that resolve a slot.
     Consumed {
         /// Out of which path's sink.
         path: PathId,

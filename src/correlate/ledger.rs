@@ -36,7 +36,12 @@ impl Entry {
 
     /// When it was handed to the socket, to within 256 ns.
     pub(super) fn sent(&self) -> Option<Instant> {
-        self.moment(self.sent)
+        self.sent_after().map(|nanos| self.intended.offset(nanos))
+    }
+
+    /// The same as a distance from when it was due, in nanoseconds.
+    pub(super) fn sent_after(&self) -> Option<i64> {
+        (self.sent != ABSENT).then(|| i64::from(self.sent) * UNIT_NANOS)
     }
 
     pub(super) fn set_sent(&mut self, at: Instant) {
@@ -68,6 +73,11 @@ impl Entry {
         Outcome::ALL.get(index).copied()
     }
 
+    /// Whether nothing became of it yet on a lane.
+    pub(super) fn is_open(&self, lane: Lane) -> bool {
+        (self.bits >> Self::shift(lane)) & ((1 << LANE_BITS) - 1) == 0
+    }
+
     pub(super) fn set_outcome(&mut self, lane: Lane, outcome: Outcome) {
         let mask = ((1 << LANE_BITS) - 1) << Self::shift(lane);
         // Seven outcomes fit the four bits of a lane.
@@ -85,10 +95,6 @@ impl Entry {
     fn distance(&self, at: Instant) -> u32 {
         let units = at.nanos_since(self.intended).max(0) / UNIT_NANOS;
         u32::try_from(units).unwrap_or(ABSENT).min(ABSENT - 1)
-    }
-
-    fn moment(&self, distance: u32) -> Option<Instant> {
-        (distance != ABSENT).then(|| self.intended.offset(i64::from(distance) * UNIT_NANOS))
     }
 }
 

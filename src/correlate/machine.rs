@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::Instant;
 
-use super::books::{Books, Sinks};
+use super::books::{Books, Fixed, Sinks};
 use super::ledger::{Entry, Ledger, Place};
 use super::verdicts::Verdicts;
 use super::{
@@ -46,7 +46,7 @@ impl Default for Limits {
 pub struct Correlator {
     roster: Arc<Roster>,
     limits: Limits,
-    publishers: Vec<State>,
+    publishers: Vec<(Fixed, State)>,
     paths: Vec<Sinks>,
     open_slots: usize,
     open_outcomes: u64,
@@ -66,7 +66,10 @@ impl Correlator {
     /// Nothing given out yet.
     #[must_use]
     pub fn new(roster: Arc<Roster>, limits: Limits) -> Self {
-        let publishers = roster.publishers().iter().map(|_| State::default()).collect();
+        let publishers = roster.publishers().iter();
+        let publishers =
+            publishers.map(|&it| (Fixed::of(it, roster.path(it.path)), State::default()));
+        let publishers = publishers.collect();
         let paths = roster.paths().iter().map(|_| Sinks::default()).collect();
         Self { roster, limits, publishers, paths, open_slots: 0, open_outcomes: 0 }
     }
@@ -133,7 +136,7 @@ impl Correlator {
                 let path = books.path;
                 for &lane in &path.lanes {
                     if let Some(outcome) = books.verdict(entry, lane, now) {
-                        books.resolve((sequence, entry), lane, outcome, None, None);
+                        books.resolve((sequence, entry), lane, outcome, None);
                     }
                 }
             }
@@ -151,7 +154,7 @@ impl Correlator {
             for (sequence, entry) in state.ledger.iter_mut() {
                 for &lane in &path.lanes {
                     let (outcome, cause) = books.last_word(entry, lane);
-                    books.resolve((sequence, entry), lane, outcome, None, cause);
+                    books.resolve((sequence, entry), lane, outcome, cause);
                 }
             }
         }
@@ -199,7 +202,7 @@ impl Correlator {
         };
         entry.set_sent(at);
         books.launch(entry);
-        if books.qos == Qos::AtMostOnce {
+        if books.fixed.qos == Qos::AtMostOnce {
             entry.set_answered();
         }
         let nanos = at.nanos_since(entry.intended);
@@ -279,7 +282,7 @@ impl Correlator {
     }
 
     fn gave_out(&self, id: PublisherId, sequence: u64) -> bool {
-        sequence < self.publishers[id.0 as usize].ledger.next()
+        sequence < self.publishers[id.0 as usize].1.ledger.next()
     }
 
     fn publisher_ids(&self) -> impl Iterator<Item = PublisherId> + use<> {
@@ -287,20 +290,21 @@ impl Correlator {
         (0..u32::try_from(self.publishers.len()).unwrap_or(u32::MAX)).map(PublisherId)
     }
 
+    #[inline]
     fn split<'a>(
         &'a mut self,
         id: PublisherId,
         events: &'a mut Vec<Event>,
     ) -> (Books<'a>, &'a mut State) {
-        let publisher = self.roster.publisher(id);
+        let (fixed, state) = &mut self.publishers[id.0 as usize];
         let books = Books {
             publisher: id,
-            qos: publisher.qos,
-            path: self.roster.path(publisher.path),
-            sinks: &mut self.paths[usize::from(publisher.path.0)],
+            fixed,
+            path: self.roster.path(fixed.path),
+            sinks: &mut self.paths[usize::from(fixed.path.0)],
             open_outcomes: &mut self.open_outcomes,
             events,
         };
-        (books, &mut self.publishers[id.0 as usize])
+        (books, state)
     }
 }

@@ -120,10 +120,12 @@ impl Roster {
     /// The publisher that a stamp names, if it is one of ours.
     #[must_use]
     pub fn find(&self, path: PathId, index: u32) -> Option<PublisherId> {
-        let first = *self.first_of_path.get(usize::from(path.0))?;
+        let of_path = usize::from(path.0);
+        let first = *self.first_of_path.get(of_path)?;
+        let next =
+            self.first_of_path.get(of_path + 1).map_or(self.publishers.len(), |&it| it as usize);
         let id = first.checked_add(index)?;
-        let publisher = self.publishers.get(id as usize)?;
-        (publisher.path == path).then_some(PublisherId(id))
+        ((id as usize) < next).then_some(PublisherId(id))
     }
 }
 

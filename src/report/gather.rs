@@ -49,6 +49,7 @@ fn lane_report(stats: &Stats, id: PathId, qos: Qos, lane: Lane) -> LaneReport {
     // A foreign record has no QoS, and an MQTT subscriber counts its foreign messages as well.
     let is_alone = path.lanes == [Lane::MqttKafka] && path.qos.len() == 1;
     let foreign = if is_alone { stats.path(id).foreign } else { 0 };
+    let end_to_end = totals.end_to_end();
     LaneReport {
         lane: lane.name().to_owned(),
         qos: qos.level(),
@@ -56,10 +57,10 @@ fn lane_report(stats: &Stats, id: PathId, qos: Qos, lane: Lane) -> LaneReport {
         outcomes: outcomes(totals),
         anomalies: anomalies(totals, foreign),
         reorder_depth_max: totals.reorder_depth_max,
-        latency_seconds: durations(&totals.end_to_end),
+        latency_seconds: durations(&end_to_end),
         service_latency_seconds: durations(&totals.service),
         legs: legs(stats.publish(id, qos)),
-        histogram: Some(STANDARD.encode(totals.end_to_end.encode())),
+        histogram: Some(STANDARD.encode(end_to_end.encode())),
         histogram_unit: "ns".to_owned(),
     }
 }

@@ -32,6 +32,7 @@ pub type Row = [String; LIVE_HEADER.len()];
 pub fn live_rows(stats: &Stats) -> Vec<Row> {
     let row = |(path, qos, lane): (PathId, Qos, Lane)| {
         let totals = stats.lane(path, qos, lane);
+        let end_to_end = totals.end_to_end();
         let outcome = |outcome| count(totals.outcome(outcome));
         [
             plain(&stats.roster().path(path).name),
@@ -42,9 +43,9 @@ pub fn live_rows(stats: &Stats) -> Vec<Row> {
             outcome(Outcome::AckedLost),
             outcome(Outcome::UnackedLost),
             count(totals.in_flight),
-            quantile(&totals.end_to_end, 0.5),
-            quantile(&totals.end_to_end, 0.99),
-            quantile(&totals.end_to_end, 1.0),
+            quantile(&end_to_end, 0.5),
+            quantile(&end_to_end, 0.99),
+            quantile(&end_to_end, 1.0),
         ]
     };
     stats.measured().map(row).collect()
@@ -56,6 +57,7 @@ pub fn live_rows(stats: &Stats) -> Vec<Row> {
 pub fn plain_line(stats: &Stats, elapsed: Duration) -> String {
     let line = |(path, qos, lane): (PathId, Qos, Lane)| {
         let totals = stats.lane(path, qos, lane);
+        let end_to_end = totals.end_to_end();
         format!(
             "{:.1}s {} {} qos{}: {} slots, {}, p50 {}, p99 {}, max {}",
             elapsed.as_secs_f64(),
@@ -64,9 +66,9 @@ pub fn plain_line(stats: &Stats, elapsed: Duration) -> String {
             qos.label(),
             totals.slots(),
             counts(totals),
-            quantile(&totals.end_to_end, 0.5),
-            quantile(&totals.end_to_end, 0.99),
-            quantile(&totals.end_to_end, 1.0),
+            quantile(&end_to_end, 0.5),
+            quantile(&end_to_end, 0.99),
+            quantile(&end_to_end, 1.0),
         )
     };
     stats.measured().map(line).collect::<Vec<_>>().join("\n")

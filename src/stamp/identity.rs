@@ -62,17 +62,17 @@ impl Identity {
 
     /// Reads the 96 bits back; every value is some identity.
     #[must_use]
+    #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "each field is masked to its own width")]
     pub fn from_bytes(bytes: [u8; 12]) -> Self {
-        let mut wide = [0_u8; 16];
-        wide[4..].copy_from_slice(&bytes);
-        let bits = u128::from_be_bytes(wide);
+        let high = bytes.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+        let low = bytes.last_chunk().map_or(0, |last| u64::from(u32::from_be_bytes(*last)));
         Self {
-            run: Run { epoch: (bits >> 72) as u32 & 0xff_ffff, instance: (bits >> 64) as u8 },
-            path: (bits >> 57) as u8 & 0x7f,
-            publisher: (bits >> 40) as u32 & (PUBLISHERS_PER_PATH_MAX - 1),
-            flags: Flags { control: (bits >> 39) & 1 == 1, violation: (bits >> 38) & 1 == 1 },
-            sequence: bits as u64 & (SEQUENCE_END - 1),
+            run: Run { epoch: (high >> 40) as u32, instance: (high >> 32) as u8 },
+            path: (high >> 25) as u8 & 0x7f,
+            publisher: (high >> 8) as u32 & (PUBLISHERS_PER_PATH_MAX - 1),
+            flags: Flags { control: (high >> 7) & 1 == 1, violation: (high >> 6) & 1 == 1 },
+            sequence: ((high & 0x3f) << 32) | low,
         }
     }
 }

@@ -1,27 +1,47 @@
 //! Room `stamp`: payloads that carry a stamp, and how to tell whether they arrived whole.
 //!
-//! Everything in a payload but its size follows from the trace id, and a checksum ends it:
+//! Everything in a payload but its size follows from the trace id:
 //!
 //! | format | from | layout |
 //! |---|---|---|
-//! | binary | 33 bytes | binary traceparent (29), filling, CRC-32 (4, big-endian) |
-//! | binary | 16 bytes | short form (16), filling, CRC-32 from 20 bytes on |
-//! | text | 64 bytes | `traceparent` (55), space, filling, CRC-32 (8 digits) |
+//! | binary | 33 bytes | binary traceparent (29), filling, check (4, big-endian) |
+//! | binary | 16 bytes | short form (16), filling, CRC-32 (4, big-endian) from 20 bytes on |
+//! | text | 64 bytes | `traceparent` (55), space, filling, check (8 digits) |
 //! | text | 16 bytes | short form (16), filling, CRC-32 (8 digits) from 24 bytes on |
 //! | json | 160 bytes | `{"traceparent":"…","publisher":n,"sequence":n,"fill":"…","check":"…"}` |
 //!
+//! The filling is that of [`filling`](super::filling); in text and JSON each of its bytes is brought to
+//! one of 32 characters (`byte & 47 | 64`). The check is a sum modulo 2^32 of the first four bytes of
+//! the trace id (big-endian) and the length of the filling; in JSON also of `0x9e3779b1` times the
+//! publisher and `0x85ebca77` times the sequence. In Python, of a JSON payload:
+//!
+//! ```python
+//! message = json.loads(payload)
+//! id, fill = bytes.fromhex(message["traceparent"][3:35]), message["fill"].encode()
+//! parent = bytes(a ^ (b << 3 & 255 | b >> 5) for a, b in zip(id[:8], id[8:]))
+//! crcs = b"".join(zlib.crc32(n.to_bytes(4, "little")).to_bytes(4, "little") for n in range(len(fill)))
+//! filling = bytes((a ^ b) & 47 | 64 for a, b in zip(crcs[:len(fill)], itertools.cycle(parent)))
+//! check = int.from_bytes(id[:4], "big") + len(fill)
+//! check += 0x9E3779B1 * message["publisher"] + 0x85EBCA77 * message["sequence"]
+//! assert message["traceparent"] == f"00-{id.hex()}-{parent.hex()}-01"
+//! assert fill == filling and int(message["check"], 16) == check % 2**32
+//! ```
+//!
 //! # Design
 //!
-//! The JSON checksum covers the values and not the punctuation between them, so that a bridge that
-//! writes the object anew without changing a value does not look like damage.
+//! A filling that is known needs no checksum over it: any other byte in it is seen, and so is one that
+//! belongs to another message. The check says that nothing is missing at its end. A short form does
+//! not tell the trace id to those who have no key, so that a CRC-32 stands behind it.
+//!
+//! What is checked of JSON are its values and not the punctuation between them, so that a bridge that
+//! writes the object anew without changing a value need not look like damage.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use crc32fast::Hasher;
 
+use super::filling::Filling;
 use super::trace::{BINARY_LEN, TRACEPARENT_LEN};
 use super::{Identity, TraceId, hex};
-use crate::splitmix::mix;
 
 /// How a generated payload is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,12 +106,15 @@ pub(super) fn write(
 fn write_binary(payload: &mut Vec<u8>, size: usize, identity: Identity, id: TraceId) {
     if size >= BINARY_LEN + 4 {
         payload.extend_from_slice(&id.binary());
-    } else {
-        payload.extend_from_slice(&short_form(identity));
+        fill(payload, size - 4, id, |bits| bits);
+        let check = check_of(id, size - BINARY_LEN - 4);
+        payload.extend_from_slice(&check.to_be_bytes());
+        return;
     }
-    let check = size >= SHORT_LEN + 4;
-    fill(payload, size - if check { 4 } else { 0 }, id, |bits| bits);
-    if check {
+    payload.extend_from_slice(&short_form(identity));
+    let has_sum = size >= SHORT_LEN + 4;
+    fill(payload, size - if has_sum { 4 } else { 0 }, id, |bits| bits);
+    if has_sum {
         let sum = crc32fast::hash(payload);
         payload.extend_from_slice(&sum.to_be_bytes());
     }
@@ -101,84 +124,149 @@ fn write_text(payload: &mut Vec<u8>, size: usize, identity: Identity, id: TraceI
     if size > TRACEPARENT_LEN + 8 {
         payload.extend_from_slice(&id.traceparent());
         payload.push(b' ');
-    } else {
-        payload.extend_from_slice(&short_form(identity));
+        fill(payload, size - 8, id, printable);
+        push_digits(payload, check_of(id, size - TRACEPARENT_LEN - 1 - 8));
+        return;
     }
-    let check = size >= SHORT_LEN + 8;
-    fill(payload, size - if check { 8 } else { 0 }, id, printable);
-    if check {
+    payload.extend_from_slice(&short_form(identity));
+    let has_sum = size >= SHORT_LEN + 8;
+    fill(payload, size - if has_sum { 8 } else { 0 }, id, printable);
+    if has_sum {
         let sum = crc32fast::hash(payload);
         push_digits(payload, sum);
     }
 }
 
 fn write_json(payload: &mut Vec<u8>, size: usize, identity: Identity, id: TraceId) {
-    let mut sum = Hasher::new();
-    let mut value = |payload: &mut Vec<u8>, key: &[u8], value: &[u8]| {
-        payload.extend_from_slice(key);
-        payload.extend_from_slice(value);
-        sum.update(value);
-    };
     let mut digits = [0; 20];
-    value(payload, JSON_TRACEPARENT, &id.traceparent());
-    value(payload, JSON_PUBLISHER, decimal(u64::from(identity.publisher), &mut digits));
-    value(payload, JSON_SEQUENCE, decimal(identity.sequence, &mut digits));
+    payload.extend_from_slice(JSON_TRACEPARENT);
+    payload.extend_from_slice(&id.traceparent());
+    payload.extend_from_slice(JSON_PUBLISHER);
+    payload.extend_from_slice(decimal(u64::from(identity.publisher), &mut digits));
+    payload.extend_from_slice(JSON_SEQUENCE);
+    payload.extend_from_slice(decimal(identity.sequence, &mut digits));
     payload.extend_from_slice(JSON_FILL);
     let start = payload.len();
     fill(payload, size - JSON_CHECK.len() - 8 - JSON_END.len(), id, printable);
-    sum.update(&payload[start..]);
+    let check = json_check_of(identity, id, payload.len() - start);
     payload.extend_from_slice(JSON_CHECK);
-    push_digits(payload, sum.finalize());
+    push_digits(payload, check);
     payload.extend_from_slice(JSON_END);
 }
 
 /// Whether `payload`, which begins with a stamp of this identity, is what was sent: `None` where it
-/// is too small to carry a checksum.
-pub(super) fn is_intact(payload: &[u8], short: bool) -> Option<bool> {
-    match payload.first() {
-        Some(b'{') => Some(json_is_intact(payload).unwrap_or(false)),
-        Some(0) => Some(binary_is_intact(payload)),
-        _ if short => match payload.len() {
-            0..20 => None,
-            20..24 => Some(binary_is_intact(payload)),
-            _ => Some(text_is_intact(payload) || binary_is_intact(payload)),
-        },
-        _ => Some(text_is_intact(payload)),
+/// is too small to carry a checksum. `id` is the trace id of the identity.
+#[inline]
+pub(super) fn is_intact(
+    payload: &[u8],
+    identity: Identity,
+    id: TraceId,
+    is_short: bool,
+) -> Option<bool> {
+    if is_short {
+        return short_is_intact(payload, id);
     }
+    Some(match payload.first() {
+        Some(b'{') => json_is_intact(payload, identity, id).unwrap_or(false),
+        Some(0) => binary_is_intact(payload, id).unwrap_or(false),
+        _ => text_is_intact(payload, id).unwrap_or(false),
+    })
 }
 
-fn binary_is_intact(payload: &[u8]) -> bool {
-    payload
-        .split_last_chunk::<4>()
-        .is_some_and(|(rest, sum)| crc32fast::hash(rest) == u32::from_be_bytes(*sum))
+/// Whether `payload` is what was sent under this identity, in one of the long forms. `text` is the
+/// traceparent that the message brought beside its payload, with the trace id in it.
+#[inline]
+pub(super) fn is_plain(
+    payload: &[u8],
+    identity: Identity,
+    (id, text): (TraceId, &[u8; TRACEPARENT_LEN]),
+) -> bool {
+    let within = match payload.first() {
+        Some(0) => return binary_is_intact(payload, id).unwrap_or(false),
+        Some(b'{') => payload.strip_prefix(JSON_TRACEPARENT),
+        _ => Some(payload),
+    };
+    // What is the same text needs not be read twice.
+    within.and_then(<[u8]>::first_chunk) == Some(text)
+        && is_intact(payload, identity, id, false) == Some(true)
 }
 
-fn text_is_intact(payload: &[u8]) -> bool {
-    payload
-        .split_last_chunk::<8>()
-        .is_some_and(|(rest, sum)| read_digits(*sum) == Some(crc32fast::hash(rest)))
+#[inline]
+fn binary_is_intact(payload: &[u8], id: TraceId) -> Option<bool> {
+    let (head, rest) = payload.split_first_chunk::<BINARY_LEN>()?;
+    let (filling, check) = rest.split_last_chunk::<4>()?;
+    let fits = u32::from_be_bytes(*check) == check_of(id, filling.len());
+    Some(fits && id.is_binary(head) && Filling::of(id.parent_id()).is(filling, |bits| bits))
 }
 
-fn json_is_intact(payload: &[u8]) -> Option<bool> {
+#[inline]
+fn text_is_intact(payload: &[u8], id: TraceId) -> Option<bool> {
+    let (head, rest) = payload.split_first_chunk::<TRACEPARENT_LEN>()?;
+    let (filling, check) = rest.strip_prefix(b" ")?.split_last_chunk::<8>()?;
+    let fits = hex::read_number(*check) == Some(check_of(id, filling.len()));
+    Some(fits && id.is_traceparent(head) && Filling::of(id.parent_id()).is(filling, printable))
+}
+
+#[inline]
+fn json_is_intact(payload: &[u8], identity: Identity, id: TraceId) -> Option<bool> {
     let rest = payload.strip_prefix(JSON_TRACEPARENT)?;
-    let (traceparent, rest) = rest.split_at_checked(TRACEPARENT_LEN)?;
+    let (head, rest) = rest.split_first_chunk::<TRACEPARENT_LEN>()?;
     let rest = rest.strip_prefix(JSON_PUBLISHER)?;
-    let (publisher, rest) = split_digits(rest);
+    let (publisher, rest) = split_number(rest)?;
     let rest = rest.strip_prefix(JSON_SEQUENCE)?;
-    let (sequence, rest) = split_digits(rest);
+    let (sequence, rest) = split_number(rest)?;
     let rest = rest.strip_prefix(JSON_FILL)?.strip_suffix(JSON_END)?;
-    let (rest, sum) = rest.split_last_chunk::<8>()?;
+    let (rest, check) = rest.split_last_chunk::<8>()?;
     let filling = rest.strip_suffix(JSON_CHECK)?;
-    let mut hasher = Hasher::new();
-    for value in [traceparent, publisher, sequence, filling] {
-        hasher.update(value);
-    }
-    Some(read_digits(*sum) == Some(hasher.finalize()))
+    let named = publisher == u64::from(identity.publisher) && sequence == identity.sequence;
+    let fits = hex::read_number(*check) == Some(json_check_of(identity, id, filling.len()));
+    Some(
+        named & fits & id.is_traceparent(head)
+            && Filling::of(id.parent_id()).is(filling, printable),
+    )
 }
 
-/// The stamp within a JSON payload, if that is what it begins with.
-pub(super) fn json_traceparent(payload: &[u8]) -> Option<TraceId> {
-    TraceId::from_traceparent(payload.strip_prefix(JSON_TRACEPARENT)?)
+fn short_is_intact(payload: &[u8], id: TraceId) -> Option<bool> {
+    let binary = || {
+        let (rest, sum) = payload.split_last_chunk::<4>()?;
+        Some(crc32fast::hash(rest) == u32::from_be_bytes(*sum))
+    };
+    let text = || {
+        let (rest, sum) = payload.split_last_chunk::<8>()?;
+        Some(hex::read_number(*sum) == Some(crc32fast::hash(rest)))
+    };
+    match payload.len() {
+        0..20 => None,
+        // A text of this size has no room for its checksum, where a binary payload has.
+        20..24 if Filling::of(id.parent_id()).is(&payload[SHORT_LEN..], printable) => None,
+        20..24 => binary(),
+        _ => Some(text() == Some(true) || binary() == Some(true)),
+    }
+}
+
+/// What says that a filling of this length is all of it.
+#[expect(clippy::cast_possible_truncation, reason = "a sum modulo 2^32")]
+const fn check_of(id: TraceId, length: usize) -> u32 {
+    let [a, b, c, d, ..] = id.0;
+    u32::from_be_bytes([a, b, c, d]).wrapping_add(length as u32)
+}
+
+/// The same where the publisher and the sequence stand beside the filling.
+#[expect(clippy::cast_possible_truncation, reason = "a sum modulo 2^32")]
+const fn json_check_of(identity: Identity, id: TraceId, length: usize) -> u32 {
+    let publisher = identity.publisher.wrapping_mul(0x9e37_79b1);
+    let sequence = (identity.sequence as u32).wrapping_mul(0x85eb_ca77);
+    check_of(id, length).wrapping_add(publisher).wrapping_add(sequence)
+}
+
+/// The trace id that a payload begins with, in any of the long forms.
+pub(super) fn trace_id(payload: &[u8]) -> Option<TraceId> {
+    match payload.first()? {
+        b'{' => TraceId::from_traceparent(payload.strip_prefix(JSON_TRACEPARENT)?),
+        b'0' => TraceId::from_traceparent(payload),
+        0 => TraceId::from_binary(payload),
+        _ => None,
+    }
 }
 
 fn short_form(identity: Identity) -> [u8; SHORT_LEN] {
@@ -197,29 +285,18 @@ pub(super) fn read_short_form(payload: &[u8]) -> Option<Identity> {
     (read == bytes.len()).then(|| Identity::from_bytes(bytes))
 }
 
-/// Appends generated bytes until `payload` has `size`.
-fn fill(payload: &mut Vec<u8>, size: usize, id: TraceId, shape: impl Fn(u64) -> u64) {
-    let (low, high) = id.0.split_at(8);
-    let mut state = low.iter().chain(high).fold(0_u64, |seed, &byte| {
-        seed.rotate_left(8).wrapping_add(u64::from(byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    });
-    payload.reserve(size.saturating_sub(payload.len()));
-    while payload.len() < size {
-        let chunk = shape(mix(state)).to_le_bytes();
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let room = size - payload.len();
-        payload.extend_from_slice(&chunk[..room.min(8)]);
-    }
+/// Appends filling until `payload` has `size`.
+fn fill(payload: &mut Vec<u8>, size: usize, id: TraceId, shape: impl Fn(u64) -> u64 + Copy) {
+    let start = payload.len();
+    payload.resize(size.max(start), 0);
+    Filling::of(id.parent_id()).write(&mut payload[start..], shape);
 }
 
-/// Eight bytes at once into `@` to `_`: printable, and nothing in it that JSON would escape but the
-/// backslash, which becomes its neighbour.
+/// Eight bytes at once into `@` to `O` and `` ` `` to `o`: printable, and nothing that JSON would
+/// escape.
+#[inline]
 const fn printable(bits: u64) -> u64 {
-    let letters = (bits & 0x1f1f_1f1f_1f1f_1f1f) | 0x4040_4040_4040_4040;
-    // Bit 0 of each byte that is a backslash (0x5c) is set: `]`.
-    let difference = letters ^ 0x5c5c_5c5c_5c5c_5c5c;
-    let zero = difference.wrapping_add(0x7f7f_7f7f_7f7f_7f7f) & 0x8080_8080_8080_8080;
-    letters | ((zero ^ 0x8080_8080_8080_8080) >> 7)
+    (bits & 0x2f2f_2f2f_2f2f_2f2f) | 0x4040_4040_4040_4040
 }
 
 fn push_digits(payload: &mut Vec<u8>, sum: u32) {
@@ -228,14 +305,19 @@ fn push_digits(payload: &mut Vec<u8>, sum: u32) {
     payload.extend_from_slice(&digits);
 }
 
-fn read_digits(digits: [u8; 8]) -> Option<u32> {
-    let mut bytes = [0; 4];
-    hex::read(&digits, &mut bytes).then(|| u32::from_be_bytes(bytes))
-}
-
-fn split_digits(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
-    text.split_at(end)
+/// The number that a text begins with, written as JSON writes it, and what follows.
+#[inline]
+fn split_number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut number, mut length) = (0_u64, 0);
+    for byte in text.iter().take(19).map(|byte| byte.wrapping_sub(b'0')) {
+        if byte > 9 {
+            break;
+        }
+        number = number * 10 + u64::from(byte);
+        length += 1;
+    }
+    let is_canonical = length == 1 || (length > 1 && text[0] != b'0');
+    is_canonical.then(|| (number, &text[length..]))
 }
 
 /// The decimal digits of `number`, in the end of `digits`.

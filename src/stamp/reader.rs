@@ -1,6 +1,6 @@
 //! Room `stamp`: writes stamps into messages and finds them again in whatever comes out.
 
-use super::payload::{self, Format, SHORT_LEN};
+use super::payload::{self, Format};
 use super::{Flags, Identity, Permutation, Run, TraceId};
 
 /// Name of the MQTT 5 user property and of the Kafka header that carry the stamp.
@@ -91,11 +91,38 @@ impl Stamper {
     /// Finds the stamp in a message: `property` is the value of its [`PROPERTY`], if it has one.
     #[must_use]
     pub fn read(&self, property: Option<&[u8]>, payload: &[u8]) -> Reading {
+        match property.and_then(|property| self.read_plain(property, payload)) {
+            Some(found) => Reading::Ours(found),
+            None => self.read_any(property, payload),
+        }
+    }
+
+    /// Reads a message that came as it was sent, with the same stamp in property and payload: it has
+    /// to be deciphered once, and there is nothing to tell apart.
+    #[inline]
+    fn read_plain(&self, property: &[u8], payload: &[u8]) -> Option<Found> {
+        let text = property.first_chunk()?;
+        let id = TraceId::from_traceparent(text)?;
+        let identity = self.permutation.identity(id)?;
+        let is_plain = identity.run == self.run && payload::is_plain(payload, identity, (id, text));
+        let carriers = Carriers { property: true, payload: true };
+        is_plain.then_some(Found { identity, carriers, integrity: Integrity::Intact })
+    }
+
+    /// Reads a message of which anything may be missing or damaged, or that is not ours.
+    fn read_any(&self, property: Option<&[u8]>, payload: &[u8]) -> Reading {
         let carried_id = property.and_then(TraceId::from_traceparent);
         let carried = carried_id.and_then(|id| self.permutation.identity(id));
-        let (within, short) = match self.read_payload(payload, carried_id.zip(carried)) {
-            Some((identity, short)) => (Some(identity), short),
-            None => (None, false),
+        let long = payload::trace_id(payload);
+        let within = match long {
+            // Mostly both brought the same, which saves deciphering it twice.
+            Some(_) if carried.is_some() && long == carried_id => carried,
+            Some(id) => self.permutation.identity(id),
+            None => None,
+        };
+        let (within, long) = match within {
+            Some(_) => (within, long),
+            None => (self.short_form(payload), None),
         };
         let Some(identity) = carried.or(within) else {
             return Reading::Foreign;
@@ -103,40 +130,26 @@ impl Stamper {
         if identity.run != self.run {
             return Reading::OtherRun;
         }
-        let integrity = match (within == Some(identity)).then(|| payload::is_intact(payload, short))
-        {
-            Some(Some(true)) => Integrity::Intact,
-            Some(None) => Integrity::Unchecked,
-            Some(Some(false)) | None => Integrity::Corrupt,
+        let is_within = within == Some(identity);
+        let integrity = if is_within {
+            let id = long.unwrap_or_else(|| self.trace_id(identity));
+            payload::is_intact(payload, identity, id, long.is_none())
+        } else {
+            Some(false)
         };
-        let carriers = Carriers { property: carried.is_some(), payload: within == Some(identity) };
+        let integrity = match integrity {
+            Some(true) => Integrity::Intact,
+            None => Integrity::Unchecked,
+            Some(false) => Integrity::Corrupt,
+        };
+        let carriers = Carriers { property: carried.is_some(), payload: is_within };
         Reading::Ours(Found { identity, carriers, integrity })
     }
 
-    /// The stamp that a payload begins with, and whether it is the short form. `carried` is what
-    /// the property brought: mostly the same, which saves deciphering it twice.
-    fn read_payload(
-        &self,
-        payload: &[u8],
-        carried: Option<(TraceId, Identity)>,
-    ) -> Option<(Identity, bool)> {
-        let long = match payload.first()? {
-            b'{' => payload::json_traceparent(payload),
-            0 => TraceId::from_binary(payload),
-            b'0' => TraceId::from_traceparent(payload),
-            _ => None,
-        };
-        let known = carried.filter(|&(id, _)| long == Some(id)).map(|(_, identity)| identity);
-        let identity = known.or_else(|| long.and_then(|id| self.permutation.identity(id)));
-        if let Some(identity) = identity {
-            return Some((identity, false));
-        }
-        // The short form has no checksum of its own: only this very run makes it ours.
-        (payload.len() >= SHORT_LEN)
-            .then(|| payload::read_short_form(payload))
-            .flatten()
-            .filter(|identity| identity.run == self.run)
-            .map(|identity| (identity, true))
+    /// The identity within a short form of this run. It has no checksum of its own: only this very
+    /// run makes it ours.
+    fn short_form(&self, payload: &[u8]) -> Option<Identity> {
+        payload::read_short_form(payload).filter(|identity| identity.run == self.run)
     }
 }
 
@@ -206,6 +219,25 @@ mod tests {
         }
 
         #[test]
+        fn the_short_way_and_the_long_one_say_the_same(
+            format in formats(),
+            size in 16_usize..300,
+            damage in prop::option::of((any::<prop::sample::Index>(), 1_u8..=255)),
+            foreign_property in any::<bool>(),
+        ) {
+            let (identity, mut payload) = written(format, size, 1, 77);
+            let other = stamper().identity(3, 1, 78);
+            let carried = if foreign_property { other } else { identity };
+            let traceparent = stamper().trace_id(carried).traceparent();
+            if let Some((at, flip)) = damage {
+                let at = at.index(payload.len());
+                payload[at] ^= flip;
+            }
+            let long = stamper().read_any(Some(&traceparent), &payload);
+            prop_assert_eq!(stamper().read(Some(&traceparent), &payload), long);
+        }
+
+        #[test]
         fn random_records_are_foreign(property in any::<Option<Vec<u8>>>(), payload in any::<Vec<u8>>()) {
             let reading = stamper().read(property.as_deref(), &payload);
             prop_assert_eq!(reading, Reading::Foreign);
@@ -220,6 +252,31 @@ mod tests {
         assert_eq!(stamper().read(None, &payload), Reading::OtherRun);
         other.write(&mut payload, Format::Binary, 16, other.identity(0, 0, 0));
         assert_eq!(stamper().read(None, &payload), Reading::Foreign, "the short form shows no key");
+    }
+
+    #[test]
+    fn a_text_without_room_for_a_checksum_is_unchecked() {
+        for size in 16..30 {
+            let (_, payload) = written(Format::Text, size, 0, 5);
+            let Reading::Ours(found) = stamper().read(None, &payload) else {
+                panic!("not found");
+            };
+            let checked = if size < 24 { Integrity::Unchecked } else { Integrity::Intact };
+            assert_eq!(found.integrity, checked, "{size}");
+        }
+    }
+
+    #[test]
+    fn what_fills_another_message_is_damage() {
+        for format in [Format::Json, Format::Text, Format::Binary] {
+            let (_, mut payload) = written(format, 256, 0, 5);
+            let (_, other) = written(format, 256, 0, 6);
+            payload[150..200].copy_from_slice(&other[150..200]);
+            let Reading::Ours(found) = stamper().read(None, &payload) else {
+                panic!("not found");
+            };
+            assert_eq!(found.integrity, Integrity::Corrupt, "{format:?}");
+        }
     }
 
     #[test]

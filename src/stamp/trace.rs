@@ -15,6 +15,9 @@ pub const TRACEPARENT_LEN: usize = 55;
 /// field number (the draft "Trace Context: binary format" of W3C).
 pub(super) const BINARY_LEN: usize = 29;
 
+/// One in each byte.
+const EACH: u64 = 0x0101_0101_0101_0101;
+
 /// A W3C trace id that carries an [`Identity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TraceId(pub [u8; 16]);
@@ -30,15 +33,16 @@ impl TraceId {
 
     /// The parent id that travels with the trace id: derived from it, never zero.
     #[must_use]
+    #[inline]
     pub fn parent_id(self) -> [u8; 8] {
-        let mut parent = [0; 8];
-        for (index, byte) in parent.iter_mut().enumerate() {
-            *byte = self.0[index] ^ self.0[index + 8].rotate_left(3);
+        let low = self.0.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+        let high = self.0.last_chunk().map_or(0, |last| u64::from_le_bytes(*last));
+        // Each byte of the first half with its fellow of the second, which is rotated by three.
+        let rotated = ((high & (EACH * 0x1f)) << 3) | ((high >> 5) & (EACH * 0x07));
+        match low ^ rotated {
+            0 => [0, 0, 0, 0, 0, 0, 0, 1],
+            parent => parent.to_le_bytes(),
         }
-        if parent == [0; 8] {
-            parent[7] = 1;
-        }
-        parent
     }
 
     /// `00-<trace id>-<parent id>-01` (W3C Trace Context, level 1; sampled).
@@ -52,15 +56,36 @@ impl TraceId {
 
     /// The trace id within the text form, if `text` begins with one.
     #[must_use]
+    #[inline]
     pub fn from_traceparent(text: &[u8]) -> Option<Self> {
-        let text = text.get(..TRACEPARENT_LEN)?;
+        let text: &[u8; TRACEPARENT_LEN] = text.first_chunk()?;
         let shape = text.starts_with(b"00-") && text[35] == b'-' && text[52] == b'-';
+        let digits = text[3..35].as_chunks().0.try_into().ok()?;
         let mut id = [0; 16];
-        (shape && hex::read(&text[3..35], &mut id)).then_some(Self(id))
+        (hex::read(digits, &mut id) && shape).then_some(Self(id))
+    }
+
+    /// Whether `text` is [`TraceId::traceparent`], provided that this trace id was read from it.
+    #[inline]
+    pub(super) fn is_traceparent(self, text: &[u8; TRACEPARENT_LEN]) -> bool {
+        let number = |at: usize| text[at..].first_chunk().copied().and_then(hex::read_number);
+        let (Some(first), Some(second)) = (number(36), number(44)) else {
+            return false;
+        };
+        let parent = u64::from(first) << 32 | u64::from(second);
+        parent == u64::from_be_bytes(self.parent_id()) && text[52..] == *b"-01"
+    }
+
+    /// Whether `bytes` are [`TraceId::binary`].
+    #[inline]
+    pub(super) fn is_binary(self, bytes: &[u8; BINARY_LEN]) -> bool {
+        let parent = self.parent_id();
+        Self::from_binary(bytes) == Some(self) && bytes[19..27] == parent && bytes[28] == 1
     }
 
     /// The binary form.
     #[must_use]
+    #[inline]
     pub fn binary(self) -> [u8; BINARY_LEN] {
         let mut bytes = [0; BINARY_LEN];
         bytes[2..18].copy_from_slice(&self.0);
@@ -73,6 +98,7 @@ impl TraceId {
 
     /// The trace id within the binary form, if `bytes` begins with one.
     #[must_use]
+    #[inline]
     pub fn from_binary(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..BINARY_LEN)?;
         let shape = bytes[..2] == [0, 0] && bytes[18] == 1 && bytes[27] == 2;
@@ -113,6 +139,7 @@ impl Permutation {
 
     /// The identity within a trace id, if it was made with this key.
     #[must_use]
+    #[inline]
     pub fn identity(&self, id: TraceId) -> Option<Identity> {
         let mut block = id.0.into();
         self.cipher.decrypt_block(&mut block);

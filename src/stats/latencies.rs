@@ -1,80 +1,53 @@
 //! Room `stats`: a distribution of signed durations.
 
-use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 
-/// Shortest distance that is told apart, in nanoseconds.
-const RESOLUTION_NANOS: u64 = 64;
-/// Three significant digits: quantiles are right to 0.1 %.
-const DIGITS: u8 = 3;
+use super::counts::Counts;
 
 /// Durations in nanoseconds, right to 0.1 % or 64 ns, whichever is larger.
 ///
 /// Negative durations are kept apart by their size and take part in every quantile, since a figure
 /// that leaves them out would flatter the clock.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Latencies {
-    positive: Histogram<u64>,
-    negative: Option<Histogram<u64>>,
+    positive: Counts,
+    negative: Counts,
     sum_nanos: i128,
-}
-
-impl Default for Latencies {
-    fn default() -> Self {
-        Self { positive: histogram(), negative: None, sum_nanos: 0 }
-    }
-}
-
-/// An empty histogram that grows with what is recorded.
-fn histogram() -> Histogram<u64> {
-    // The bounds are constants that the library accepts; a histogram without a lower bound is the
-    // nearest thing should it ever not.
-    #[expect(clippy::expect_used, reason = "constant arguments, exercised by every test")]
-    let mut histogram = Histogram::new_with_bounds(RESOLUTION_NANOS, 2 * RESOLUTION_NANOS, DIGITS)
-        .expect("the bounds are valid");
-    histogram.auto(true);
-    histogram
 }
 
 impl Latencies {
     /// Adds one duration.
+    #[inline]
     pub fn record(&mut self, nanos: i64) {
         self.sum_nanos += i128::from(nanos);
-        let side = match nanos {
-            0.. => &mut self.positive,
-            _ => self.negative.get_or_insert_with(histogram),
-        };
-        // The histogram grows to whatever an i64 can hold, so that recording can't fail.
-        let _ = side.record(nanos.unsigned_abs().min(i64::MAX.unsigned_abs()));
+        let side = if nanos < 0 { &mut self.negative } else { &mut self.positive };
+        side.record(nanos.unsigned_abs());
     }
 
     /// Adds all durations of another distribution.
     pub fn merge(&mut self, other: &Self) {
         self.sum_nanos += other.sum_nanos;
-        // Both sides resize themselves and share their resolution, so that adding can't fail.
-        let _ = self.positive.add(&other.positive);
-        if let Some(negative) = &other.negative {
-            let _ = self.negative.get_or_insert_with(histogram).add(negative);
-        }
+        self.positive.merge(&other.positive);
+        self.negative.merge(&other.negative);
     }
 
     /// Forgets everything and keeps the memory.
     pub fn clear(&mut self) {
-        self.positive.reset();
-        self.negative = None;
+        self.positive.clear();
+        self.negative.clear();
         self.sum_nanos = 0;
     }
 
     /// How many durations there are.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.positive.len() + self.negatives()
+        self.positive.total() + self.negatives()
     }
 
     /// How many of them are below zero.
     #[must_use]
     pub fn negatives(&self) -> u64 {
-        self.negative.as_ref().map_or(0, Histogram::len)
+        self.negative.total()
     }
 
     /// The mean in nanoseconds, exact; `None` without durations.
@@ -92,12 +65,11 @@ impl Latencies {
             return None;
         }
         let rank = rank(quantile, count);
-        let signed = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
-        match &self.negative {
-            Some(negative) if rank <= negative.len() => {
-                Some(-signed(value_at_rank(negative, negative.len() - rank + 1)))
-            }
-            _ => Some(signed(value_at_rank(&self.positive, rank - self.negatives()))),
+        let negatives = self.negatives();
+        if rank <= negatives {
+            Some(-signed(self.negative.value_at_rank(negatives - rank + 1)))
+        } else {
+            Some(signed(self.positive.value_at_rank(rank - negatives)))
         }
     }
 
@@ -113,25 +85,19 @@ impl Latencies {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         // Writing into memory does not fail.
-        let _ = V2Serializer::new().serialize(&self.positive, &mut bytes);
+        let _ = V2Serializer::new().serialize(&self.positive.to_histogram(), &mut bytes);
         bytes
     }
 
     /// The distinct values with their counts, ascending: representatives within the resolution.
     pub(super) fn values(&self) -> impl Iterator<Item = (i64, u64)> {
-        let signed = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
-        let below = self.negative.iter().flat_map(move |negative| {
-            let mut values: Vec<_> = negative
-                .iter_recorded()
-                .map(|step| (-signed(step.value_iterated_to()), step.count_at_value()))
-                .collect();
-            values.reverse();
-            values
-        });
-        let above = self.positive.iter_recorded();
-        below
-            .chain(above.map(move |step| (signed(step.value_iterated_to()), step.count_at_value())))
+        let below = self.negative.values().rev().map(|(nanos, count)| (-signed(nanos), count));
+        below.chain(self.positive.values().map(|(nanos, count)| (signed(nanos), count)))
     }
+}
+
+fn signed(nanos: u64) -> i64 {
+    i64::try_from(nanos).unwrap_or(i64::MAX)
 }
 
 /// The rank, from 1, of a quantile among `count` values (nearest-rank definition).
@@ -147,16 +113,11 @@ pub(super) fn rank(quantile: f64, count: u64) -> u64 {
     ((exact - 1e-9 * exact.max(1.0)).ceil() as u64).clamp(1, count)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "the library takes a share")]
-fn value_at_rank(histogram: &Histogram<u64>, rank: u64) -> u64 {
-    // The middle between two ranks is safe from rounding in the library's own multiplication.
-    let share = (rank as f64 - 0.5) / histogram.len() as f64;
-    histogram.value_at_quantile(share)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::counts::RESOLUTION_NANOS;
     use super::*;
+    use hdrhistogram::Histogram;
     use proptest::prelude::*;
 
     fn of(values: &[i64]) -> Latencies {

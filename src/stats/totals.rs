@@ -28,8 +28,9 @@ pub struct LaneTotals {
     pub negative: u64,
     /// Messages that were sent and have no outcome, now.
     pub in_flight: u64,
-    /// From the intended send time to receipt.
-    pub end_to_end: Latencies,
+    /// End-to-end latencies of the run without the window that is not over: see
+    /// [`LaneTotals::end_to_end`].
+    pub(super) before: Latencies,
     /// From the send time to receipt.
     pub service: Latencies,
     /// End-to-end latencies of the window that is not over.
@@ -48,6 +49,20 @@ impl LaneTotals {
             Outcome::Late => standing + self.recovered.iter().sum::<u64>(),
             _ => standing,
         }
+    }
+
+    /// From the intended send time to receipt, over the whole run.
+    #[must_use]
+    pub fn end_to_end(&self) -> Latencies {
+        let mut all = self.before.clone();
+        all.merge(&self.window);
+        all
+    }
+
+    /// Ends the window: what is in it stands among what was before.
+    pub(super) fn end_window(&mut self) {
+        self.before.merge(&self.window);
+        self.window.clear();
     }
 
     /// Slots that have an outcome.
@@ -72,7 +87,7 @@ impl LaneTotals {
         self.corrupt += other.corrupt;
         self.negative += other.negative;
         self.in_flight += other.in_flight;
-        self.end_to_end.merge(&other.end_to_end);
+        self.before.merge(&other.before);
         self.service.merge(&other.service);
         self.window.merge(&other.window);
     }
@@ -126,8 +141,16 @@ pub struct PathTotals {
 }
 
 impl PathTotals {
+    /// Counts one of our records or messages.
+    pub(super) fn consume(&mut self, lane: Lane, partition: u32) {
+        self.consumed[lane.index()] += 1;
+        if lane == Lane::MqttKafka {
+            self.cover(partition);
+        }
+    }
+
     /// Notes that a partition brought one of our records.
-    pub(super) fn cover(&mut self, partition: u32) {
+    fn cover(&mut self, partition: u32) {
         let index = partition as usize;
         if index >= self.covered.len() {
             self.covered.resize((index + 1).min(PARTITIONS_MAX), false);

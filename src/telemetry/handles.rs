@@ -183,6 +183,11 @@ impl PathHandles {
         }
     }
 
+    /// Counts a first arrival by whether a carrier brought its stamp.
+    pub(super) fn stamped(&self, carrier: Carrier, survived: bool) {
+        self.stamps[carrier.index()][usize::from(!survived)].increment(1);
+    }
+
     /// Counts a record of ours out of a partition.
     pub(super) fn consumed(&self, partition: u32) {
         let named = self.partitions.get(partition as usize).and_then(OnceLock::get);

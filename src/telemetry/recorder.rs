@@ -5,7 +5,7 @@ use std::sync::Arc;
 use metrics::{Counter, Histogram, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-use crate::correlate::{Event, Lane, PathId, PublisherId, Qos, Roster};
+use crate::correlate::{Arrival, Carrier, Event, Lane, Leg, PathId, PublisherId, Qos, Roster};
 use crate::stats::{InvalidCause, QUANTILES, Stats};
 
 use super::board::Board;
@@ -223,10 +223,11 @@ impl Inner {
             Event::Offered { .. } => group.offered.increment(1),
             Event::Published { .. } => group.published.increment(1),
             Event::Acknowledged { .. } => group.acknowledged.increment(1),
-            Event::Resolved { lane, outcome, end_to_end, .. } => {
-                let lane = &group.lanes[lane.index()];
-                lane.slots[outcome.index()].increment(1);
-                lane.record(end_to_end);
+            Event::Resolved { lane, outcome, ref arrival, .. } => {
+                group.lanes[lane.index()].slots[outcome.index()].increment(1);
+                if let Some(arrival) = arrival {
+                    self.book_arrival(index, lane, arrival);
+                }
             }
             Event::LateRecovery { lane, was, end_to_end, .. } => {
                 let lane = &group.lanes[lane.index()];
@@ -239,13 +240,33 @@ impl Inner {
             Event::Corrupt { .. } => group.corrupt.increment(1),
             Event::Negative { .. } => group.negative.increment(1),
             Event::Stamp { carrier, survived, .. } => {
-                let path = &self.paths[index / Qos::ALL.len()];
-                path.stamps[carrier.index()][usize::from(!survived)].increment(1);
+                self.paths[index / Qos::ALL.len()].stamped(carrier, survived);
             }
             Event::Consumed { .. }
             | Event::Foreign { .. }
             | Event::Overflow { .. }
             | Event::Woken { .. } => {}
+        }
+    }
+}
+
+impl Inner {
+    fn book_arrival(&self, group: usize, lane: Lane, arrival: &Arrival) {
+        let path = &self.paths[group / Qos::ALL.len()];
+        let group = &self.groups[group];
+        group.lanes[lane.index()].record(Some(arrival.end_to_end));
+        for (leg, nanos) in [(Leg::Append, arrival.append), (Leg::Fetch, arrival.fetch)] {
+            if let Some(nanos) = nanos {
+                group.legs[leg.index()].record(seconds(nanos));
+            }
+        }
+        if lane == Lane::MqttKafka {
+            path.consumed(arrival.partition);
+        }
+        for (carrier, survived) in Carrier::ALL.into_iter().zip(arrival.stamps) {
+            if let Some(survived) = survived {
+                path.stamped(carrier, survived);
+            }
         }
     }
 }

@@ -1,20 +1,12 @@
 //! Room `correlate`: what the state machine makes of messages that came out.
 
 use crate::clock::Instant;
-use crate::stamp::Integrity;
+use crate::stamp::{Carriers, Integrity};
 
+use super::super::books::Landing;
 use super::super::ledger::Place;
 use super::super::{Carrier, DuplicateCause, Event, Observation, Outcome, PublisherId, Sink};
 use super::Correlator;
-
-/// An arrival whose publisher and slot exist.
-#[derive(Clone, Copy)]
-struct Arrival {
-    publisher: PublisherId,
-    sequence: u64,
-    sink: Sink,
-    at: Instant,
-}
 
 impl Correlator {
     /// Takes in [`Observation::Received`]; whatever else it is given is none of its business.
@@ -43,62 +35,68 @@ impl Correlator {
             return;
         };
         let lane = sink.lane();
-        let mut partition = 0;
-        if let Sink::Kafka { place, .. } = sink {
-            partition = place.slot;
-            if !self.paths[usize::from(path.0)].moves_on(place.slot, place.offset) {
-                let cause = DuplicateCause::Reread;
-                events.push(Event::Duplicate { publisher: id, sequence, lane, cause });
-                return;
-            }
+        if let Sink::Kafka { place, .. } = sink
+            && !self.paths[usize::from(path.0)].moves_on(place.slot, place.offset)
+        {
+            let cause = DuplicateCause::Reread;
+            events.push(Event::Duplicate { publisher: id, sequence, lane, cause });
+            return;
         }
-        events.push(Event::Consumed { path, lane, partition });
         if integrity == Integrity::Corrupt {
             events.push(Event::Corrupt { publisher: id, lane });
         }
-        if !self.arrived(Arrival { publisher: id, sequence, sink, at }, events) {
+        let (mut books, state) = self.split(id, events);
+        if let Place::Open(entry) = state.ledger.place(sequence)
+            && entry.is_open(lane)
+        {
+            let landing = Landing { sink, at, stamps: books.fixed.survived(carriers) };
+            books.deliver((sequence, entry), &landing);
+            books.note_order(sequence, lane, &mut state.highest);
             return;
         }
-        for &carrier in &self.roster.path(path).carriers {
-            let survived = match carrier {
-                Carrier::Property => carriers.property,
-                Carrier::Payload => carriers.payload,
-            };
-            events.push(Event::Stamp { publisher: id, carrier, survived });
-        }
+        let partition = if let Sink::Kafka { place, .. } = sink { place.slot } else { 0 };
+        events.push(Event::Consumed { path, lane, partition });
+        self.arrived_again(id, sequence, (sink, at), carriers, events);
     }
 
-    /// Books an arrival; true where it is the first of its message.
-    fn arrived(&mut self, arrival: Arrival, events: &mut Vec<Event>) -> bool {
-        let Arrival { publisher: id, sequence, sink, at } = arrival;
+    /// Books a message that came out where nothing was awaited any more: again, or after its slot had
+    /// got another verdict.
+    #[cold]
+    fn arrived_again(
+        &mut self,
+        id: PublisherId,
+        sequence: u64,
+        (sink, at): (Sink, Instant),
+        carriers: Carriers,
+        events: &mut Vec<Event>,
+    ) {
         let lane = sink.lane();
         let (mut books, state) = self.split(id, events);
         let wrong_verdict = match state.ledger.place(sequence) {
-            Place::Unknown => return false,
+            Place::Unknown => return,
             Place::Closed => state.verdicts[lane.index()].remove(sequence),
             Place::Open(entry) => match entry.outcome(lane) {
-                None => {
-                    books.deliver((sequence, entry), sink, at);
-                    books.note_order(sequence, lane, &mut state.highest);
-                    return true;
-                }
-                Some(Outcome::Delivered | Outcome::Late) => None,
+                None | Some(Outcome::Delivered | Outcome::Late) => None,
                 Some(was) => {
                     entry.set_outcome(lane, Outcome::Late);
                     Some((was, Some(entry.intended)))
                 }
             },
         };
-        if let Some((was, intended)) = wrong_verdict {
-            let end_to_end = intended.map(|intended| at.nanos_since(intended));
-            let recovery = Event::LateRecovery { publisher: id, sequence, lane, was, end_to_end };
-            books.events.push(recovery);
-            books.note_order(sequence, lane, &mut state.highest);
-            return true;
+        let Some((was, intended)) = wrong_verdict else {
+            let resent = state.resent.contains(&sequence) || sink == Sink::Mqtt { resent: true };
+            let cause = if resent { DuplicateCause::Resent } else { DuplicateCause::Pipeline };
+            books.events.push(Event::Duplicate { publisher: id, sequence, lane, cause });
+            return;
+        };
+        let end_to_end = intended.map(|intended| at.nanos_since(intended));
+        let recovery = Event::LateRecovery { publisher: id, sequence, lane, was, end_to_end };
+        books.events.push(recovery);
+        books.note_order(sequence, lane, &mut state.highest);
+        for (carrier, survived) in Carrier::ALL.into_iter().zip(books.fixed.survived(carriers)) {
+            if let Some(survived) = survived {
+                events.push(Event::Stamp { publisher: id, carrier, survived });
+            }
         }
-        let resent = state.resent.contains(&sequence) || sink == Sink::Mqtt { resent: true };
-        let cause = if resent { DuplicateCause::Resent } else { DuplicateCause::Pipeline };
-        books.events.push(Event::Duplicate { publisher: id, sequence, lane, cause });
-        false
     }
 }
