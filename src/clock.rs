@@ -48,8 +48,8 @@ impl Instant {
     /// the limits of `i64` (292 years).
     #[must_use]
     pub fn nanos_since(self, earlier: Self) -> i64 {
-        let difference = i128::from(self.0) - i128::from(earlier.0);
-        i64::try_from(difference).unwrap_or(if difference < 0 { i64::MIN } else { i64::MAX })
+        let limit = if self.0 < earlier.0 { i64::MIN } else { i64::MAX };
+        self.0.checked_signed_diff(earlier.0).unwrap_or(limit)
     }
 
     /// Time from `earlier` to `self`, zero where `self` came first. For waiting, never for figures.
