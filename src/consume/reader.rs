@@ -19,10 +19,11 @@ use crate::study::{Notice, Role};
 
 /// How long the thread waits for a record before it looks at anything else.
 const NAP: Duration = Duration::from_millis(100);
-/// How long after the assignment and one whole Fetch the reader is taken to be reading. The first Fetch
-/// asks for the partitions that are ready when it leaves, and what arrives in the others waits until
-/// it is answered: a second Fetch asks for all. Connections are made in milliseconds.
-const START: Duration = Duration::from_millis(200);
+/// How long after the assignment and one whole Fetch the reader is taken to be reading, so much for
+/// its connections to be made. The first Fetch asks for the partitions that are ready when it leaves,
+/// and what arrives in the others waits until it is answered; the second asks for all. Nothing that
+/// is published before then is missed, only read later.
+const START: Duration = Duration::from_millis(500);
 /// How many records are read at most before anything else is looked at.
 const TURN_MAX: usize = 10_000;
 /// How long the question for what is left of a partition may take.
