@@ -7,6 +7,7 @@
 //! subscriber was away is reported as such, since at QoS 0 nobody keeps it: the probe's own absence
 //! is not the system's loss.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ use crate::wire::{
 
 /// How often the broker is pinged: so long a loss waits for its verdict at most.
 pub const PING_EVERY: Duration = Duration::from_secs(5);
+/// How many unanswered pings are remembered, of a broker that has much to say before it answers.
+const PINGS_MAX: usize = 64;
+
 /// What one subscriber listens to.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -83,8 +87,8 @@ struct Subscribers {
 /// One of them.
 struct Subscriber {
     config: Config,
-    /// When the last ping was sent.
-    pinged: Option<Instant>,
+    /// When the pings were sent that are not answered, oldest first.
+    pinged: VecDeque<Instant>,
     /// When it was last certainly there.
     last_there: Option<Instant>,
     /// Since when it is away, if it was there before.
@@ -125,7 +129,13 @@ impl Handler for Subscribers {
 
 impl Subscriber {
     fn new(config: Config) -> Self {
-        Self { config, pinged: None, last_there: None, away_since: None, subscribed: false }
+        Self {
+            config,
+            pinged: VecDeque::new(),
+            last_there: None,
+            away_since: None,
+            subscribed: false,
+        }
     }
 
     fn tell(
@@ -148,18 +158,23 @@ impl Subscriber {
                 around.say(Notice::Down(self.role(), why));
             }
             Happening::Message(message) => self.received(&message, (at, around)),
-            Happening::Ping => self.pinged = Some(at),
+            // Told before it is written, which is the safe side. An answer without its ping says less
+            // than it could, and never too much.
+            Happening::Ping if self.pinged.len() < PINGS_MAX => self.pinged.push_back(at),
             // Who is not subscribed has read nothing, however alive the connection is.
             Happening::Pong if !self.subscribed => {
                 client.subscribe(&self.config.filter, self.config.qos);
             }
             Happening::Pong => {
                 self.last_there = Some(at);
-                if let Some(at) = self.pinged.take() {
+                if let Some(at) = self.pinged.pop_front() {
                     around.router.tell_all(Observation::CaughtUp { path, lane, at });
                 }
             }
-            Happening::Sent(_) | Happening::Dropped(_) | Happening::Answered { .. } => (),
+            Happening::Ping
+            | Happening::Sent(_)
+            | Happening::Dropped(_)
+            | Happening::Answered { .. } => (),
         }
     }
 
@@ -175,7 +190,7 @@ impl Subscriber {
 
     fn broke(&mut self) {
         self.away_since = self.away_since.or(self.last_there);
-        self.pinged = None;
+        self.pinged.clear();
         self.subscribed = false;
     }
 

@@ -149,7 +149,7 @@ pub enum Happening {
     Message(Message),
     /// The broker answered a subscription: granted or not.
     Subscribed(bool),
-    /// A ping is sent.
+    /// A ping is about to be sent.
     Ping,
     /// The broker answered it.
     Pong,

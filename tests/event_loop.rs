@@ -6,8 +6,8 @@
 )]
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -176,7 +176,7 @@ fn large_messages_of_every_qos_and_version_arrive_once_and_whole() {
     systems.stop();
 }
 
-/// Says what went wrong, and stops when it was told often enough.
+/// Says what happens and what goes wrong.
 struct Complaints {
     tell: mpsc::Sender<String>,
 }
@@ -251,6 +251,12 @@ fn a_broker_that_is_not_there_is_tried_again_until_it_is() {
         let (mut stream, _) = listener.accept().unwrap();
         stream.write_all(&[0x20, 3, 0, 0x87, 0]).unwrap();
         assert!(told.next().starts_with("the broker refused CONNECT: not authorised"));
+        // A broker of 3.1.1 answers in its own way.
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(&[0x20, 2, 0, 1]).unwrap();
+        let why =
+            "the broker refused CONNECT: it does not speak this version; try mqtt.version: 3.1.1";
+        assert_eq!(told.next(), why);
         let (mut stream, _) = listener.accept().unwrap();
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
         assert_eq!(told.next(), "what answers there does not speak MQTT");
@@ -262,5 +268,66 @@ fn a_name_that_nobody_knows_is_said() {
     complaints("no-such-host.invalid", 1_883, |told| {
         let why = told.next();
         assert!(why.starts_with("can't connect to no-such-host.invalid:1883: "), "{why}");
+    });
+}
+
+#[test]
+fn a_broker_that_accepts_and_closes_is_not_pestered() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let clock = Clock::system();
+    complaints("127.0.0.1", listener.local_addr().unwrap().port(), |told| {
+        let mut gaps = Vec::new();
+        for _ in 0..5 {
+            let (mut stream, _) = listener.accept().unwrap();
+            gaps.push(clock.now());
+            stream.write_all(&[0x20, 3, 0, 0, 0]).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(told.next(), "Connected");
+            told.next();
+        }
+        // Delays double from 100 ms, each with as much again by chance.
+        let waited = gaps[4].saturating_since(gaps[0]);
+        assert!(waited >= Duration::from_millis(100 + 200 + 400 + 800), "{waited:?}");
+    });
+}
+
+/// What a client writes until it closes, after a CONNACK.
+fn whole_conversation(listener: &TcpListener, connack: &[u8]) -> Vec<u8> {
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.write_all(connack).unwrap();
+    let mut written = Vec::new();
+    stream.read_to_end(&mut written).unwrap();
+    written
+}
+
+#[test]
+fn a_client_that_leaves_says_so_and_closes_even_if_the_broker_does_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let of = |version| client("127.0.0.1", port, version, ("c", "t", Qos::AtMostOnce));
+    thread::scope(|scope| {
+        let leave = |version: Version| {
+            let (stop, bell) = (Tasks::new(), Bell::new().unwrap());
+            let (tell, told) = mpsc::channel();
+            let ours =
+                EventLoop::new(Clock::system(), Complaints { tell }, [of(version)], bell.clone());
+            let running = stop.clone();
+            scope.spawn(move || ours.unwrap().run(&running).unwrap());
+            scope.spawn(move || {
+                assert_eq!(Told(told).next(), "Connected");
+                stop.stop();
+                bell.ring();
+            });
+        };
+        leave(Version::V5);
+        let written = whole_conversation(&listener, &[0x20, 3, 0, 0, 0]);
+        assert!(written.ends_with(&[0xe0, 7, 0, 5, 0x11, 0, 0, 0, 0]), "no session is to be kept");
+        leave(Version::V4);
+        let written = whole_conversation(&listener, &[0x20, 2, 0, 0]);
+        assert_eq!(written[9], 0, "the session is to outlive the connection");
+        assert!(written.ends_with(&[0xe0, 0]));
+        let written = whole_conversation(&listener, &[0x20, 2, 0, 0]);
+        assert_eq!(written[9], 2, "a clean session: the old one is forgotten");
+        assert!(written.ends_with(&[0xe0, 0]));
     });
 }

@@ -54,6 +54,8 @@ paths:
     kafka:
       brokers: {kafka}
       topics: [{TOPIC}]
+      # The measurement begins after whole Fetches, and somebody is waiting in front of a screen.
+      properties: {{ fetch.wait.max.ms: 100 }}
     lanes: [mqtt_kafka, mqtt_mqtt]
     deadline: 5s
 window: 5s

@@ -19,11 +19,12 @@ use crate::study::{Notice, Role};
 
 /// How long the thread waits for a record before it looks at anything else.
 const NAP: Duration = Duration::from_millis(100);
-/// How long after the assignment and one whole Fetch the reader is taken to be reading, so much for
-/// its connections to be made. The first Fetch asks for the partitions that are ready when it leaves,
-/// and what arrives in the others waits until it is answered; the second asks for all. Nothing that
-/// is published before then is missed, only read later.
-const START: Duration = Duration::from_millis(500);
+/// How long after the assignment and so many whole Fetches the reader is taken to be reading, so much
+/// for its connections to be made. The first Fetch asks for the partitions that are ready when it
+/// leaves; those whose offset is still being validated have their answer behind that of the Fetch,
+/// by when the next one is on its way. What arrives in them meanwhile is not missed, only read late.
+const START: Duration = Duration::from_millis(300);
+const FETCHES: u32 = 2;
 /// How many records are read at most before anything else is looked at.
 const TURN_MAX: usize = 10_000;
 /// How long the question for what is left of a partition may take.
@@ -78,7 +79,7 @@ pub fn read(
         pairing,
         foreign,
         assigned,
-        warm_up: client::fetch_wait(config) + START,
+        warm_up: client::fetch_wait(config) * FETCHES + START,
         up,
         stopped_reading,
     };

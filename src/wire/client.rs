@@ -1,13 +1,16 @@
 //! Room `wire`: a client on its socket.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use super::frame::Frame;
 use super::protocol::Protocol;
 use super::{Endpoint, Failure, Happening, Sending, Session, Source, Unsendable};
 use crate::correlate::Qos;
+
+/// No more is written at a time, so that nobody else waits for long and what is said of it is recent.
+const WRITE_BYTES: usize = 128 * 1_024;
 
 /// One MQTT client: its sessions and connections, one after the other. Never waits for its socket.
 #[derive(Debug)]
@@ -56,6 +59,11 @@ impl<S: Source> Client<S> {
         self.protocol.is_up()
     }
 
+    /// Whether goodbye was said on the connection that stands.
+    pub(super) fn is_parting(&self) -> bool {
+        self.protocol.is_parting()
+    }
+
     pub(super) fn keep_alive(&self) -> Duration {
         self.protocol.keep_alive()
     }
@@ -95,18 +103,32 @@ impl<S: Source> Client<S> {
     /// Writes as much as the socket takes now and appends what was sent; whether that was everything.
     pub(super) fn flush(&mut self, happenings: &mut Vec<Happening>) -> Result<bool, Failure> {
         let Some(stream) = &mut self.stream else { return Ok(true) };
-        loop {
+        let mut total = 0;
+        while total < WRITE_BYTES {
             let bytes = self.protocol.unwritten();
             if bytes.is_empty() {
                 return Ok(true);
             }
             match stream.write(bytes) {
                 Ok(0) => return Err(closed()),
-                Ok(count) => self.protocol.written(count, happenings),
+                Ok(count) => {
+                    total += count;
+                    self.protocol.written(count, happenings);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => (),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(lost(&error)),
             }
+        }
+        Ok(false)
+    }
+
+    /// Tells the broker that nothing more will be written, as a client must behind its DISCONNECT; what
+    /// the broker still sends is read.
+    pub(super) fn close_for_writing(&self) {
+        if let Some(stream) = &self.stream {
+            // Fails only where the broker has closed it already.
+            let _ = stream.shutdown(Shutdown::Write);
         }
     }
 
@@ -129,22 +151,37 @@ impl<S: Source> Client<S> {
     /// Takes in what was read; the beginning of a packet is kept until the rest has come.
     fn take(&mut self, read: &[u8], happenings: &mut Vec<Happening>) -> Result<(), Failure> {
         let mut inbox = std::mem::take(&mut self.inbox);
-        let mut rest = read;
-        if !inbox.is_empty() {
-            inbox.extend_from_slice(read);
-            rest = &inbox;
+        if inbox.is_empty() {
+            let taken = self.take_packets(read, happenings)?;
+            self.inbox = read[taken..].to_vec();
+            return Ok(());
         }
-        if let Some(&first) = rest.first() {
+        inbox.extend_from_slice(read);
+        let taken = self.take_packets(&inbox, happenings)?;
+        inbox.drain(..taken);
+        // A large packet must not pin its memory for the rest of the connection.
+        if inbox.is_empty() {
+            inbox = Vec::new();
+        }
+        self.inbox = inbox;
+        Ok(())
+    }
+
+    /// Takes the whole packets that `bytes` begin with; how many bytes they are.
+    fn take_packets(
+        &mut self,
+        bytes: &[u8],
+        happenings: &mut Vec<Happening>,
+    ) -> Result<usize, Failure> {
+        if let Some(&first) = bytes.first() {
             self.protocol.expect(first)?;
         }
-        while let Some(packet) = Frame::first(rest, self.session.packet_bytes_max)? {
-            rest = &rest[packet.whole.len()..];
+        let mut taken = 0;
+        while let Some(packet) = Frame::first(&bytes[taken..], self.session.packet_bytes_max)? {
+            taken += packet.whole.len();
             self.protocol.take(packet, happenings)?;
         }
-        if !rest.is_empty() {
-            self.inbox = rest.to_vec();
-        }
-        Ok(())
+        Ok(taken)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Room `wire`: from a broker's name to a socket, without waiting.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,8 +11,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use super::Bell;
 use crate::shutdown::Tasks;
 
-/// Whose broker it is, and where it may be.
-pub(super) type Answer = (usize, io::Result<Vec<SocketAddr>>);
+/// Whose broker it is, and where it may be, or why nobody knows.
+pub(super) type Answer = (usize, Result<Vec<SocketAddr>, String>);
 
 /// Looks up names on a thread of its own, since the system can only be asked by waiting.
 #[derive(Debug)]
@@ -27,12 +28,20 @@ impl Resolver {
         let (tell, answers) = channel();
         // A group that nobody waits for: a name server that is silent must not delay the end.
         Tasks::new().thread("resolve", move || {
-            for (client, host, port) in asked {
-                let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-                if tell.send((client, found)).is_err() {
-                    break;
+            while let Ok(first) = asked.recv() {
+                // Whoever asks for the same name meanwhile is given the same answer: a name server
+                // that is slow delays others once for each name, not for each client.
+                let mut waiting = BTreeMap::<_, Vec<usize>>::new();
+                for (client, host, port) in std::iter::once(first).chain(asked.try_iter()) {
+                    waiting.entry((host, port)).or_default().push(client);
                 }
-                bell.ring();
+                for ((host, port), clients) in waiting {
+                    let found = addresses(&host, port);
+                    // Nobody hears an answer after the end, nor asks again.
+                    let _ =
+                        clients.iter().try_for_each(|&client| tell.send((client, found.clone())));
+                    bell.ring();
+                }
             }
         })?;
         Ok(Self { questions, answers })
@@ -52,6 +61,11 @@ impl Resolver {
     pub(super) fn answer(&self) -> Option<Answer> {
         self.answers.try_recv().ok()
     }
+}
+
+fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let found = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
+    Ok(found.collect())
 }
 
 /// A socket that is being connected, sends each packet at once and never blocks.

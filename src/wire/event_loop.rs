@@ -74,8 +74,8 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// Runs until `stop` says so. Then every client finishes what is under way, says goodbye and lets
-    /// the broker forget its session; who takes too long keeps one that expires by itself. The bell
-    /// must be rung when it is time to stop.
+    /// the broker forget its session, all within a second. The bell must be rung when it is time to
+    /// stop.
     ///
     /// # Errors
     ///
@@ -94,16 +94,17 @@ impl<H: Handler> EventLoop<H> {
                 Err(error) => return Err(error.into()),
             }
             let mut called = false;
-            // Answers come before sendings: a late answer would look like the broker's doing, a late
-            // sending is told as our own.
-            for event in events.drain(..) {
+            // What has come is taken in before anything is sent: a late answer would look like the
+            // broker's doing, a late sending is told as our own.
+            for event in &events {
                 match event.data.u64() {
                     ALARM => (),
                     BELL => called = true,
-                    client => {
-                        self.ready(usize::try_from(client).unwrap_or(usize::MAX), event.flags);
-                    }
+                    client => self.hear(place_of(client), event.flags),
                 }
+            }
+            for event in events.drain(..) {
+                self.answer(place_of(event.data.u64()));
             }
             if called {
                 self.called(stop);
@@ -140,10 +141,10 @@ impl<H: Handler> EventLoop<H> {
                 continue;
             };
             let connecting = match found {
-                Ok(addresses) => place.connect(addresses.into_iter()),
-                Err(error) => Err(place.unreachable(&error.to_string())),
+                Ok(addresses) => place.dial(addresses.into_iter()),
+                Err(why) => Err(place.unreachable(&why)),
             };
-            self.connecting(client, connecting);
+            self.await_connection(client, connecting);
         }
         self.handler.called();
         if stop.stopping() && self.end.is_none() {
@@ -158,12 +159,11 @@ impl<H: Handler> EventLoop<H> {
         let place = &mut self.places[client];
         place.leaving = Leaving::Finishing;
         if place.client.is_up() {
+            self.set_timer(client, GOODBYE / 2);
             self.flush(client);
         } else {
             // What it was about to do is of no use any more; only its old session is left.
-            let delay = place.broke(&mut self.happenings);
-            self.tell(client);
-            self.wait(client, delay);
+            self.close(client);
         }
     }
 
@@ -173,13 +173,13 @@ impl<H: Handler> EventLoop<H> {
         place.timer = None;
         let endpoint = place.client.endpoint();
         if let Some(address) = self.resolver.ask(client, &endpoint.host, endpoint.port) {
-            let connecting = place.connect(vec![address].into_iter());
-            self.connecting(client, connecting);
+            let connecting = place.dial(vec![address].into_iter());
+            self.await_connection(client, connecting);
         }
     }
 
     /// Waits for a socket that is being connected, or tells why there is none.
-    fn connecting(&mut self, client: usize, connecting: Result<(), Failure>) {
+    fn await_connection(&mut self, client: usize, connecting: Result<(), Failure>) {
         let waiting = connecting.and_then(|()| {
             let place = &mut self.places[client];
             place.is_blocked = true;
@@ -193,35 +193,45 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
-    /// A client's socket can be read or written.
-    fn ready(&mut self, client: usize, flags: EventFlags) {
+    /// An address did not answer, or not well: another one may.
+    fn try_next(&mut self, client: usize, failure: &Failure) {
+        let place = &mut self.places[client];
+        match std::mem::replace(&mut place.phase, Phase::Waiting) {
+            Phase::Connecting(others) if others.len() > 0 => {
+                let connecting = place.dial(others);
+                self.await_connection(client, connecting);
+            }
+            _ => self.broke(client, failure),
+        }
+    }
+
+    /// Takes in what has come for a client.
+    fn hear(&mut self, client: usize, flags: EventFlags) {
+        let place = self.places.get_mut(client);
+        let Some(place) = place.filter(|place| matches!(place.phase, Phase::Open)) else { return };
+        if !flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+            return;
+        }
+        let read = place.client.read(&mut self.space, &mut self.happenings);
+        self.tell(client);
+        if let Err(failure) = read {
+            self.broke(client, &failure);
+        }
+    }
+
+    /// Sends what a client has to send, now that there may be room for it, or that it was heard.
+    fn answer(&mut self, client: usize) {
         let Some(place) = self.places.get_mut(client) else { return };
-        match &place.phase {
-            Phase::Connecting(others) => {
-                let others = others.clone();
-                match place.open() {
-                    Ok(()) => {
-                        self.await_room(client, false);
-                        self.set_timer(client, CONNECT_MAX);
-                        self.flush(client);
-                    }
-                    Err(failure) if others.len() == 0 => self.broke(client, &failure),
-                    Err(_) => {
-                        let connecting = place.connect(others);
-                        self.connecting(client, connecting);
-                    }
+        match place.phase {
+            Phase::Connecting(_) => match place.open() {
+                Ok(()) => {
+                    self.await_room(client, false);
+                    self.set_timer(client, CONNECT_MAX);
+                    self.flush(client);
                 }
-            }
-            Phase::Open => {
-                if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
-                    let read = place.client.read(&mut self.space, &mut self.happenings);
-                    self.tell(client);
-                    if let Err(failure) = read {
-                        return self.broke(client, &failure);
-                    }
-                }
-                self.flush(client);
-            }
+                Err(failure) => self.try_next(client, &failure),
+            },
+            Phase::Open => self.flush(client),
             Phase::Waiting | Phase::Resolving | Phase::Gone => (),
         }
     }
@@ -232,17 +242,24 @@ impl<H: Handler> EventLoop<H> {
         if !matches!(place.phase, Phase::Open) {
             return;
         }
-        place.part();
         let flushed = place.client.flush(&mut self.happenings);
         self.tell(client);
         match flushed {
-            Ok(all) => self.await_room(client, !all),
-            // What the broker had said before is still there to be read.
-            Err(failure) => {
+            Ok(all) => {
+                self.await_room(client, !all);
                 let place = &mut self.places[client];
-                let _ = place.client.read(&mut self.space, &mut self.happenings);
+                if all && place.part() {
+                    self.flush(client);
+                } else if all && place.client.is_parting() {
+                    place.client.close_for_writing();
+                }
+            }
+            Err(failure) => {
+                // What the broker had said before is still there to be read, and may tell why.
+                let place = &mut self.places[client];
+                let read = place.client.read(&mut self.space, &mut self.happenings);
                 self.tell(client);
-                self.broke(client, &failure);
+                self.broke(client, &read.err().unwrap_or(failure));
             }
         }
     }
@@ -255,11 +272,15 @@ impl<H: Handler> EventLoop<H> {
         let at = self.clock.now();
         let mut happenings = std::mem::take(&mut self.happenings);
         for happening in happenings.drain(..) {
-            if happening == Happening::Connected {
-                let place = &mut self.places[client];
-                place.accepted();
-                let keep_alive = place.client.keep_alive();
-                self.set_timer(client, keep_alive);
+            match happening {
+                Happening::Connected => {
+                    let keep_alive = self.places[client].client.keep_alive();
+                    self.set_timer(client, keep_alive);
+                }
+                Happening::Answered { .. } | Happening::Message(_) | Happening::Pong => {
+                    self.places[client].forget_delays();
+                }
+                _ => (),
             }
             let place = &mut self.places[client];
             if place.leaving != Leaving::Forgetting {
@@ -270,19 +291,18 @@ impl<H: Handler> EventLoop<H> {
     }
 
     fn broke(&mut self, client: usize, failure: &Failure) {
-        let place = &mut self.places[client];
-        let was = place.leaving;
-        let delay = place.broke(&mut self.happenings);
-        self.tell(client);
-        if was == Leaving::No {
+        let stays = self.places[client].leaving == Leaving::No;
+        self.close(client);
+        if stays {
             self.handler.broke(client, failure);
         }
-        self.wait(client, delay);
     }
 
-    /// Dials after a delay, or never again without one.
-    fn wait(&mut self, client: usize, delay: Option<Duration>) {
-        match delay {
+    /// Closes a client's connection, and dials again after a delay where that is to be.
+    fn close(&mut self, client: usize) {
+        self.places[client].client.broke(&mut self.happenings);
+        self.tell(client);
+        match self.places[client].go_on() {
             Some(delay) => self.set_timer(client, delay),
             None => self.places[client].timer = None,
         }
@@ -307,20 +327,32 @@ impl<H: Handler> EventLoop<H> {
                 Phase::Waiting => self.dial(client),
                 Phase::Connecting(_) => {
                     let failure = place.unreachable("no answer in time");
-                    self.broke(client, &failure);
+                    self.try_next(client, &failure);
                 }
-                Phase::Open => match place.client.ping() {
-                    Ok(ping) => {
-                        let keep_alive = place.client.keep_alive();
-                        self.happenings.push(ping);
-                        self.tell(client);
-                        self.set_timer(client, keep_alive);
-                        self.flush(client);
-                    }
-                    Err(failure) => self.broke(client, &failure),
-                },
+                // It has taken long enough to leave.
+                Phase::Open if place.leaving != Leaving::No => self.close(client),
+                Phase::Open => self.ping(client),
                 Phase::Resolving | Phase::Gone => (),
             }
+        }
+    }
+
+    fn ping(&mut self, client: usize) {
+        // The sign of life may be there, and nobody has had the time to look.
+        self.hear(client, EventFlags::IN);
+        let place = &mut self.places[client];
+        if !matches!(place.phase, Phase::Open) {
+            return;
+        }
+        match place.client.ping() {
+            Ok(ping) => {
+                let keep_alive = place.client.keep_alive();
+                self.happenings.push(ping);
+                self.tell(client);
+                self.set_timer(client, keep_alive);
+                self.flush(client);
+            }
+            Err(failure) => self.broke(client, &failure),
         }
     }
 
@@ -336,4 +368,9 @@ impl<H: Handler> EventLoop<H> {
         let _ = epoll::modify(&self.epoll, stream, data, EventFlags::IN | room);
         place.is_blocked = is_blocked;
     }
+}
+
+/// Which client an event is for; none where it is for the loop itself.
+fn place_of(data: u64) -> usize {
+    usize::try_from(data).unwrap_or(usize::MAX)
 }

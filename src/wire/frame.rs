@@ -16,9 +16,6 @@ pub(super) const DISCONNECT: u8 = 14;
 
 /// A PINGREQ, whole.
 pub(super) const PINGREQ: [u8; 2] = [0xc0, 0];
-/// What a PUBLISH holds beside topic and payload, in bytes at most: first byte, remaining length,
-/// length of the topic, packet id, length of the properties, and the one that carries the stamp.
-pub(super) const PUBLISH_OVERHEAD: usize = 1 + 4 + 2 + 2 + 1 + (1 + 2 + 11 + 2 + 55);
 /// The largest packet that can be written (MQTT 5, 1.5.5).
 pub(super) const PACKET_MAX: u32 = 268_435_455 + 5;
 /// Identifier of a user property (MQTT 5, 2.2.2.2).
@@ -80,6 +77,33 @@ pub(super) fn answer(out: &mut Vec<u8>, kind: u8, packet_id: u16) {
     out.extend_from_slice(&[kind << 4 | flags, 2, high, low]);
 }
 
+/// How long a PUBLISH is, all of it, with a topic, a payload and a property of these lengths.
+pub(super) fn publish_size(
+    (version, qos): (Version, Qos),
+    (topic, payload, property): (usize, usize, usize),
+) -> usize {
+    let rest = publish_rest((version, qos), (topic, payload, property));
+    1 + length_of_length(rest) + rest
+}
+
+/// The same behind the remaining length.
+fn publish_rest(
+    (version, qos): (Version, Qos),
+    (topic, payload, property): (usize, usize, usize),
+) -> usize {
+    let id = if qos == Qos::AtMostOnce { 0 } else { 2 };
+    let said = match version {
+        Version::V4 => 0,
+        Version::V5 => length_of_length(properties(property)) + properties(property),
+    };
+    2 + topic + id + said + payload
+}
+
+/// How long the properties are with one of that length, or with none.
+fn properties(property: usize) -> usize {
+    if property == 0 { 0 } else { 1 + 2 + PROPERTY.len() + 2 + property }
+}
+
 /// Appends a PUBLISH; `again` marks one that is sent once more.
 pub(super) fn publish(
     out: &mut Vec<u8>,
@@ -87,24 +111,20 @@ pub(super) fn publish(
     (packet_id, again): (u16, bool),
     message: Composed<'_>,
 ) {
-    let id = if qos == Qos::AtMostOnce { 0 } else { 2 };
-    let has_property = version == Version::V5 && !message.property.is_empty();
-    let property = 1 + 2 + PROPERTY.len() + 2 + message.property.len();
-    let properties = if has_property { property } else { 0 };
-    let said = if version == Version::V5 { length_of_length(properties) + properties } else { 0 };
+    let lengths = (topic.len(), message.payload.len(), message.property.len());
     out.push((PUBLISH << 4) | if again { DUP } else { 0 } | (qos.level() << 1));
-    push_length(out, 2 + topic.len() + id + said + message.payload.len());
+    push_length(out, publish_rest((version, qos), lengths));
     push_text(out, topic.as_bytes());
-    if id > 0 {
+    if qos != Qos::AtMostOnce {
         out.extend_from_slice(&packet_id.to_be_bytes());
     }
     if version == Version::V5 {
-        push_length(out, properties);
-    }
-    if has_property {
-        out.push(USER_PROPERTY);
-        push_text(out, PROPERTY.as_bytes());
-        push_text(out, message.property);
+        push_length(out, properties(message.property.len()));
+        if !message.property.is_empty() {
+            out.push(USER_PROPERTY);
+            push_text(out, PROPERTY.as_bytes());
+            push_text(out, message.property);
+        }
     }
     out.extend_from_slice(message.payload);
 }
@@ -160,7 +180,8 @@ mod tests {
             let written = |version| {
                 let mut out = Vec::new();
                 publish(&mut out, (version, qos, &topic), (packet_id, again), message);
-                assert!(out.len() <= PUBLISH_OVERHEAD + topic.len() + payload.len());
+                let lengths = (topic.len(), payload.len(), property.len());
+                assert_eq!(out.len(), publish_size((version, qos), lengths));
                 BytesMut::from(out.as_slice())
             };
             let id = if qos == Qos::AtMostOnce { 0 } else { packet_id };

@@ -6,7 +6,7 @@ use std::vec::IntoIter;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-use super::{Client, Failure, Happening, Source, Version, dial};
+use super::{Client, Failure, Source, Version, dial};
 use crate::clock::Instant;
 
 const DELAY_MIN: Duration = Duration::from_millis(100);
@@ -53,7 +53,8 @@ pub(super) struct Place<S> {
     pub(super) timer: Option<Instant>,
     /// Whether the loop waits for room in its socket.
     pub(super) is_blocked: bool,
-    delays: ExponentialBackoff,
+    /// Of a row of failures.
+    delays: Option<ExponentialBackoff>,
 }
 
 impl<S: Source> Place<S> {
@@ -64,12 +65,12 @@ impl<S: Source> Place<S> {
             leaving: Leaving::No,
             timer: None,
             is_blocked: false,
-            delays: delays(),
+            delays: None,
         }
     }
 
     /// Begins to connect to the first of these addresses that can be tried at all.
-    pub(super) fn connect(&mut self, mut addresses: IntoIter<SocketAddr>) -> Result<(), Failure> {
+    pub(super) fn dial(&mut self, mut addresses: IntoIter<SocketAddr>) -> Result<(), Failure> {
         let mut why = "its name has no address".to_owned();
         for address in addresses.by_ref() {
             match dial::connecting(address) {
@@ -102,19 +103,21 @@ impl<S: Source> Place<S> {
         Failure::new(format!("can't connect to {}:{}: {why}", endpoint.host, endpoint.port))
     }
 
-    /// The broker accepted the connection: the next attempt need not wait long.
-    pub(super) fn accepted(&mut self) {
-        self.delays = delays();
+    /// The broker does what is asked of it: the next attempt need not wait long. Accepting is not
+    /// enough, since a broker may do that and close the connection for what comes next.
+    pub(super) fn forget_delays(&mut self) {
+        self.delays = None;
     }
 
-    /// Closes the connection; how long to wait for the next one, if there is to be one.
-    pub(super) fn broke(&mut self, happenings: &mut Vec<Happening>) -> Option<Duration> {
-        self.client.broke(happenings);
+    /// Goes on without a connection; how long to wait for the next one, if there is to be one.
+    pub(super) fn go_on(&mut self) -> Option<Duration> {
         self.is_blocked = false;
         self.phase = Phase::Waiting;
         let keeps_session = self.client.endpoint().version == Version::V4;
         match self.leaving {
-            Leaving::No => return Some(self.delays.next().unwrap_or(DELAY_MAX)),
+            Leaving::No => {
+                return Some(self.delays.get_or_insert_with(delays).next().unwrap_or(DELAY_MAX));
+            }
             Leaving::Parted if !keeps_session => self.phase = Phase::Gone,
             Leaving::Finishing | Leaving::Parted => {
                 self.leaving = Leaving::Forgetting;
@@ -126,19 +129,21 @@ impl<S: Source> Place<S> {
         None
     }
 
-    /// Says goodbye where it is to leave and nothing is under way any more.
-    pub(super) fn part(&mut self) {
+    /// Says goodbye where it is to leave and nothing is under way any more; whether it just did.
+    pub(super) fn part(&mut self) -> bool {
         let may_part = match self.leaving {
             Leaving::No | Leaving::Parted => false,
             Leaving::Finishing => self.client.is_idle(),
             Leaving::Forgetting => true,
         };
-        if may_part && self.client.is_up() {
-            self.client.disconnect();
-            if self.leaving == Leaving::Finishing {
-                self.leaving = Leaving::Parted;
-            }
+        if !may_part || !self.client.is_up() {
+            return false;
         }
+        self.client.disconnect();
+        if self.leaving == Leaving::Finishing {
+            self.leaving = Leaving::Parted;
+        }
+        true
     }
 }
 

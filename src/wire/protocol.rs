@@ -7,9 +7,11 @@ use super::frame::{self, Frame};
 use super::outbox::Outbox;
 use super::window::{Stand, Window};
 use super::{
-    Endpoint, Failure, Happening, Message, Sending, Session, Source, Unsendable, Version, v4, v5,
+    Endpoint, Failure, Happening, Message, Sending, Session, Source, Unsendable, Version, refusal,
+    v4, v5,
 };
 use crate::correlate::{Qos, Stage};
+use crate::stamp::TRACEPARENT_LEN;
 
 /// No more messages are written ahead of the socket than these bytes.
 const AHEAD_BYTES: usize = 64 * 1_024;
@@ -49,6 +51,8 @@ enum State {
     /// CONNECT is on its way.
     Asking,
     Up,
+    /// DISCONNECT is on its way: nothing may follow it.
+    Parting,
 }
 
 /// One client's sessions and connections, one after the other.
@@ -57,7 +61,8 @@ pub(super) struct Protocol<S> {
     version: Version,
     sending: Sending<S>,
     queue_max: usize,
-    keep_alive: Duration,
+    /// How often the broker is pinged: as we want, and as it wants.
+    keep_alive: (Duration, Option<Duration>),
     state: State,
     outbox: Outbox,
     /// Messages that were not written yet, oldest first.
@@ -70,6 +75,8 @@ pub(super) struct Protocol<S> {
     /// The largest packet that the broker takes.
     packet_bytes_max: u32,
     pong_awaited: bool,
+    /// Whether anything came since the last ping.
+    was_heard: bool,
 }
 
 impl<S: Source> Protocol<S> {
@@ -78,7 +85,7 @@ impl<S: Source> Protocol<S> {
             version,
             sending,
             queue_max: session.queue,
-            keep_alive: session.keep_alive,
+            keep_alive: (session.keep_alive, None),
             state: State::Down,
             outbox: Outbox::default(),
             waiting: VecDeque::new(),
@@ -87,6 +94,7 @@ impl<S: Source> Protocol<S> {
             received: BTreeSet::new(),
             packet_bytes_max: frame::PACKET_MAX,
             pong_awaited: false,
+            was_heard: false,
         }
     }
 
@@ -105,8 +113,9 @@ impl<S: Source> Protocol<S> {
         if self.state != State::Up {
             return Err(Unsendable::Disconnected);
         }
-        let size = frame::PUBLISH_OVERHEAD + self.sending.topic.len() + self.sending.source.size();
-        if size > self.packet_bytes_max as usize {
+        let Sending { topic, qos, source } = &self.sending;
+        let lengths = (topic.len(), source.size(), TRACEPARENT_LEN);
+        if frame::publish_size((self.version, *qos), lengths) > self.packet_bytes_max as usize {
             return Err(Unsendable::TooLarge);
         }
         if self.waiting.len() + self.outbox.messages() >= self.queue_max {
@@ -124,13 +133,15 @@ impl<S: Source> Protocol<S> {
         self.outbox.bytes().extend_from_slice(&packet);
     }
 
-    /// Asks the broker for a sign of life; fails where the last one is still awaited.
+    /// Asks the broker for a sign of life; fails where the last one is still awaited and nothing else
+    /// has come either. A broker that has much to say may answer late.
     pub(super) fn ping(&mut self) -> Result<Happening, Failure> {
-        let after = self.keep_alive.as_secs();
         if self.state == State::Asking {
             return Err(Failure::new("no answer to CONNECT in time"));
         }
-        if std::mem::replace(&mut self.pong_awaited, true) {
+        let was_heard = std::mem::take(&mut self.was_heard);
+        if std::mem::replace(&mut self.pong_awaited, true) && !was_heard {
+            let after = self.keep_alive().as_secs();
             return Err(Failure::new(format!("no answer to PINGREQ within {after} s")));
         }
         self.outbox.bytes().extend_from_slice(&frame::PINGREQ);
@@ -144,7 +155,7 @@ impl<S: Source> Protocol<S> {
             Version::V5 => &v5::DISCONNECT_AND_FORGET,
         };
         self.outbox.bytes().extend_from_slice(packet);
-        self.state = State::Down;
+        self.state = State::Parting;
     }
 
     /// Gives up what was not sent and what was not answered.
@@ -158,6 +169,11 @@ impl<S: Source> Protocol<S> {
         self.state == State::Up
     }
 
+    /// Whether goodbye was said.
+    pub(super) fn is_parting(&self) -> bool {
+        self.state == State::Parting
+    }
+
     /// Whether every message was written and fully answered.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.outbox.messages() == 0 && self.window.len() == 0
@@ -165,7 +181,8 @@ impl<S: Source> Protocol<S> {
 
     /// How often the broker must be pinged.
     pub(super) fn keep_alive(&self) -> Duration {
-        self.keep_alive
+        let (ours, theirs) = self.keep_alive;
+        theirs.unwrap_or(ours).min(ours)
     }
 
     /// What is to be written next; empty where there is nothing to write.
@@ -186,13 +203,13 @@ impl<S: Source> Protocol<S> {
         }
     }
 
-    /// Fails where the first byte of what has come can't begin a packet that is awaited.
-    pub(super) fn expect(&self, first: u8) -> Result<(), Failure> {
-        match (self.state, first >> 4) {
-            (State::Asking, frame::CONNACK | frame::DISCONNECT) | (State::Up | State::Down, _) => {
-                Ok(())
-            }
-            (State::Asking, _) => Err(Failure::new("what answers there does not speak MQTT")),
+    /// Notes that something came. Fails where its first byte can't begin a packet that is awaited.
+    pub(super) fn expect(&mut self, first: u8) -> Result<(), Failure> {
+        self.was_heard = true;
+        match first >> 4 {
+            frame::CONNACK | frame::DISCONNECT => Ok(()),
+            _ if self.state != State::Asking => Ok(()),
+            _ => Err(Failure::new("what answers there does not speak MQTT")),
         }
     }
 
@@ -209,7 +226,7 @@ impl<S: Source> Protocol<S> {
             frame::PUBREL => {
                 let id = packet.packet_id().ok_or_else(|| malformed("PUBREL"))?;
                 self.received.remove(&id);
-                frame::answer(self.outbox.bytes(), frame::PUBCOMP, id);
+                self.answer(frame::PUBCOMP, id);
                 return Ok(());
             }
             frame::PINGRESP => {
@@ -232,6 +249,7 @@ impl<S: Source> Protocol<S> {
     pub(super) fn broke(&mut self, happenings: &mut Vec<Happening>) {
         self.state = State::Down;
         self.pong_awaited = false;
+        self.was_heard = false;
         self.again.clear();
         for mark in self.outbox.clear().into_iter().rev().filter(|mark| mark.first) {
             if self.sending.qos == Qos::AtMostOnce {
@@ -248,6 +266,16 @@ impl<S: Source> Protocol<S> {
         packet: Frame<'_>,
         happenings: &mut Vec<Happening>,
     ) -> Result<(), Failure> {
+        if packet.kind() == frame::CONNACK {
+            // Before the codec, which knows one version's codes.
+            let code = packet.body.get(1).copied().ok_or_else(|| malformed("CONNACK"))?;
+            if self.state != State::Asking {
+                return Err(malformed("a second CONNACK"));
+            }
+            if code != 0 {
+                return Err(refusal::refused(code, self.version));
+            }
+        }
         let incoming = match self.version {
             Version::V4 => v4::read(packet)?,
             Version::V5 => v5::read(packet)?,
@@ -276,7 +304,7 @@ impl<S: Source> Protocol<S> {
         }
         self.state = State::Up;
         self.packet_bytes_max = accepted.packet_bytes_max.min(frame::PACKET_MAX);
-        self.keep_alive = accepted.keep_alive.unwrap_or(self.keep_alive).min(self.keep_alive);
+        self.keep_alive.1 = accepted.keep_alive;
         self.window.allow(accepted.receive_max);
         if accepted.session_present {
             self.again = self.window.in_order().into();
@@ -293,7 +321,7 @@ impl<S: Source> Protocol<S> {
         let Some(flight) = self.window.flight(id) else {
             // The broker remembers a message that we don't: releasing it lets it forget.
             if stage == Stage::Pubrec && reason < 0x80 {
-                frame::answer(self.outbox.bytes(), frame::PUBREL, id);
+                self.answer(frame::PUBREL, id);
             }
             return None;
         };
@@ -301,10 +329,10 @@ impl<S: Source> Protocol<S> {
         match (stage, qos, flight.stand) {
             (Stage::Pubrec, Qos::ExactlyOnce, Stand::Published) if reason < 0x80 => {
                 flight.stand = Stand::Released;
-                frame::answer(self.outbox.bytes(), frame::PUBREL, id);
+                self.answer(frame::PUBREL, id);
             }
             (Stage::Pubrec, Qos::ExactlyOnce, Stand::Released) => {
-                frame::answer(self.outbox.bytes(), frame::PUBREL, id);
+                self.answer(frame::PUBREL, id);
                 return None;
             }
             (Stage::Puback, Qos::AtLeastOnce, _)
@@ -322,29 +350,32 @@ impl<S: Source> Protocol<S> {
         match qos {
             Qos::AtMostOnce => true,
             Qos::AtLeastOnce => {
-                frame::answer(self.outbox.bytes(), frame::PUBACK, id);
+                self.answer(frame::PUBACK, id);
                 true
             }
             Qos::ExactlyOnce => {
-                frame::answer(self.outbox.bytes(), frame::PUBREC, id);
+                self.answer(frame::PUBREC, id);
                 self.received.insert(id)
             }
         }
     }
 
-    /// Writes what the resumed session must send next; false where that is nothing.
+    /// Writes what the resumed session must send next; false where nothing may be.
     fn write_again(&mut self) -> bool {
-        let Some((id, number)) = self.again.pop_front() else {
+        let Some(&(id, number)) = self.again.front() else {
             return false;
         };
+        let under_way = self.window.len().saturating_sub(self.again.len());
+        let takes_more = self.window.allows(under_way);
         match self.window.flight(id).filter(|flight| flight.number == number) {
-            Some(flight) if flight.stand == Stand::Released => {
-                frame::answer(self.outbox.bytes(), frame::PUBREL, id);
-            }
+            Some(flight) if flight.stand == Stand::Released => self.answer(frame::PUBREL, id),
+            // The broker may take less than it did.
+            Some(_) if !takes_more => return false,
             Some(_) => self.write(number, (id, true)),
             // It was answered in the meantime.
             None => (),
         }
+        self.again.pop_front();
         true
     }
 
@@ -363,6 +394,13 @@ impl<S: Source> Protocol<S> {
         self.waiting.pop_front();
         self.write(number, (id, false));
         true
+    }
+
+    /// Writes a step of a publish handshake.
+    fn answer(&mut self, kind: u8, id: u16) {
+        if self.state == State::Up {
+            frame::answer(self.outbox.bytes(), kind, id);
+        }
     }
 
     fn write(&mut self, number: u64, (id, again): (u16, bool)) {

@@ -1,12 +1,12 @@
 //! Room `wire`: the rare packets of MQTT 3.1.1, through `rumqttc`'s codec.
 
 use bytes::BytesMut;
-use rumqttc::{ConnAck, Connect, ConnectReturnCode, Packet, QoS, Subscribe, SubscribeReasonCode};
+use rumqttc::{ConnAck, Connect, Packet, QoS, Subscribe, SubscribeReasonCode};
 use secrecy::ExposeSecret;
 
 use super::frame::{self, Frame};
 use super::protocol::{Accepted, Incoming, malformed};
-use super::{Endpoint, Failure, Message, Session, refusal};
+use super::{Endpoint, Failure, Message, Session};
 use crate::correlate::Qos;
 
 /// A DISCONNECT, whole.
@@ -32,7 +32,7 @@ pub(super) fn read(packet: Frame<'_>) -> Result<Incoming, Failure> {
     let mut bytes = BytesMut::from(packet.whole);
     let read = Packet::read(&mut bytes, packet.whole.len());
     Ok(match read.map_err(|error| malformed(&format!("a packet ({error})")))? {
-        Packet::ConnAck(ack) => Incoming::Accepted(accepted(&ack)?),
+        Packet::ConnAck(ack) => Incoming::Accepted(accepted(&ack)),
         Packet::Publish(publish) => {
             let message = Message { payload: publish.payload, property: None, resent: publish.dup };
             let qos = Qos::from_level(publish.qos as u8).unwrap_or(Qos::AtMostOnce);
@@ -45,19 +45,13 @@ pub(super) fn read(packet: Frame<'_>) -> Result<Incoming, Failure> {
     })
 }
 
-fn accepted(ack: &ConnAck) -> Result<Accepted, Failure> {
-    match ack.code {
-        ConnectReturnCode::Success => Ok(Accepted {
-            session_present: ack.session_present,
-            receive_max: u16::MAX,
-            packet_bytes_max: frame::PACKET_MAX,
-            qos_max: Qos::ExactlyOnce,
-            keep_alive: None,
-        }),
-        ConnectReturnCode::NotAuthorized => Err(refusal::not_authorised()),
-        ConnectReturnCode::BadUserNamePassword => Err(refusal::bad_credentials()),
-        ConnectReturnCode::RefusedProtocolVersion => Err(refusal::wrong_version("5")),
-        other => Err(refusal::other(&other)),
+const fn accepted(ack: &ConnAck) -> Accepted {
+    Accepted {
+        session_present: ack.session_present,
+        receive_max: u16::MAX,
+        packet_bytes_max: frame::PACKET_MAX,
+        qos_max: Qos::ExactlyOnce,
+        keep_alive: None,
     }
 }
 

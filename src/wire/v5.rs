@@ -5,14 +5,14 @@ use std::time::Duration;
 use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAck, Connect, ConnectProperties, ConnectReturnCode, DisconnectReasonCode, Filter, Login,
-    Packet, Publish, Subscribe, SubscribeReasonCode,
+    ConnAck, Connect, ConnectProperties, DisconnectReasonCode, Filter, Login, Packet, Publish,
+    Subscribe, SubscribeReasonCode,
 };
 use secrecy::ExposeSecret;
 
 use super::frame::{self, Frame};
 use super::protocol::{Accepted, Incoming, malformed};
-use super::{Endpoint, Failure, Message, SESSION_EXPIRY, Session, refusal};
+use super::{Endpoint, Failure, Message, SESSION_EXPIRY, Session};
 use crate::correlate::Qos;
 use crate::stamp::PROPERTY;
 
@@ -47,7 +47,7 @@ pub(super) fn read(packet: Frame<'_>) -> Result<Incoming, Failure> {
     let mut bytes = BytesMut::from(packet.whole);
     let read = Packet::read(&mut bytes, None);
     Ok(match read.map_err(|error| malformed(&format!("a packet ({error})")))? {
-        Packet::ConnAck(ack) => Incoming::Accepted(accepted(ack)?),
+        Packet::ConnAck(ack) => Incoming::Accepted(accepted(ack)),
         Packet::Publish(publish) => {
             let qos = Qos::from_level(publish.qos as u8).unwrap_or(Qos::AtMostOnce);
             Incoming::Publish(qos, publish.pkid, message(publish))
@@ -67,27 +67,19 @@ pub(super) fn farewell(packet: Frame<'_>) -> Failure {
     Failure::new(format!("the broker ended the connection: {reason}"))
 }
 
-fn accepted(ack: ConnAck) -> Result<Accepted, Failure> {
-    match ack.code {
-        ConnectReturnCode::Success => (),
-        ConnectReturnCode::NotAuthorized => return Err(refusal::not_authorised()),
-        ConnectReturnCode::BadUserNamePassword => return Err(refusal::bad_credentials()),
-        ConnectReturnCode::UnsupportedProtocolVersion
-        | ConnectReturnCode::RefusedProtocolVersion => return Err(refusal::wrong_version("3.1.1")),
-        other => return Err(refusal::other(&other)),
-    }
+fn accepted(ack: ConnAck) -> Accepted {
     let said = ack.properties;
     let said = said.as_ref();
     let qos_max = said.and_then(|said| said.max_qos).and_then(Qos::from_level);
     let keep_alive = said.and_then(|said| said.server_keep_alive);
-    Ok(Accepted {
+    Accepted {
         session_present: ack.session_present,
         receive_max: said.and_then(|said| said.receive_max).unwrap_or(u16::MAX),
         packet_bytes_max: said.and_then(|said| said.max_packet_size).unwrap_or(frame::PACKET_MAX),
         qos_max: qos_max.unwrap_or(Qos::ExactlyOnce),
         // Zero asks for no pings at all; ours are also what a watermark is made of.
         keep_alive: keep_alive.filter(|&s| s > 0).map(|s| Duration::from_secs(u64::from(s))),
-    })
+    }
 }
 
 fn message(publish: Publish) -> Message {

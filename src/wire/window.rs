@@ -40,9 +40,14 @@ impl Window {
         self.allowed = receive_max.min(self.limit);
     }
 
+    /// Whether the broker takes one more beside so many.
+    pub(super) fn allows(&self, beside: usize) -> bool {
+        beside < usize::from(self.allowed)
+    }
+
     /// Gives a message a packet id; `None` while too many are in flight.
     pub(super) fn launch(&mut self, number: u64) -> Option<u16> {
-        if self.len() >= usize::from(self.allowed) {
+        if !self.allows(self.len()) {
             return None;
         }
         let id = if let Some(id) = self.free.pop_front() {

@@ -33,8 +33,10 @@ enum Act {
     Read,
     Answer,
     /// The connection breaks when the broker has read so many more packets; it then keeps the session
-    /// or not.
-    Break(u8, bool),
+    /// or not, and takes so many messages at a time.
+    Break(u8, bool, u16),
+    /// It breaks, and so does the next one before it is accepted.
+    BreakTwice,
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -43,7 +45,9 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         8 => (1_usize..120).prop_map(Act::Write),
         8 => Just(Act::Read),
         8 => Just(Act::Answer),
-        1 => (0_u8..6, prop::bool::weighted(0.7)).prop_map(|(read, keep)| Act::Break(read, keep)),
+        1 => (0_u8..6, prop::bool::weighted(0.7), 1_u16..8)
+            .prop_map(|(read, keep, receive_max)| Act::Break(read, keep, receive_max)),
+        1 => Just(Act::BreakTwice),
     ];
     prop::collection::vec(act, 0..200)
 }
@@ -84,6 +88,7 @@ impl World {
         self.protocol.connect(&endpoint(), &session(1), false);
         self.write(usize::MAX);
         self.broker.socket.clear();
+        self.broker.receive_max = self.receive_max;
         self.hear(&connack(session_present, self.receive_max));
     }
 
@@ -129,24 +134,36 @@ impl World {
             Act::Write(count) => self.write(count),
             Act::Read => self.broker.read(),
             Act::Answer => {
-                if let Some(answer) = self.broker.answers.pop_front() {
+                if let Some(answer) = self.broker.answer() {
                     self.hear(&answer);
                 }
             }
-            Act::Break(read, keep) => {
+            Act::Break(read, keep, receive_max) => {
                 (0..read).for_each(|_| self.broker.read());
-                self.broker.answers.clear();
-                let mut happenings = Vec::new();
-                self.protocol.broke(&mut happenings);
-                self.note(happenings);
-                assert_eq!(self.protocol.publish(self.next), Err(Unsendable::Disconnected));
+                self.hang_up();
                 if !keep {
                     self.broker.forget();
                     self.sessions_lost += 1;
                 }
+                self.receive_max = receive_max;
                 self.connect(keep);
             }
+            Act::BreakTwice => {
+                self.hang_up();
+                self.protocol.connect(&endpoint(), &session(1), false);
+                self.write(3);
+                self.hang_up();
+                self.connect(true);
+            }
         }
+    }
+
+    fn hang_up(&mut self) {
+        self.broker.hang_up();
+        let mut happenings = Vec::new();
+        self.protocol.broke(&mut happenings);
+        self.note(happenings);
+        assert_eq!(self.protocol.publish(self.next), Err(Unsendable::Disconnected));
     }
 
     /// Lets everything that is under way come to its end.
@@ -176,7 +193,6 @@ impl World {
             return Ok(());
         }
         prop_assert!(self.dropped.is_empty());
-        prop_assert!(self.broker.unanswered_max <= usize::from(self.receive_max));
         prop_assert!(self.finished.values().all(|&count| count == 1));
         if self.sessions_lost == 0 {
             let taken: BTreeSet<u64> = self.broker.taken.keys().copied().collect();
@@ -221,6 +237,12 @@ fn heard<S: Source>(protocol: &mut Protocol<S>, bytes: &[u8]) -> Vec<Happening> 
     happenings
 }
 
+/// Has a connection accepted.
+fn up<S: Source>(protocol: &mut Protocol<S>, connack: &[u8]) {
+    protocol.connect(&endpoint(), &session(1), false);
+    assert_eq!(heard(protocol, connack), [Happening::Connected]);
+}
+
 proptest! {
     #[test]
     fn every_message_has_one_story_however_often_the_connection_breaks(
@@ -238,8 +260,15 @@ proptest! {
     }
 
     #[test]
-    fn no_packet_panics(bytes in prop::collection::vec(any::<u8>(), 2..60), level in 0_u8..3) {
-        let mut protocol = protocol(Qos::from_level(level).unwrap(), 4, Numbers([0; 8]));
+    fn no_packet_panics(
+        bytes in prop::collection::vec(any::<u8>(), 2..60),
+        level in 0_u8..3,
+        version in prop::sample::select(vec![Version::V4, Version::V5]),
+    ) {
+        let sending =
+            Sending { topic: "t".into(), qos: Qos::from_level(level).unwrap(), source: Mute };
+        let mut protocol = Protocol::new(version, &session(4), sending);
+        protocol.connect(&endpoint(), &session(4), false);
         if let Ok(Some(packet)) = Frame::first(&bytes, u32::MAX) {
             let _ = protocol.take(packet, &mut Vec::new());
         }
@@ -257,14 +286,18 @@ fn a_full_queue_takes_nothing_more() {
 
 #[test]
 fn a_message_that_the_broker_would_not_take_is_refused() {
-    let mut world = World::new(Qos::AtMostOnce, 1, 1);
-    world.hear(&[0x20, 8, 0, 0, 5, 0x27, 0, 0, 0, 80]);
-    assert_eq!(world.protocol.publish(0), Err(Unsendable::TooLarge));
+    // Topic, payload and a property of 55 bytes: 85 in all.
+    for (bytes_max, taken) in [(85, Ok(())), (84, Err(Unsendable::TooLarge))] {
+        let mut protocol = protocol(Qos::AtMostOnce, 1, Numbers([0; 8]));
+        up(&mut protocol, &[0x20, 8, 0, 0, 5, 0x27, 0, 0, 0, bytes_max]);
+        assert_eq!(protocol.publish(0), taken);
+    }
 }
 
 #[test]
 fn a_qos_that_the_broker_does_not_take_is_said() {
     let mut protocol = protocol(Qos::ExactlyOnce, 1, Numbers([0; 8]));
+    protocol.connect(&endpoint(), &session(1), false);
     let packet = [0x20, 5, 0, 0, 2, 0x24, 1];
     let packet = Frame::first(&packet, u32::MAX).unwrap().unwrap();
     let failure = protocol.take(packet, &mut Vec::new()).unwrap_err().to_string();
@@ -287,17 +320,46 @@ fn a_broker_is_pinged_once_and_given_up_without_an_answer() {
     let failure = protocol.ping().unwrap_err().to_string();
     assert_eq!(failure, "no answer to CONNECT in time");
     heard(&mut protocol, &connack(false, 1));
+    protocol.broke(&mut Vec::new());
+    up(&mut protocol, &connack(false, 1));
     assert_eq!(protocol.ping(), Ok(Happening::Ping));
     assert_eq!(heard(&mut protocol, &[0xd0, 0]), [Happening::Pong]);
     assert_eq!(protocol.ping(), Ok(Happening::Ping));
+    protocol.expect(0x30).unwrap();
+    assert_eq!(protocol.ping(), Ok(Happening::Ping), "it has other things to say first");
     let failure = protocol.ping().unwrap_err().to_string();
     assert_eq!(failure, "no answer to PINGREQ within 30 s");
 }
 
 #[test]
+fn a_broker_says_how_often_it_wants_to_be_pinged_and_no_longer_when_it_does_not() {
+    let mut protocol = protocol(Qos::AtMostOnce, 1, Mute);
+    for (packet, seconds) in [
+        (&[0x20, 6, 0, 0, 3, 0x13, 0, 7][..], 7),
+        (&[0x20, 6, 0, 0, 3, 0x13, 0, 99], 30),
+        (&[0x20, 3, 0, 0, 0], 30),
+    ] {
+        up(&mut protocol, packet);
+        assert_eq!(protocol.keep_alive().as_secs(), seconds);
+        protocol.broke(&mut Vec::new());
+    }
+}
+
+#[test]
+fn nothing_follows_a_disconnect() {
+    let mut protocol = protocol(Qos::AtMostOnce, 1, Mute);
+    up(&mut protocol, &connack(false, 1));
+    protocol.disconnect();
+    let publish = [0x32, 7, 0, 1, b't', 0, 9, 0, b'x'];
+    assert_eq!(heard(&mut protocol, &publish).len(), 1);
+    assert!(protocol.unwritten().ends_with(&v5::DISCONNECT_AND_FORGET));
+    assert!(!protocol.is_up());
+}
+
+#[test]
 fn a_message_that_comes_in_twice_at_qos_2_is_handed_on_once() {
     let mut protocol = protocol(Qos::AtMostOnce, 1, Mute);
-    heard(&mut protocol, &connack(false, 1));
+    up(&mut protocol, &connack(false, 1));
     let publish = [0x34, 7, 0, 1, b't', 0, 9, 0, b'x'];
     assert_eq!(heard(&mut protocol, &publish).len(), 1);
     assert_eq!(heard(&mut protocol, &publish), []);
@@ -324,7 +386,7 @@ fn a_release_that_was_lost_is_asked_for_again() {
     world.write(usize::MAX);
     (0..3).for_each(|_| world.broker.read());
     world.act(&Act::Answer);
-    world.act(&Act::Break(0, true));
+    world.act(&Act::Break(0, true, 1));
     world.settle();
     world.check().unwrap();
     assert_eq!(world.sent, [0], "PUBREC had come: the message is not sent again");

@@ -17,8 +17,11 @@ pub(super) struct Broker {
     /// How often it took each message for a new one.
     pub(super) taken: BTreeMap<u64, u32>,
     /// Packets on their way to the client.
-    pub(super) answers: VecDeque<Vec<u8>>,
-    pub(super) unanswered_max: usize,
+    answers: VecDeque<Vec<u8>>,
+    /// Messages whose last answer the client has not heard on this connection.
+    pub(super) unheard: usize,
+    /// How many of these it takes at a time.
+    pub(super) receive_max: u16,
 }
 
 impl Broker {
@@ -33,6 +36,10 @@ impl Broker {
                 let is_new = publish.qos as u8 != 2 || self.held.insert(id, number).is_none();
                 assert!(is_new || publish.dup, "an id that is held comes again as such");
                 *self.taken.entry(number).or_default() += u32::from(is_new);
+                if publish.qos as u8 > 0 {
+                    self.unheard += 1;
+                    assert!(self.unheard <= usize::from(self.receive_max), "it takes no more");
+                }
                 match publish.qos as u8 {
                     0 => return,
                     1 => frame::answer(&mut out, frame::PUBACK, id),
@@ -47,7 +54,23 @@ impl Broker {
             other => panic!("{other:?}"),
         }
         self.answers.push_back(out);
-        self.unanswered_max = self.unanswered_max.max(self.held.len());
+    }
+
+    /// The next answer that reaches the client.
+    pub(super) fn answer(&mut self) -> Option<Vec<u8>> {
+        let answer = self.answers.pop_front()?;
+        // A release of a message of an earlier connection frees no place on this one.
+        if matches!(answer[0] >> 4, frame::PUBACK | frame::PUBCOMP) {
+            self.unheard = self.unheard.saturating_sub(1);
+        }
+        Some(answer)
+    }
+
+    /// Its connection breaks.
+    pub(super) fn hang_up(&mut self) {
+        self.answers.clear();
+        self.socket.clear();
+        self.unheard = 0;
     }
 
     pub(super) fn forget(&mut self) {
