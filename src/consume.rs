@@ -13,6 +13,7 @@
 
 mod client;
 mod cursors;
+mod fetching;
 mod reader;
 mod watch;
 
@@ -54,7 +55,7 @@ impl std::fmt::Debug for Properties {
 /// What it does not take, in its words.
 pub fn check(config: &Config) -> Result<(), String> {
     let nowhere = Config { brokers: String::new(), ..config.clone() };
-    client::create(&nowhere, "check").map(drop).map_err(|error| match error {
+    client::watch(&nowhere).map(drop).map_err(|error| match error {
         rdkafka::error::KafkaError::ClientConfig(_, what, name, _) => format!("{name}: {what}"),
         other => other.to_string(),
     })

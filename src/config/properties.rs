@@ -22,7 +22,7 @@ const WATERMARK: &str = "loss is judged against the high watermark, so everythin
 const WAITING: &str = "waiting for more data would be measured as latency";
 
 /// Properties that measurement depends on, and why they can't be set.
-const OWNED: [(&str, &str); 13] = [
+const OWNED: [(&str, &str); 14] = [
     ("group.id", MEMBERSHIP),
     ("group.instance.id", MEMBERSHIP),
     ("enable.auto.commit", MEMBERSHIP),
@@ -33,6 +33,7 @@ const OWNED: [(&str, &str); 13] = [
     ("isolation.level", WATERMARK),
     ("fetch.min.bytes", WAITING),
     ("socket.nagle.disable", WAITING),
+    ("statistics.interval.ms", "landfall learns from them when reading has begun"),
     ("bootstrap.servers", BROKERS),
     ("metadata.broker.list", BROKERS),
     ("allow.auto.create.topics", "landfall creates no topic by looking for it"),

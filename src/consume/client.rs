@@ -1,13 +1,12 @@
 //! Room `consume`: how its Kafka clients are set up.
 
-use std::time::Duration;
-
 use rdkafka::ClientConfig;
-use rdkafka::config::FromClientConfig;
+use rdkafka::config::{FromClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaResult;
 
 use super::Config;
+use super::fetching::{self, Fetching};
 
 /// Properties of librdkafka that the measurement depends on, and what they are set to. The
 /// configuration refuses them by name.
@@ -39,16 +38,19 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("queued.max.messages.kbytes", "16384"),
 ];
 
-/// A client of its own for one role.
-pub(super) fn create(config: &Config, role: &str) -> KafkaResult<BaseConsumer> {
-    BaseConsumer::from_config(&settings(config, role))
+/// A client that reads.
+pub(super) fn reader(config: &Config, fetching: Fetching) -> KafkaResult<BaseConsumer<Fetching>> {
+    let mut settings = settings(config, "read");
+    settings.set("statistics.interval.ms", fetching::EVERY_MILLIS);
+    BaseConsumer::from_config_and_context(&settings, fetching)
 }
 
-/// How long a Fetch may wait at the broker. What is assigned meanwhile is not part of it.
-pub(super) fn fetch_wait(config: &Config) -> Duration {
-    let wait =
-        settings(config, "reader").get("fetch.wait.max.ms").and_then(|wait| wait.parse().ok());
-    wait.map_or(Duration::ZERO, Duration::from_millis)
+/// A client that only asks.
+pub(super) fn watch(config: &Config) -> KafkaResult<BaseConsumer> {
+    let mut settings = settings(config, "watch");
+    // Whoever does not poll for its statistics must not have any.
+    settings.set("statistics.interval.ms", "0");
+    BaseConsumer::from_config(&settings)
 }
 
 fn settings(config: &Config, role: &str) -> ClientConfig {

@@ -10,6 +10,7 @@ use rdkafka::{Offset, Timestamp, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 
 use super::cursors::Cursors;
+use super::fetching::Fetching;
 use super::{Config, Partition, Word, client};
 use crate::clock::{Clock, Instant, Pairing, WallTime};
 use crate::correlate::{Append, Lane, Observation, PathId, RecordPlace, Router, Sink};
@@ -19,12 +20,9 @@ use crate::study::{Notice, Role};
 
 /// How long the thread waits for a record before it looks at anything else.
 const NAP: Duration = Duration::from_millis(100);
-/// How long after the assignment and so many whole Fetches the reader is taken to be reading, so much
-/// for its connections to be made. The first Fetch asks for the partitions that are ready when it
-/// leaves; those whose offset is still being validated have their answer behind that of the Fetch,
-/// by when the next one is on its way. What arrives in them meanwhile is not missed, only read late.
-const START: Duration = Duration::from_millis(300);
-const FETCHES: u32 = 2;
+/// How long after the assignment the reader is taken to be reading although some partition is not: it
+/// may have no leader, and the others are to be measured.
+const START_MAX: Duration = Duration::from_secs(10);
 /// How many records are read at most before anything else is looked at.
 const TURN_MAX: usize = 10_000;
 /// How long the question for what is left of a partition may take.
@@ -43,8 +41,7 @@ struct Reader<'a> {
     pairing: Pairing,
     foreign: u32,
     assigned: Option<Instant>,
-    /// How long after that it is taken to be reading.
-    warm_up: Duration,
+    fetching: Fetching,
     up: bool,
     /// Whether librdkafka has stopped reading some partition.
     stopped_reading: bool,
@@ -59,7 +56,8 @@ pub fn read(
     tasks: &Tasks,
 ) {
     let path = config.path;
-    let consumer = match client::create(config, "read") {
+    let fetching = Fetching::default();
+    let consumer = match client::reader(config, fetching.clone()) {
         Ok(consumer) => consumer,
         Err(error) => {
             let _ = notices.blocking_send(Notice::Down(Role::Consumer(path.0), error.to_string()));
@@ -79,7 +77,7 @@ pub fn read(
         pairing,
         foreign,
         assigned,
-        warm_up: client::fetch_wait(config) * FETCHES + START,
+        fetching,
         up,
         stopped_reading,
     };
@@ -96,7 +94,7 @@ pub fn read(
 }
 
 impl Reader<'_> {
-    fn hear(&mut self, word: Word, consumer: &BaseConsumer) {
+    fn hear(&mut self, word: Word, consumer: &BaseConsumer<Fetching>) {
         match word {
             Word::Assign(partitions) => self.assign(&partitions, consumer),
             Word::Watermarks { asked, highs } => {
@@ -110,14 +108,15 @@ impl Reader<'_> {
     /// Says that the consumer stands: once it reads, and again after each answer of the watch, which
     /// may have said the contrary in between.
     fn say_up(&mut self) {
-        let now = self.clock.now();
-        if !self.up && self.assigned.is_some_and(|at| now >= at + self.warm_up) {
+        let Some(assigned) = self.assigned.filter(|_| !self.up) else { return };
+        let is_late = self.clock.now() >= assigned + START_MAX;
+        if self.fetching.is_under_way() || is_late {
             self.up = true;
             self.say(Notice::Up(Role::Consumer(self.path.0)));
         }
     }
 
-    fn assign(&mut self, partitions: &[Partition], consumer: &BaseConsumer) {
+    fn assign(&mut self, partitions: &[Partition], consumer: &BaseConsumer<Fetching>) {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for of in partitions {
             if self.cursors.knows(of) {
@@ -140,11 +139,14 @@ impl Reader<'_> {
                 "partitions could not be assigned, what arrives there is not seen: {error}"
             )));
         }
-        self.assigned.get_or_insert(self.clock.now());
+        if self.assigned.is_none() {
+            self.assigned = Some(self.clock.now());
+            self.fetching.await_partitions(list.count());
+        }
     }
 
     /// Waits for records and reads those that are there.
-    fn turn(&mut self, consumer: &BaseConsumer) {
+    fn turn(&mut self, consumer: &BaseConsumer<Fetching>) {
         let mut wait = NAP;
         for _ in 0..TURN_MAX {
             let Some(polled) = consumer.poll(wait) else { break };
@@ -215,7 +217,7 @@ impl Reader<'_> {
 
     /// Goes on with partitions that librdkafka has stopped reading because their next offset was not
     /// there: removed by retention, cut off, or only not known to a new leader yet.
-    fn read_on(&mut self, consumer: &BaseConsumer) {
+    fn read_on(&mut self, consumer: &BaseConsumer<Fetching>) {
         self.stopped_reading = false;
         // How far the goal goes may be beyond what there will ever be again.
         self.goal = None;
@@ -241,7 +243,7 @@ impl Reader<'_> {
     }
 
     /// Has a partition that was assigned before read from its offset.
-    fn assign_again(&self, of: &Partition, consumer: &BaseConsumer) {
+    fn assign_again(&self, of: &Partition, consumer: &BaseConsumer<Fetching>) {
         let mut list = TopicPartitionList::with_capacity(1);
         let again = list
             .add_partition_offset(&of.topic, of.partition, Offset::Offset(of.offset))

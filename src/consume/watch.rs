@@ -55,7 +55,7 @@ pub fn watch(
     let role = Role::Consumer(config.path.0);
     let patterns = config.topics.iter().filter(|topic| topic.starts_with('^'));
     let patterns = patterns.filter_map(|pattern| Regex::new(pattern).ok()).collect();
-    let consumer = match client::create(config, "watch") {
+    let consumer = match client::watch(config) {
         Ok(consumer) => consumer,
         Err(error) => {
             let _ = notices.blocking_send(Notice::Down(role, why(&error)));

@@ -386,7 +386,8 @@ fn the_kafka_side() {
     topics("[^]", "[0]: \"^\" is not a pattern (2 to 1024 characters)");
     topics("[t, t]", "[1]: is given twice; remove one");
     let owned = landfall::consume::OWNED.map(|(name, _)| name);
-    for name in owned.into_iter().chain(["group.id", "bootstrap.servers", "group.id_file"]) {
+    let others = ["group.id", "bootstrap.servers", "group.id_file", "statistics.interval.ms"];
+    for name in owned.into_iter().chain(others) {
         let text = one("", &format!("{KAFKA}  properties: {{{name}: x}}"), "");
         let problems = read(&text).unwrap_err();
         let expected = format!("landfall.yaml:9: paths[0].kafka.properties.{name}: can't be set: ");
