@@ -135,6 +135,8 @@ fn a_kafka_that_restarts_and_one_that_dies_are_survived_and_no_loss_invented() {
     let arrived = run.metric(consumed);
     run.await_metric(consumed, arrived + 400.0);
     kafka.kill();
+    // An outage that nobody noticed is not counted.
+    run.await_that("landfall_component_up{component=\"kafka\"}", |up| up == 0.0);
     kafka.restart();
     let arrived = run.metric(consumed);
     run.await_metric(consumed, arrived + 400.0);

@@ -1,5 +1,7 @@
 //! Room `wire`: many clients on one thread.
 
+mod connecting;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
@@ -134,18 +136,7 @@ impl<H: Handler> EventLoop<H> {
 
     fn called(&mut self, stop: &Tasks) {
         self.bell.hush();
-        while let Some((client, found)) = self.resolver.answer() {
-            // Whoever has begun anew in the meantime has asked anew.
-            let place = self.places.get_mut(client);
-            let Some(place) = place.filter(|place| matches!(place.phase, Phase::Resolving)) else {
-                continue;
-            };
-            let connecting = match found {
-                Ok(addresses) => place.dial(addresses.into_iter()),
-                Err(why) => Err(place.unreachable(&why)),
-            };
-            self.await_connection(client, connecting);
-        }
+        self.hear_resolver();
         self.handler.called();
         if stop.stopping() && self.end.is_none() {
             self.end = Some(self.clock.now() + GOODBYE);
@@ -164,44 +155,6 @@ impl<H: Handler> EventLoop<H> {
         } else {
             // What it was about to do is of no use any more; only its old session is left.
             self.close(client);
-        }
-    }
-
-    fn dial(&mut self, client: usize) {
-        let place = &mut self.places[client];
-        place.phase = Phase::Resolving;
-        place.timer = None;
-        let endpoint = place.client.endpoint();
-        if let Some(address) = self.resolver.ask(client, &endpoint.host, endpoint.port) {
-            let connecting = place.dial(vec![address].into_iter());
-            self.await_connection(client, connecting);
-        }
-    }
-
-    /// Waits for a socket that is being connected, or tells why there is none.
-    fn await_connection(&mut self, client: usize, connecting: Result<(), Failure>) {
-        let waiting = connecting.and_then(|()| {
-            let place = &mut self.places[client];
-            place.is_blocked = true;
-            let Some(stream) = place.client.stream() else { return Ok(()) };
-            epoll::add(&self.epoll, stream, EventData::new_u64(client as u64), EventFlags::OUT)
-                .map_err(|error| place.unreachable(&io::Error::from(error).to_string()))
-        });
-        match waiting {
-            Ok(()) => self.set_timer(client, CONNECT_MAX),
-            Err(failure) => self.broke(client, &failure),
-        }
-    }
-
-    /// An address did not answer, or not well: another one may.
-    fn try_next(&mut self, client: usize, failure: &Failure) {
-        let place = &mut self.places[client];
-        match std::mem::replace(&mut place.phase, Phase::Waiting) {
-            Phase::Connecting(others) if others.len() > 0 => {
-                let connecting = place.dial(others);
-                self.await_connection(client, connecting);
-            }
-            _ => self.broke(client, failure),
         }
     }
 

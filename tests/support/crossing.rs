@@ -176,16 +176,21 @@ impl Run {
     }
 
     /// Waits until a metric has come so far.
-    #[expect(clippy::disallowed_methods, reason = "a scrape is all there is to wait for")]
     pub(crate) fn await_metric(&self, series: &str, at_least: f64) {
+        self.await_that(series, |value| value >= at_least);
+    }
+
+    /// Waits until a series has a value that is good.
+    #[expect(clippy::disallowed_methods, reason = "a scrape is all there is to wait for")]
+    pub(crate) fn await_that(&self, series: &str, is_good: impl Fn(f64) -> bool) {
         let step = Duration::from_millis(200);
         for _ in 0..PATIENCE.as_millis() / step.as_millis() {
-            if self.metric(series) >= at_least {
+            if is_good(self.metric(series)) {
                 return;
             }
             std::thread::sleep(step);
         }
-        panic!("{series} is {} and not {at_least}:\n{}", self.metric(series), self.said());
+        panic!("{series} stays {}:\n{}", self.metric(series), self.said());
     }
 
     fn scrape(&self) -> String {

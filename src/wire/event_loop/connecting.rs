@@ -1,0 +1,65 @@
+//! Room `wire`: how an event loop gets its clients connected.
+
+use std::io;
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+
+use super::super::place::{CONNECT_MAX, Phase};
+use super::super::{Failure, Handler};
+use super::EventLoop;
+
+impl<H: Handler> EventLoop<H> {
+    /// Begins to connect the clients whose brokers' names were looked up.
+    pub(super) fn hear_resolver(&mut self) {
+        while let Some((client, found)) = self.resolver.answer() {
+            // Whoever has begun anew in the meantime has asked anew.
+            let place = self.places.get_mut(client);
+            let Some(place) = place.filter(|place| matches!(place.phase, Phase::Resolving)) else {
+                continue;
+            };
+            let connecting = match found {
+                Ok(addresses) => place.dial(addresses.into_iter()),
+                Err(why) => Err(place.unreachable(&why)),
+            };
+            self.await_connection(client, connecting);
+        }
+    }
+
+    pub(super) fn dial(&mut self, client: usize) {
+        let place = &mut self.places[client];
+        place.phase = Phase::Resolving;
+        place.timer = None;
+        let endpoint = place.client.endpoint();
+        if let Some(address) = self.resolver.ask(client, &endpoint.host, endpoint.port) {
+            let connecting = place.dial(vec![address].into_iter());
+            self.await_connection(client, connecting);
+        }
+    }
+
+    /// Waits for a socket that is being connected, or tells why there is none.
+    fn await_connection(&mut self, client: usize, connecting: Result<(), Failure>) {
+        let waiting = connecting.and_then(|()| {
+            let place = &mut self.places[client];
+            place.is_blocked = true;
+            let Some(stream) = place.client.stream() else { return Ok(()) };
+            epoll::add(&self.epoll, stream, EventData::new_u64(client as u64), EventFlags::OUT)
+                .map_err(|error| place.unreachable(&io::Error::from(error).to_string()))
+        });
+        match waiting {
+            Ok(()) => self.set_timer(client, CONNECT_MAX),
+            Err(failure) => self.broke(client, &failure),
+        }
+    }
+
+    /// An address did not answer, or not well: another one may.
+    pub(super) fn try_next(&mut self, client: usize, failure: &Failure) {
+        let place = &mut self.places[client];
+        match std::mem::replace(&mut place.phase, Phase::Waiting) {
+            Phase::Connecting(others) if others.len() > 0 => {
+                let connecting = place.dial(others);
+                self.await_connection(client, connecting);
+            }
+            _ => self.broke(client, failure),
+        }
+    }
+}
