@@ -21,7 +21,7 @@
 //! | [`host`] | edge | CPU and memory of machine, cgroup and processes |
 //! | [`telemetry`] | edge | the metric catalogue, `/metrics`, health |
 //! | [`embedded`] | edge | broker, bridge and Kafka of the demo |
-//! | [`wire`] | edge support | one MQTT connection, of either version |
+//! | [`wire`] | edge support | MQTT connections of either version, many on one thread |
 //! | [`config`] | wiring | what the user wrote, then what it resolves to |
 //! | [`shutdown`], [`splitmix`] | leaf | who runs and how all stop; numbers that look random |
 //! | [`app`] | wiring | builds, spawns, drains |

@@ -15,8 +15,12 @@ use rdkafka::ClientContext;
 use rdkafka::consumer::ConsumerContext;
 use serde::Deserialize;
 
-/// How often librdkafka tells its statistics, in milliseconds.
-pub(super) const EVERY_MILLIS: &str = "200";
+/// How often librdkafka tells its statistics, in milliseconds, for a longest wait of a Fetch: there is
+/// nothing new before one was answered, and each telling costs what ten records do.
+pub(super) fn every_millis(fetch_wait_millis: Option<&str>) -> u64 {
+    let wait = fetch_wait_millis.and_then(|millis| millis.parse().ok()).unwrap_or(500_u64);
+    wait.saturating_mul(2).clamp(200, 1_000)
+}
 
 /// Learns from librdkafka's statistics whether everything that was assigned is fetched. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -150,6 +154,12 @@ mod tests {
         assert!(!told(&fetching, 2, ["active", "active", "active"]));
         assert!(told(&fetching, 3, ["active", "active", "active"]));
         assert!(told(&fetching, 3, ["active", "none", "active"]), "it is said once");
+    }
+
+    #[test]
+    fn statistics_come_as_seldom_as_fetches_allow() {
+        let every = [Some("100"), Some("500"), None, Some("60000"), Some("0"), Some("x")];
+        assert_eq!(every.map(every_millis), [200, 1_000, 1_000, 1_000, 200, 1_000]);
     }
 
     #[test]
