@@ -7,6 +7,9 @@
 //! to end, service, append, fetch). `part` are its steps, and all of them with one histogram and no
 //! counts. `ledger` compares the look-up with the plain alternative, a `HashMap` of what is in flight.
 
+#[path = "plant/roster.rs"]
+mod plant;
+
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -15,12 +18,13 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use landfall::clock::{Clock, Instant};
 use landfall::correlate::{
-    Append, Carrier, Correlator, Event, Lane, Limits, Observation, Path, PathId, PublisherId, Qos,
-    RecordPlace, Roster, Sink, Stage,
+    Append, Correlator, Event, Lane, Limits, Observation, PathId, PublisherId, Qos, RecordPlace,
+    Roster, Sink, Stage,
 };
 use landfall::stamp::{Format, Found, Reading, Run, Stamper};
 use landfall::stats::{Latencies, Stats};
 use landfall::telemetry::{Build, Telemetry};
+use plant::roster;
 
 /// Messages that were sent and have not come out.
 const IN_FLIGHT: u64 = 1_000_000;
@@ -72,16 +76,7 @@ struct World {
 
 impl World {
     fn new(publishers: u32, format: Format) -> Self {
-        let mut roster = Roster::default();
-        let path = Path {
-            name: "plant".into(),
-            lanes: vec![Lane::MqttKafka],
-            qos: vec![Qos::AtLeastOnce],
-            carriers: Carrier::ALL.to_vec(),
-            deadline: Duration::from_secs(30),
-        };
-        roster.add(path, vec![Qos::AtLeastOnce; publishers as usize]);
-        let roster = Arc::new(roster);
+        let roster = Arc::new(roster(publishers as usize));
         let mut world = Self {
             stamper: Stamper::new(b"plant-7", Run { epoch: 7, instance: 1 }),
             format,

@@ -1,27 +1,20 @@
 //! What it costs to count and record the events of messages, and to scrape.
 
+#[path = "plant/roster.rs"]
+mod plant;
+
 use std::hint::black_box;
-use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use landfall::clock::Instant;
-use landfall::correlate::{
-    Arrival, Carrier, Event, Lane, Leg, Outcome, Path, PathId, PublisherId, Qos, Roster,
-};
+use landfall::correlate::{Arrival, Event, Lane, Leg, Outcome, PathId, PublisherId};
 use landfall::telemetry::{Build, Telemetry};
+use plant::roster;
 
 const MESSAGES: u64 = 1_000;
 
 fn telemetry() -> Telemetry {
-    let mut roster = Roster::default();
-    let path = Path {
-        name: "plant".into(),
-        lanes: vec![Lane::MqttKafka],
-        qos: vec![Qos::AtLeastOnce],
-        carriers: Carrier::ALL.to_vec(),
-        deadline: Duration::from_secs(30),
-    };
-    roster.add(path, [Qos::AtLeastOnce; 4]);
+    let roster = roster(4);
     let telemetry = Telemetry::new(&roster, &Build { version: "0".into(), commit: "0".into() });
     telemetry.name_partition(PathId(0), 0, "mqtt-messages", 0);
     telemetry

@@ -73,9 +73,9 @@ pub struct Surroundings {
 }
 
 /// Keeps publishers connected and sends every slot of the stretch that `told` tells as it comes due,
-/// until `pacing` is told to stop, and holds on to it so long. It goes on reporting what happens to their messages until `tasks` is;
-/// then they say goodbye and let the broker forget their sessions. `bell` must be rung at each of the
-/// three.
+/// until the group of `pacing` is told to stop; its hold is let go behind the last slot. It goes on
+/// reporting what happens to their messages until `tasks` is; then they say goodbye and let the broker
+/// forget their sessions. `bell` must be rung at each of the three.
 ///
 /// # Errors
 ///

@@ -19,8 +19,7 @@ use crate::shutdown::Tasks;
 use crate::stamp::{Reading, Stamper};
 use crate::study::{Notice, Role};
 use crate::wire::{
-    Bell, Client, Clients, Endpoint, EventLoop, Failure, Handler, Happening, Message, Mute,
-    Sending, Session,
+    Bell, Client, Endpoint, EventLoop, Failure, Handler, Happening, Message, Mute, Sending, Session,
 };
 
 /// How often the broker is pinged: so long a loss waits for its verdict at most.
@@ -99,14 +98,6 @@ struct Subscriber {
 
 impl Handler for Subscribers {
     type Source = Mute;
-
-    fn next_due(&self) -> Option<Instant> {
-        None
-    }
-
-    fn act(&mut self, _: Instant, _: &mut Clients<'_, Mute>) {}
-
-    fn called(&mut self) {}
 
     fn happened(
         &mut self,

@@ -26,13 +26,18 @@ fn shared_kafka() -> Arc<Kafka> {
     })
 }
 
-fn topic(kafka: &Kafka, name: &str) {
+/// A topic, the bridge to it, and the configuration of a run over one path; `mqtt` and `path` are
+/// further keys.
+fn lay_out(
+    name: &str,
+    mosquitto: &Mosquitto,
+    kafka: &Kafka,
+    mqtt: &str,
+    path: &str,
+) -> (Bridge, String) {
     kafka.topic(name, 3, &[("message.timestamp.type", "LogAppendTime")]);
-}
-
-/// The configuration of a run over one path; `mqtt` and `path` are further keys.
-fn config(name: &str, mosquitto: &Mosquitto, kafka: &Kafka, mqtt: &str, path: &str) -> String {
-    format!(
+    let bridge = Bridge::start(name, &mosquitto.address, &kafka.address);
+    let config = format!(
         "probe: crossing
 paths:
   - name: {name}
@@ -44,7 +49,8 @@ drain: 40s
 telemetry: {{ listen: '127.0.0.1:0' }}
 ",
         mosquitto.address, kafka.address
-    )
+    );
+    (bridge, config)
 }
 
 /// Ends the bridge, so that nothing is under way any more, and compares.
@@ -61,11 +67,9 @@ fn a_thousand_a_second_cross_and_every_one_is_accounted_for() {
     let seconds = std::env::var("LANDFALL_TEST_CROSSING_SECONDS");
     let seconds: u64 = seconds.map_or(20, |text| text.parse().unwrap());
     let (kafka, mosquitto) = (shared_kafka(), Mosquitto::start(&[]));
-    topic(&kafka, "steady");
-    let bridge = Bridge::start("steady", &mosquitto.address, &kafka.address);
     let mqtt = "version: 5, clients: 3, rate: 1000/s, schedule: fixed, \
                 payload: { size: 256, format: json }";
-    let config = config("steady", &mosquitto, &kafka, mqtt, "deadline: 30s");
+    let (bridge, config) = lay_out("steady", &mosquitto, &kafka, mqtt, "deadline: 30s");
     let mut run = Run::start(&config, &["--for", &format!("{seconds}s")]);
     let code = run.ended();
     let audit = settle("steady", bridge, &kafka, &run, Payload::Json);
@@ -80,11 +84,9 @@ fn a_thousand_a_second_cross_and_every_one_is_accounted_for() {
 #[test]
 fn a_signal_drains_what_is_under_way() {
     let (kafka, mosquitto) = (shared_kafka(), Mosquitto::start(&[]));
-    topic(&kafka, "drained");
-    let bridge = Bridge::start("drained", &mosquitto.address, &kafka.address);
     let mqtt = "version: 3.1.1, clients: 6, rate: 300/s, schedule: poisson, \
                 payload: { size: 64, format: binary }";
-    let config = config("drained", &mosquitto, &kafka, mqtt, "deadline: 30s");
+    let (bridge, config) = lay_out("drained", &mosquitto, &kafka, mqtt, "deadline: 30s");
     let mut run = Run::start(&config, &[]);
     run.await_metric("landfall_published_messages_total", 900.0);
     run.terminate();
@@ -100,10 +102,8 @@ fn a_signal_drains_what_is_under_way() {
 #[test]
 fn a_broker_that_loses_its_memory_is_survived_and_no_loss_invented() {
     let (kafka, mut mosquitto) = (shared_kafka(), Mosquitto::start(&[]));
-    topic(&kafka, "forgetful");
-    let bridge = Bridge::start("forgetful", &mosquitto.address, &kafka.address);
     let mqtt = "clients: 6, rate: 200/s, schedule: poisson, payload: { size: 256, format: json }";
-    let config = config("forgetful", &mosquitto, &kafka, mqtt, "deadline: 8s");
+    let (bridge, config) = lay_out("forgetful", &mosquitto, &kafka, mqtt, "deadline: 8s");
     let mut run = Run::start(&config, &[]);
     run.await_metric("landfall_end_to_end_latency_seconds_count", 400.0);
     mosquitto.kill();
@@ -124,10 +124,8 @@ fn a_broker_that_loses_its_memory_is_survived_and_no_loss_invented() {
 #[test]
 fn a_kafka_that_restarts_and_one_that_dies_are_survived_and_no_loss_invented() {
     let (mut kafka, mosquitto) = (Kafka::start(&[]), Mosquitto::start(&[]));
-    topic(&kafka, "restarted");
-    let bridge = Bridge::start("restarted", &mosquitto.address, &kafka.address);
     let mqtt = "clients: 6, rate: 200/s, schedule: poisson, payload: { size: 256, format: json }";
-    let config = config("restarted", &mosquitto, &kafka, mqtt, "deadline: 20s");
+    let (bridge, config) = lay_out("restarted", &mosquitto, &kafka, mqtt, "deadline: 20s");
     let mut run = Run::start(&config, &[]);
     let consumed = "landfall_consumed_records_total";
     run.await_metric(consumed, 400.0);

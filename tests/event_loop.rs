@@ -77,8 +77,6 @@ impl Handler for Exchange {
         }
     }
 
-    fn called(&mut self) {}
-
     fn happened(&mut self, client: (usize, &mut Client<Large>), happening: Happening, _: Instant) {
         let mut counts = self.counts.lock().unwrap();
         match (client.0, happening) {
@@ -183,14 +181,6 @@ struct Complaints {
 
 impl Handler for Complaints {
     type Source = Large;
-
-    fn next_due(&self) -> Option<Instant> {
-        None
-    }
-
-    fn act(&mut self, _: Instant, _: &mut Clients<'_, Large>) {}
-
-    fn called(&mut self) {}
 
     fn happened(&mut self, _: (usize, &mut Client<Large>), happening: Happening, _: Instant) {
         self.tell.send(format!("{happening:?}")).unwrap();

@@ -39,11 +39,11 @@ const DEFAULTS: [(&str, &str); 6] = [
 ];
 
 /// A client that reads.
-pub(super) fn reader(config: &Config, fetching: Fetching) -> KafkaResult<BaseConsumer<Fetching>> {
+pub(super) fn reader(config: &Config) -> KafkaResult<BaseConsumer<Fetching>> {
     let mut settings = settings(config, "read");
     let every = fetching::every_millis(settings.get("fetch.wait.max.ms"));
     settings.set("statistics.interval.ms", every.to_string());
-    BaseConsumer::from_config_and_context(&settings, fetching)
+    BaseConsumer::from_config_and_context(&settings, Fetching::default())
 }
 
 /// A client that only asks.

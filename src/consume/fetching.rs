@@ -9,7 +9,7 @@
 //! fetched and how many Fetches were sent, and one that was sent behind that moment asks for all.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::consumer::ConsumerContext;
@@ -22,9 +22,9 @@ pub(super) fn every_millis(fetch_wait_millis: Option<&str>) -> u64 {
     wait.saturating_mul(2).clamp(200, 1_000)
 }
 
-/// Learns from librdkafka's statistics whether everything that was assigned is fetched. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Fetching(Arc<Mutex<State>>);
+/// Learns from librdkafka's statistics whether everything that was assigned is fetched.
+#[derive(Debug, Default)]
+pub(super) struct Fetching(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {

@@ -41,7 +41,6 @@ struct Reader<'a> {
     pairing: Pairing,
     foreign: u32,
     assigned: Option<Instant>,
-    fetching: Fetching,
     up: bool,
     /// Whether librdkafka has stopped reading some partition.
     stopped_reading: bool,
@@ -56,8 +55,7 @@ pub fn read(
     tasks: &Tasks,
 ) {
     let path = config.path;
-    let fetching = Fetching::default();
-    let consumer = match client::reader(config, fetching.clone()) {
+    let consumer = match client::reader(config) {
         Ok(consumer) => consumer,
         Err(error) => {
             let _ = notices.blocking_send(Notice::Down(Role::Consumer(path.0), error.to_string()));
@@ -77,7 +75,6 @@ pub fn read(
         pairing,
         foreign,
         assigned,
-        fetching,
         up,
         stopped_reading,
     };
@@ -85,7 +82,7 @@ pub fn read(
         for word in words.try_iter() {
             reader.hear(word, &consumer);
         }
-        reader.say_up();
+        reader.say_up(consumer.context());
         reader.turn(&consumer);
         if reader.stopped_reading {
             reader.read_on(&consumer);
@@ -107,10 +104,10 @@ impl Reader<'_> {
 
     /// Says that the consumer stands: once it reads, and again after each answer of the watch, which
     /// may have said the contrary in between.
-    fn say_up(&mut self) {
+    fn say_up(&mut self, fetching: &Fetching) {
         let Some(assigned) = self.assigned.filter(|_| !self.up) else { return };
         let is_late = self.clock.now() >= assigned + START_MAX;
-        if self.fetching.is_under_way() || is_late {
+        if fetching.is_under_way() || is_late {
             self.up = true;
             self.say(Notice::Up(Role::Consumer(self.path.0)));
         }
@@ -141,7 +138,7 @@ impl Reader<'_> {
         }
         if self.assigned.is_none() {
             self.assigned = Some(self.clock.now());
-            self.fetching.await_partitions(list.count());
+            consumer.context().await_partitions(list.count());
         }
     }
 

@@ -9,14 +9,16 @@ pub trait Handler {
     /// What writes its messages.
     type Source: Source;
 
-    /// When it wants to act next.
-    fn next_due(&self) -> Option<Instant>;
+    /// When it wants to act next: never, unless it says so.
+    fn next_due(&self) -> Option<Instant> {
+        None
+    }
 
     /// Does what is due at `now`.
-    fn act(&mut self, now: Instant, clients: &mut Clients<'_, Self::Source>);
+    fn act(&mut self, _now: Instant, _clients: &mut Clients<'_, Self::Source>) {}
 
     /// Somebody rang the bell.
-    fn called(&mut self);
+    fn called(&mut self) {}
 
     /// Something happened to a client at a moment. What it then asks of the client is done at once.
     fn happened(
