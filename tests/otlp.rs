@@ -9,6 +9,7 @@
 #[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
 #[path = "support/exposition.rs"]
 mod exposition;
+#[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
 #[path = "support/sink.rs"]
 mod sink;
 

@@ -111,9 +111,10 @@ fn plain_arrival(publisher: PublisherId) -> Event {
 fn series_at_start(metric: &Metric, roster: &Roster) -> usize {
     if !metric.labels.contains(&Label::Path) {
         return match metric.name {
-            "landfall_scheduler_lag_seconds" | "landfall_build_info" | "landfall_dropped_total" => {
-                1
-            }
+            "landfall_scheduler_lag_seconds"
+            | "landfall_build_info"
+            | "landfall_dropped_total"
+            | "landfall_export_failures_total" => 1,
             "landfall_reconnects_total" => Component::ALL.len(),
             _ => 0,
         };

@@ -168,7 +168,7 @@ fn obey(command: Command, screen: Screen) -> Result<u8, Error> {
             let progress = progress(Progress::Lines);
             let options = flags.outputs.options(progress, screen);
             let listen = flags.outputs.listen.as_deref();
-            block_on(demo::run(&flags.rate, listen, options))
+            block_on(demo::run(&flags.rate, listen, variables(), options))
         }
         Command::Run(flags) => {
             let loaded = flags.file.load(flags.outputs.listen.clone())?;

@@ -15,7 +15,7 @@ use super::wording::quote;
 struct Standard {
     variable: &'static str,
     key: &'static [&'static str],
-    spell: fn(&str) -> String,
+    spell: fn(&str) -> Result<String, String>,
 }
 
 const TABLE: [Standard; 4] = [
@@ -87,7 +87,10 @@ impl Variables {
     pub(super) fn apply(&self, root: &mut Node, problems: &mut Problems) {
         for Standard { variable, key, spell } in &TABLE {
             if let Some((value, origin)) = self.get(variable) {
-                root.put(key, Node::text(origin, spell(value)));
+                match spell(value) {
+                    Ok(text) => root.put(key, Node::text(origin, text)),
+                    Err(what) => problems.add(origin, "", what),
+                }
             }
         }
         if let Some((share, origin)) = self.share(problems) {
@@ -119,10 +122,14 @@ impl Variables {
     }
 }
 
-fn as_it_is(value: &str) -> String {
-    value.to_owned()
+#[expect(clippy::unnecessary_wraps, reason = "one of the ways to spell a value, which may fail")]
+fn as_it_is(value: &str) -> Result<String, String> {
+    Ok(value.to_owned())
 }
 
-fn milliseconds(value: &str) -> String {
-    if super::grammar::whole(value).is_some() { format!("{value}ms") } else { value.to_owned() }
+fn milliseconds(value: &str) -> Result<String, String> {
+    match super::grammar::whole(value) {
+        Some(millis) => Ok(format!("{millis}ms")),
+        None => Err(format!("{} is not a number of milliseconds", quote(value))),
+    }
 }

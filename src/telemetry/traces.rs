@@ -36,8 +36,6 @@ use journey::{Ending, Journey, Receipt, Why};
 
 /// Spans that may wait to be sent.
 const QUEUE_MAX: usize = 4_096;
-/// Spans that one event makes at most.
-const SPANS_MAX: usize = 3;
 /// Messages whose acknowledgement is awaited, and messages of which it is remembered that they have
 /// their `publish` span.
 const REMEMBERED_MAX: usize = 4_096;
@@ -184,7 +182,7 @@ impl Tracer {
     pub fn finish(&mut self, now: &Pairing) {
         while let Some(slot) = self.order.pop_front() {
             if let Some(journey) = self.unanswered.remove(&slot) {
-                self.send(|tracer| vec![tracer.publish_span(&journey, now)]);
+                self.send(1, |tracer| vec![tracer.publish_span(&journey, now)]);
             }
         }
     }
@@ -214,7 +212,7 @@ impl Tracer {
             }),
         };
         self.publish(&journey, outcome, now);
-        self.send(|tracer| tracer.ending_spans(&journey, &ending, now));
+        self.send(ending.spans(), |tracer| tracer.ending_spans(&journey, &ending, now));
     }
 
     /// A message came out where nothing was awaited any more.
@@ -236,10 +234,10 @@ impl Tracer {
             Some(journey) => {
                 let journey = Journey { why, ..journey };
                 self.publish(&journey, Outcome::Late, now);
-                self.send(|tracer| tracer.ending_spans(&journey, &ending, now));
+                self.send(ending.spans(), |tracer| tracer.ending_spans(&journey, &ending, now));
             }
             // How it set out is forgotten: what is known is that it is here.
-            None => self.send(|tracer| {
+            None => self.send(1, |tracer| {
                 let journey = Journey { why, ..Journey::forgotten(slot, at) };
                 tracer.ending_spans(&journey, &ending, now).split_off(1)
             }),
@@ -278,7 +276,7 @@ impl Tracer {
         let qos = self.roster.publisher(slot.0).qos;
         if journey.acknowledged.is_some() || qos == Qos::AtMostOnce || !came_out {
             let journey = journey.clone();
-            return self.send(|tracer| vec![tracer.publish_span(&journey, now)]);
+            return self.send(1, |tracer| vec![tracer.publish_span(&journey, now)]);
         }
         self.unanswered.insert(slot, journey.clone());
         self.order.push_back(slot);
@@ -286,7 +284,7 @@ impl Tracer {
             && let Some(oldest) = self.order.pop_front()
             && let Some(journey) = self.unanswered.remove(&oldest)
         {
-            self.send(|tracer| vec![tracer.publish_span(&journey, now)]);
+            self.send(1, |tracer| vec![tracer.publish_span(&journey, now)]);
         }
     }
 
@@ -294,20 +292,17 @@ impl Tracer {
         if let Some(mut journey) = self.unanswered.remove(&slot) {
             journey.acknowledged = Some(at);
             self.order.retain(|other| *other != slot);
-            self.send(|tracer| vec![tracer.publish_span(&journey, now)]);
+            self.send(1, |tracer| vec![tracer.publish_span(&journey, now)]);
         }
     }
 
-    /// Makes spans and hands them on, or counts that there was no room. They are not made in vain.
-    fn send(&self, make: impl FnOnce(&Self) -> Vec<SpanData>) {
-        if self.sink.spans.capacity() < SPANS_MAX {
-            return self.sink.telemetry.dropped("otlp", "queue_full", 1);
-        }
-        for span in make(self) {
-            // Another shard may just have taken the place.
-            if self.sink.spans.try_send(span).is_err() {
-                self.sink.telemetry.dropped("otlp", "queue_full", 1);
-            }
+    /// Makes so many spans and hands them on, or counts that there was no room. They are not made in
+    /// vain.
+    fn send(&self, count: usize, make: impl FnOnce(&Self) -> Vec<SpanData>) {
+        let SpanSink { spans, telemetry } = &self.sink;
+        match spans.try_reserve_many(count) {
+            Ok(places) => places.zip(make(self)).for_each(|(place, span)| place.send(span)),
+            Err(_) => telemetry.dropped("otlp", "queue_full", count as u64),
         }
     }
 }

@@ -78,6 +78,13 @@ pub(super) struct Ending {
     pub(super) receipt: Option<Receipt>,
 }
 
+impl Ending {
+    /// How many spans it is.
+    pub(super) fn spans(&self) -> usize {
+        1 + usize::from(self.receipt.is_some())
+    }
+}
+
 /// How a message came out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Receipt {
