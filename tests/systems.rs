@@ -126,8 +126,9 @@ fn resource() -> Value {
         ("service.name", "landfall"),
         ("service.instance.id", "plant-7"),
         ("host.name", "gateway"),
+        ("service.version", "0.1.0"),
+        ("os.type", "linux"),
         ("telemetry.sdk.name", "opentelemetry"),
-        ("telemetry.sdk.version", "0.33.1"),
     ];
     let attributes =
         attributes.map(|(key, value)| json!({ "key": key, "value": { "stringValue": value } }));

@@ -137,7 +137,7 @@ await_ready() {
 }
 
 log_size() {
-    stat -c %s "$1/log" 2>/dev/null || echo 0
+    stat -c %s "$1/log"
 }
 
 log_since() {
@@ -155,6 +155,7 @@ not_ready() {
 launch() {
     local dir=$1 from pid state=0
     read -ra ports <"$dir/ports"
+    touch "$dir/log" # read below, perhaps before the process writes to it
     from=$(log_size "$dir")
     run "$dir" </dev/null >>"$dir/log" 2>&1 &
     pid=$!
