@@ -73,11 +73,19 @@ running() {
     echo "$pid"
 }
 
-# Waits up to $2 seconds until the process of directory $1 has ended.
+# Prints the state of process $1 as one letter, T for stopped and Z for ended but not collected.
+state() {
+    sed 's/.*) \(.\).*/\1/' "/proc/$1/stat" 2>/dev/null
+}
+
+# Waits up to $2 seconds until process $1 has ended with all its threads. Only then its ports are
+# free; its command line, by which it is recognised, is gone earlier.
 ended() {
-    local try
+    local try threads
     for ((try = 0; try < $2 * 20; try++)); do
-        running "$1" >/dev/null || return 0
+        threads=("/proc/$1/task"/*)
+        [[ -e /proc/$1 ]] || return 0
+        [[ ${#threads[@]} == 1 && $(state "$1") == Z ]] && return
         sleep 0.05
     done
     return 1
@@ -91,13 +99,11 @@ end_process() {
         if [[ $2 != kill ]]; then
             # One that was paused hears SIGTERM only when it goes on.
             { kill -TERM "$pid" && kill -CONT "$pid"; } 2>/dev/null || true
-            ended "$1" 20 ||
+            ended "$pid" 20 ||
                 echo "$system.sh: process $pid did not end within 20 s of SIGTERM, killing it" >&2
         fi
-        if pid=$(running "$1"); then
-            kill -KILL "$pid" 2>/dev/null || true
-            ended "$1" 10 || fail "process $pid survives SIGKILL"
-        fi
+        ! running "$1" >/dev/null || kill -KILL "$pid" 2>/dev/null || true
+        ended "$pid" 10 || fail "process $pid survives SIGKILL"
     fi
     rm -f "$1/pid" "$1/env"
 }
@@ -109,7 +115,7 @@ pause() {
     pid=$(running "$1") || fail "nothing runs in $1"
     kill -STOP "$pid"
     for ((try = 0; try < 200; try++)); do
-        [[ $(sed 's/.*) //' "/proc/$pid/stat") == T* ]] && return
+        [[ $(state "$pid") == T ]] && return
         sleep 0.05
     done
     fail "process $pid did not stop within 10 s of SIGSTOP"
