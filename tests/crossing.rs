@@ -4,6 +4,7 @@
 //!
 //! `LANDFALL_TEST_CROSSING_SECONDS` says how long the first test measures (20 without it).
 
+#[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
 #[path = "support/crossing.rs"]
 mod crossing;
 #[expect(dead_code, reason = "support for several test programs, each of which uses a part")]

@@ -74,6 +74,7 @@ fn what_is_sent_is_what_the_report_says_and_each_span_has_the_id_of_its_message(
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20canary,x-tenant=7"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "1000"),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test,host.name=elsewhere"),
         ("OTEL_SERVICE_NAME", "crossing"),
@@ -92,6 +93,7 @@ fn what_is_sent_is_what_the_report_says_and_each_span_has_the_id_of_its_message(
     let headers = &inbox.headers;
     assert_eq!(headers["authorization"], "Bearer canary");
     assert_eq!(headers["x-tenant"], "7");
+    assert_eq!(headers["content-encoding"], "gzip");
     let last = inbox.metrics.last().unwrap();
     let resource = attributes(&last.resource_metrics[0].resource.as_ref().unwrap().attributes);
     for (key, value) in [

@@ -81,8 +81,13 @@ impl Process {
     }
 
     fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let kill = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(kill.unwrap().success());
     }
 
     fn text(&self) -> String {
@@ -114,6 +119,11 @@ impl Bridge {
     /// Waits until it has subscribed anew, once.
     pub(crate) fn await_return(&self) {
         self.0.await_line(2, "subscribed");
+    }
+
+    /// Sends it a signal such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        self.0.signal(name);
     }
 
     /// Ends it when all that it has taken over is in Kafka.
@@ -152,6 +162,24 @@ impl Run {
     pub(crate) fn terminate(&mut self) {
         self.metrics = self.scrape();
         self.process.terminate();
+    }
+
+    /// Where it serves HTTP.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Waits until its report is written: the report. It may linger.
+    #[expect(clippy::disallowed_methods, reason = "a file is all there is to wait for")]
+    pub(crate) fn await_report(&self) -> Value {
+        let step = Duration::from_millis(200);
+        for _ in 0..PATIENCE.as_millis() / step.as_millis() {
+            if let Ok(text) = std::fs::read_to_string(self.file("report/report.json")) {
+                return serde_json::from_str(&text).unwrap();
+            }
+            std::thread::sleep(step);
+        }
+        panic!("no report came:\n{}", self.said());
     }
 
     /// Waits for its end: the exit code.

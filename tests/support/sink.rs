@@ -7,6 +7,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use flate2::read::GzDecoder;
 use landfall::shutdown::Tasks;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -176,16 +178,30 @@ fn router(shared: Arc<Shared>) -> Router {
 
 async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let keep = |inbox: &mut Inbox| {
-        inbox.metrics.push(ExportMetricsServiceRequest::decode(body).unwrap());
+        let request = ExportMetricsServiceRequest::decode(&*unpacked(&headers, &body));
+        inbox.metrics.push(request.unwrap());
     };
     shared.take(&headers, keep).await
 }
 
 async fn traces(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let keep = |inbox: &mut Inbox| {
-        inbox.traces.push(ExportTraceServiceRequest::decode(body).unwrap());
+        let request = ExportTraceServiceRequest::decode(&*unpacked(&headers, &body));
+        inbox.traces.push(request.unwrap());
     };
     shared.take(&headers, keep).await
+}
+
+fn unpacked(headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
+    let mut unpacked = Vec::new();
+    match headers.get("content-encoding").map(|encoding| encoding.to_str().unwrap()) {
+        Some("gzip") => {
+            GzDecoder::new(body).read_to_end(&mut unpacked).unwrap();
+        }
+        None => unpacked.extend_from_slice(body),
+        Some(other) => panic!("{other} was not asked for"),
+    }
+    unpacked
 }
 
 /// Attributes as text.
