@@ -2,7 +2,8 @@
 //! OTLP through an OpenTelemetry Collector, which Prometheus scrapes too. Mosquitto, Apache Kafka and
 //! the reference bridge carry the messages.
 //!
-//! `LANDFALL_TEST_OBSERVED_SECONDS` says how long the first test measures (25 without it).
+//! `LANDFALL_TEST_OBSERVED_SECONDS` says how long the first test measures (25 without it), and
+//! `LANDFALL_TEST_FAULT_SECONDS` how long each fault of a Collector lasts (3 without it).
 
 #![expect(
     clippy::unwrap_used,
@@ -15,7 +16,6 @@ mod crossing;
 #[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
 #[path = "support/exposition.rs"]
 mod exposition;
-#[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
 #[path = "support/sink.rs"]
 mod sink;
 #[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
@@ -24,13 +24,14 @@ mod systems;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+use std::time::Duration;
 
 use landfall::clock::Clock;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crossing::{Bridge, Run};
-use sink::Sink;
+use sink::{Mode, Sink};
 use systems::observers::{Collector, Prometheus};
 use systems::{Kafka, Mosquitto};
 
@@ -76,7 +77,7 @@ fn settled(expected: &Outcomes, ask: impl Fn() -> Outcomes) -> Outcomes {
         if last == *expected {
             break;
         }
-        clock.sleep_until(clock.now() + std::time::Duration::from_millis(200));
+        clock.sleep_until(clock.now() + Duration::from_millis(200));
     }
     last
 }
@@ -142,6 +143,96 @@ telemetry:
         expected.iter().filter(|((.., outcome), _)| outcome == "late").map(|(_, n)| n).sum();
     let traces: BTreeSet<_> = backend.spans().into_iter().map(|span| span.trace_id).collect();
     assert!(traces.len() as u64 >= late / 2, "{} traces, {late} late", traces.len());
+}
+
+/// Has the Collector of a run refuse, hang and be away for so long each; the one that is there in the
+/// end.
+fn fail_in_every_way(sink: Sink, exporting: &Run, fault: Duration) -> Sink {
+    let clock = Clock::system();
+    let wait = || clock.sleep_until(clock.now() + fault);
+    let failures = || exporting.metric("landfall_export_failures_total");
+    wait();
+    assert!(failures() < 0.5, "nothing has failed yet");
+    for mode in [Mode::Status(503), Mode::Hang] {
+        let before = failures();
+        sink.set(mode);
+        exporting.await_metric("landfall_export_failures_total", before + 1.0);
+        wait();
+        sink.set(Mode::Take);
+        exporting.await_metric("landfall_component_up{component=\"otlp\"}", 1.0);
+    }
+    let (address, before) = (sink.address, failures());
+    sink.stop();
+    exporting.await_metric("landfall_export_failures_total", before + 1.0);
+    wait();
+    let sink = Sink::start_at(address);
+    exporting.await_metric("landfall_component_up{component=\"otlp\"}", 1.0);
+    sink
+}
+
+/// Two sidecars side by side, one of which has a Collector that fails in every way, one after the other.
+#[test]
+fn a_collector_that_fails_costs_the_measurement_nothing() {
+    let seconds = std::env::var("LANDFALL_TEST_FAULT_SECONDS");
+    let fault = Duration::from_secs(seconds.map_or(3, |text| text.parse().unwrap()));
+    let (kafka, mosquitto) = (Kafka::start(&[]), Mosquitto::start(&[]));
+    let mut sink = Sink::start();
+    let runs = ["alone", "exporting"].map(|name| {
+        kafka.topic(name, 3, &[("message.timestamp.type", "LogAppendTime")]);
+        let bridge = Bridge::start(name, &mosquitto.address, &kafka.address);
+        let otlp = format!(
+            "otlp: {{ endpoint: '{}', interval: 1s, traces: {{ sample: 1 }} }}",
+            sink.url()
+        );
+        let config = format!(
+            "probe: {name}
+paths:
+  - name: {name}
+    mqtt: {{ url: 'mqtt://{}', topic: 'landfall/{name}/{{client}}', qos: [0, 1, 2], rate: 100/s }}
+    kafka: {{ brokers: ['{}'], topics: [{name}] }}
+host: {{ interval: 1s }}
+telemetry: {{ listen: 127.0.0.1:0, {} }}
+",
+            mosquitto.address,
+            kafka.address,
+            if name == "exporting" { &otlp } else { "" },
+        );
+        (bridge, Run::start(&config, &[]))
+    });
+    let [(_, alone), (_, exporting)] = &runs;
+    exporting.await_metric("landfall_published_messages_total", 100.0);
+    alone.await_metric("landfall_published_messages_total", 100.0);
+    sink = fail_in_every_way(sink, exporting, fault);
+    let resident = |run: &Run| run.metric("landfall_process_resident_memory_bytes") / 1e6;
+    let (of_alone, of_exporting) = (resident(alone), resident(exporting));
+    let dropped = exporting.metric("landfall_dropped_total{component=\"otlp\"");
+    let failures = exporting.metric("landfall_export_failures_total");
+    println!("failures {failures}, spans dropped {dropped}");
+    println!("resident MB: alone {of_alone:.1}, exporting {of_exporting:.1}");
+    assert!(of_exporting < of_alone + 40.0, "{of_alone} MB alone, {of_exporting} MB exporting");
+
+    for (name, (bridge, mut run)) in ["alone", "exporting"].into_iter().zip(runs) {
+        run.terminate();
+        let report = run.await_report();
+        assert_eq!(run.ended(), 0, "{}", run.said());
+        bridge.stop();
+        for lane in report["paths"][0]["lanes"].as_array().unwrap() {
+            println!(
+                "{name}: QoS {}: publish delay {}",
+                lane["qos"], lane["legs"]["publish_delay"]
+            );
+        }
+        for ((_, _, outcome), count) in of_report(&report) {
+            assert!(count == 0 || outcome == "delivered", "{name}: {count} {outcome}");
+        }
+        if name == "exporting" {
+            let sent = sink::samples(sink.inbox().metrics.last().unwrap());
+            let slots = sent.iter().filter(|((name, _), _)| name == "landfall_slots_total");
+            let sum: f64 = slots.map(|(_, value)| value).sum();
+            let counted: u64 = of_report(&report).values().sum();
+            assert_eq!(format!("{sum}"), counted.to_string(), "the last values have come");
+        }
+    }
 }
 
 /// One processor, gRPC, a runtime with one worker: the end is reached, and has brought everything.

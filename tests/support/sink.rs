@@ -74,12 +74,17 @@ struct Shared {
 impl Sink {
     /// Listens on a free port of loopback and takes everything.
     pub(crate) fn start() -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap())
+    }
+
+    /// Listens there: where another one was that has stopped.
+    pub(crate) fn start_at(address: SocketAddr) -> Self {
         let shared = Arc::new(Shared {
             inbox: Mutex::default(),
             more: Condvar::new(),
             mode: Mutex::new(Mode::Take),
         });
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = std::net::TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (tasks, router) = (Tasks::new(), router(Arc::clone(&shared)));
@@ -101,6 +106,13 @@ impl Sink {
     /// The URL to send to, without the signal's path.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Ends it: from now on connections are refused.
+    pub(crate) fn stop(self) {
+        self.tasks.stop();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(self.tasks.finished());
     }
 
     /// Does this with whatever comes from now on.
