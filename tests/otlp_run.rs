@@ -20,6 +20,7 @@ mod sink;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{Read as _, Write as _};
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::Value;
@@ -213,4 +214,63 @@ fn a_collector_that_is_away_and_refuses_and_hangs_disturbs_nothing() {
     let spans = 5.0 * messages - 5.0 * sum("landfall_slots_total", ("outcome", "not_sent")) / 2.0;
     let kept = unique.len().to_string().parse::<f64>().unwrap();
     assert!((kept + lost - spans).abs() < 0.5, "{kept} kept, {lost} dropped, {spans} made");
+}
+
+/// A certificate for 127.0.0.1, signed by itself, and its key.
+fn certificate(directory: &std::path::Path) -> (Vec<u8>, Vec<u8>) {
+    let (certificate, key) = (directory.join("certificate.pem"), directory.join("key.pem"));
+    let mut openssl = std::process::Command::new("openssl");
+    openssl
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]);
+    openssl.args(["-addext", "subjectAltName=IP:127.0.0.1"]);
+    openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate);
+    assert!(openssl.output().unwrap().status.success());
+    (fs::read(certificate).unwrap(), fs::read(key).unwrap())
+}
+
+/// Takes one request a connection over TLS, until the test ends.
+#[expect(clippy::disallowed_methods, reason = "a server that lives as long as the test program")]
+fn serve_tls(identity: native_tls::Identity) -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = native_tls::TlsAcceptor::new(identity).unwrap();
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            // A client that does not trust us hangs up.
+            let Ok(mut stream) = acceptor.accept(stream) else { continue };
+            let mut request = vec![0; 1 << 20];
+            let _ = stream.read(&mut request);
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = stream.shutdown();
+        }
+    });
+    address
+}
+
+#[test]
+fn a_certificate_is_verified_and_one_that_is_not_trusted_is_named() {
+    let directory = TempDir::new().unwrap();
+    let (pem, key) = certificate(directory.path());
+    let address = serve_tls(native_tls::Identity::from_pkcs8(&pem, &key).unwrap());
+    let url = format!("https://{address}");
+    let trusted = directory.path().join("certificate.pem").display().to_string();
+    let state = |demo: &Demo| -> Value {
+        let answer = demo.running().get("/readyz");
+        serde_json::from_str::<Value>(&answer.body).unwrap()["components"]["otlp"].clone()
+    };
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str());
+    let suspicious = Demo::start(&[endpoint], &["--rate", "10/s"]);
+    wait_until("refused for its certificate", || {
+        let state = state(&suspicious);
+        let reason = state["reason"].as_str().unwrap().to_owned();
+        let is_named = reason.contains("certificate verify failed") && reason.contains(&url);
+        if state["up"] == false && is_named { Ok(()) } else { Err(reason) }
+    });
+    let variables = [endpoint, ("OTEL_EXPORTER_OTLP_CERTIFICATE", trusted.as_str())];
+    let trusting = Demo::start(&variables, &["--rate", "10/s"]);
+    wait_until("taken over TLS", || {
+        let state = state(&trusting);
+        if state["up"] == true { Ok(()) } else { Err(state.to_string()) }
+    });
 }

@@ -42,8 +42,9 @@ const TABLE: [Standard; 4] = [
 ];
 
 /// Variables without a key of ours.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 10] = [
     DISABLED,
+    TEMPORALITY,
     "OTEL_METRICS_EXPORTER",
     "OTEL_TRACES_EXPORTER",
     "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
@@ -54,6 +55,7 @@ const OTHERS: [&str; 9] = [
     SAMPLER_ARGUMENT,
 ];
 const DISABLED: &str = "OTEL_SDK_DISABLED";
+const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
 
@@ -92,6 +94,12 @@ impl Variables {
                     Err(what) => problems.add(origin, "", what),
                 }
             }
+        }
+        if let Some((temporality, origin)) = self.get(TEMPORALITY)
+            && !temporality.eq_ignore_ascii_case("cumulative")
+        {
+            let what = format!("{} is known but not built yet; unset it", quote(temporality));
+            problems.add(origin, "", what);
         }
         if let Some((share, origin)) = self.share(problems) {
             let value = Value::Scalar { kind: ScalarKind::Number, text: share };

@@ -14,6 +14,7 @@
 //! * A Collector that is away never makes the probe unready: `/metrics` and the measurement do not
 //!   depend on it. `/readyz` says so all the same.
 
+mod http_client;
 mod instruments;
 mod metrics;
 mod resource;

@@ -161,6 +161,13 @@ fn what_is_wrong_is_named_with_its_place() {
                 .to_owned(),
         ),
         (
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+            "delta",
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: \"delta\" is known but not built yet; \
+             unset it"
+                .to_owned(),
+        ),
+        (
             "OTEL_TRACES_EXPORTER",
             "console",
             "OTEL_TRACES_EXPORTER: \"console\" is not an exporter (otlp or none)".to_owned(),

@@ -10,6 +10,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::SpanExporter as _;
 use tokio::time::timeout;
 
+use super::http_client::{Reason, TellingClient};
 use super::{PATIENCE, Protocol, Target};
 
 /// What a sending may take beyond its time before it is given up from outside.
@@ -18,18 +19,19 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// What goes over a way, and how long one sending may take.
 pub(super) struct Exporter<E> {
     pub(super) inner: E,
-    pub(super) patience: Duration,
-    pub(super) url: String,
+    patience: Duration,
+    reason: Reason,
+    url: String,
 }
 
 /// For metrics.
 pub(super) fn metrics(target: &Target) -> Result<Exporter<MetricExporter>, String> {
-    let patience = patience("METRICS")?;
+    let (patience, reason) = (patience("METRICS")?, Reason::default());
     let inner = match target.protocol {
         Protocol::Http => MetricExporter::builder()
             .with_http()
             .with_protocol(Wire::HttpBinary)
-            .with_http_client(client("METRICS", patience)?)
+            .with_http_client(client("METRICS", patience, &reason)?)
             .with_endpoint(&target.url)
             .with_timeout(patience)
             .build(),
@@ -40,7 +42,7 @@ pub(super) fn metrics(target: &Target) -> Result<Exporter<MetricExporter>, Strin
             .build(),
     };
     let inner = inner.map_err(|error| format!("{}: {error}", target.url))?;
-    Ok(Exporter { inner, patience, url: target.url.clone() })
+    Ok(Exporter { inner, patience, reason, url: target.url.clone() })
 }
 
 /// For spans, which all come from `resource`.
@@ -48,12 +50,12 @@ pub(super) fn spans(
     target: &Target,
     resource: &Resource,
 ) -> Result<Exporter<SpanExporter>, String> {
-    let patience = patience("TRACES")?;
+    let (patience, reason) = (patience("TRACES")?, Reason::default());
     let inner = match target.protocol {
         Protocol::Http => SpanExporter::builder()
             .with_http()
             .with_protocol(Wire::HttpBinary)
-            .with_http_client(client("TRACES", patience)?)
+            .with_http_client(client("TRACES", patience, &reason)?)
             .with_endpoint(&target.url)
             .with_timeout(patience)
             .build(),
@@ -65,7 +67,7 @@ pub(super) fn spans(
     };
     let mut inner = inner.map_err(|error| format!("{}: {error}", target.url))?;
     inner.set_resource(resource);
-    Ok(Exporter { inner, patience, url: target.url.clone() })
+    Ok(Exporter { inner, patience, reason, url: target.url.clone() })
 }
 
 /// How long one sending may take: `OTEL_EXPORTER_OTLP_TIMEOUT` or that of the signal, in milliseconds.
@@ -77,25 +79,8 @@ fn patience(signal: &str) -> Result<Duration, String> {
     }
 }
 
-/// An HTTP client that trusts the system's certificates, or those of `OTEL_EXPORTER_OTLP_CERTIFICATE`,
-/// and shows the ones of `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `..._CLIENT_KEY`.
-fn client(signal: &str, patience: Duration) -> Result<reqwest::Client, String> {
-    let mut client = reqwest::Client::builder().timeout(patience);
-    if let Some((name, path)) = standard(signal, "CERTIFICATE") {
-        let pem = read(&name, &path)?;
-        let trusted = reqwest::Certificate::from_pem_bundle(&pem)
-            .map_err(|error| format!("{name}: {path} holds no certificate in PEM: {error}"))?;
-        client = client.tls_certs_only(trusted);
-    }
-    let own = standard(signal, "CLIENT_CERTIFICATE").zip(standard(signal, "CLIENT_KEY"));
-    if let Some(((name, path), (name_of_key, path_of_key))) = own {
-        let (certificate, key) = (read(&name, &path)?, read(&name_of_key, &path_of_key)?);
-        let identity = reqwest::Identity::from_pkcs8_pem(&certificate, &key).map_err(|error| {
-            format!("{name}: {path} and {path_of_key} are no certificate and key in PEM: {error}")
-        })?;
-        client = client.identity(identity);
-    }
-    client.build().map_err(|error| format!("no HTTP client for OTLP: {error}"))
+fn client(signal: &str, patience: Duration, reason: &Reason) -> Result<TellingClient, String> {
+    TellingClient::new(|what| standard(signal, what), patience, reason.clone())
 }
 
 /// A standard variable, that of the signal before the general one, by its name.
@@ -107,10 +92,6 @@ fn standard(signal: &str, what: &str) -> Option<(String, String)> {
         Some((name, value))
     };
     names.into_iter().find_map(set)
-}
-
-fn read(name: &str, path: &str) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("{name}: {path}: {error}"))
 }
 
 /// Whether a sending failed because of what was sent, so that it would always fail.
@@ -130,7 +111,7 @@ pub(super) async fn sent<E>(
     let result = timeout(exporter.patience + MARGIN, sending).await;
     let why = match result {
         Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => exporter.reason.take().unwrap_or_else(|| error.to_string()),
         Err(_) => format!("no answer within {} ms", exporter.patience.as_millis()),
     };
     Err(format!("{}: {why}", exporter.url))
