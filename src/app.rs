@@ -155,7 +155,11 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         return Ok(130);
     };
     finish(&report, &options, audit.as_deref())?;
-    otlp.finish().await;
+    // Whoever is in a hurry does not wait for a Collector that is away.
+    tokio::select! {
+        () = otlp.finish() => (),
+        () = control.signals.next() => (),
+    }
     linger(&mut control.signals, resolved.telemetry.linger).await;
     http.stop();
     http.finished().await;

@@ -19,7 +19,7 @@
 //! | [`publish`], [`subscribe`] | edge | MQTT |
 //! | [`consume`] | edge | Kafka |
 //! | [`host`] | edge | CPU and memory of machine, cgroup and processes |
-//! | [`telemetry`] | edge | the metric catalogue, `/metrics`, health |
+//! | [`telemetry`] | edge | the metric catalogue, `/metrics`, OTLP, traces, health |
 //! | [`embedded`] | edge | broker, bridge and Kafka of the demo |
 //! | [`wire`] | edge support | MQTT connections of either version, many on one thread |
 //! | [`config`] | wiring | what the user wrote, then what it resolves to |

@@ -102,6 +102,18 @@ pub(super) fn is_refusal(reason: &str) -> bool {
         || reason.contains("InvalidArgument")
 }
 
+/// The exporter's words without what only its authors understand: `Unavailable: Connection refused`.
+fn plain(words: &str) -> String {
+    let words = words.trim_start_matches("Operation failed: ");
+    let Some((_, grpc)) = words.split_once("export failed with gRPC code: ") else {
+        return words.to_owned();
+    };
+    match (grpc.split_once(": "), grpc.rsplit_once(": ")) {
+        (Some((code, _)), Some((_, root))) => format!("{code}: {root}"),
+        _ => grpc.to_owned(),
+    }
+}
+
 /// Waits for a sending as long as it may take; why it failed, in words.
 pub(super) async fn sent<E>(
     sending: impl Future<Output = OTelSdkResult>,
@@ -111,8 +123,32 @@ pub(super) async fn sent<E>(
     let result = timeout(exporter.patience + MARGIN, sending).await;
     let why = match result {
         Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => exporter.reason.take().unwrap_or_else(|| error.to_string()),
+        Ok(Err(error)) => exporter.reason.take().unwrap_or_else(|| plain(&error.to_string())),
         Err(_) => format!("no answer within {} ms", exporter.patience.as_millis()),
     };
     Err(format!("{}: {why}", exporter.url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exporters_words_are_made_plain() {
+        let grpc = "Operation failed: TonicMetricsClient export failed with gRPC code: Unavailable: \
+                    transport error: tcp connect error: Connection refused (os error 111)";
+        assert_eq!(plain(grpc), "Unavailable: Connection refused (os error 111)");
+        let http = "Operation failed: HTTP export failed with status code: 503";
+        assert_eq!(plain(http), "HTTP export failed with status code: 503");
+        assert_eq!(plain("x export failed with gRPC code: Internal"), "Internal");
+    }
+
+    #[test]
+    fn only_what_would_always_fail_is_a_refusal() {
+        let status =
+            |code: u16| is_refusal(&format!("u: HTTP export failed with status code: {code}"));
+        assert!(status(400) && status(401) && status(413));
+        assert!(!status(408) && !status(429) && !status(500) && !status(503));
+        assert!(is_refusal("u: InvalidArgument: no") && !is_refusal("u: Unavailable: gone"));
+    }
 }
