@@ -5,6 +5,8 @@
 //! * One recording: the recorder behind the `metrics` facade hands each value on to `/metrics` and to
 //!   the SDK's instruments (`instruments`), whose series are bound to their labels once, so that they
 //!   exist at zero and cost no look-up. What is on the board is read when metrics are collected.
+//! * Every counter and histogram is sent as zero from the start, but for the one histogram without
+//!   labels: the SDK sends that from its first value on.
 //! * The SDK's own threads are not used: it can neither be told that a Collector is away nor say what
 //!   it dropped. A runtime of ours on one thread collects, sends and waits; nothing that is timed
 //!   shares it, and its last sending is part of the order in which a run stops.

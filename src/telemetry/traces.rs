@@ -34,8 +34,8 @@ use crate::stamp::Stamper;
 
 use journey::{Ending, Journey, Receipt, Why};
 
-/// Spans that may wait to be sent.
-const QUEUE_MAX: usize = 4_096;
+/// Spans that may wait to be sent (the default of OpenTelemetry's batch processor).
+const QUEUE_MAX: usize = 2_048;
 /// Messages whose acknowledgement is awaited, and messages of which it is remembered that they have
 /// their `publish` span.
 const REMEMBERED_MAX: usize = 4_096;
