@@ -172,7 +172,10 @@ impl Acknowledgements {
         let mut publish = Publish::new(String::new(), qos, Vec::new(), None);
         publish.pkid = packet;
         if self.client.try_ack(&publish).is_err() {
-            tracing::warn!(packet, "the broker exceeds the receive maximum; not acknowledged");
+            tracing::warn!(
+                packet,
+                "the broker exceeds the receive maximum; not acknowledged, use a broker that keeps to it"
+            );
         }
     }
 
