@@ -16,6 +16,7 @@ mod environment;
 mod journalist;
 mod logging;
 mod meters;
+mod news;
 mod output;
 mod threads;
 mod wiring;
@@ -123,6 +124,9 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let signals =
         Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
+    let names = parts.roster.paths().iter().map(|path| path.name.clone()).collect();
+    let surveyed = (environment::product(), environment::survey(loaded));
+    let journalist = Journalist::new(clock, surveyed, names);
     let overview = Overview::new(Arc::clone(&parts.roster), clock.now());
     let threads = Threads::start(parts, around, bookkeepers)
         .map_err(|error| Error::System("starting threads", error))?;
@@ -140,7 +144,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         status,
         meters: Meters::new(host::Sampler::new(resolved.host.clone())),
         output: Output::new(options.screen.clone(), options.progress),
-        journalist: Journalist::new(clock, environment::product(), environment::survey(loaded)),
+        journalist,
         window: resolved.window,
         components,
         state: State::default(),
@@ -206,7 +210,8 @@ impl Control {
         self.meters.read(now, &self.telemetry);
         self.end_window(now);
         self.telemetry.upkeep();
-        Some(self.journalist.report(&self.overview.stats, &self.meters))
+        let unmeasured = self.unmeasured();
+        Some(self.journalist.report(&self.overview.stats, &self.meters, &unmeasured))
     }
 }
 
@@ -280,7 +285,7 @@ fn serve(server: HttpServer) -> Result<Tasks, Error> {
         let tasks = stop.clone();
         stop.spawn(async move {
             if let Err(error) = server.serve(tasks).await {
-                tracing::error!("HTTP is not served: {error}");
+                tracing::error!("HTTP is not served, restart the probe: {error}");
             }
         });
     })
