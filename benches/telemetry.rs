@@ -7,7 +7,9 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use landfall::clock::Instant;
-use landfall::correlate::{Arrival, Event, Lane, Leg, Outcome, PathId, PublisherId};
+use landfall::correlate::{
+    Arrival, Departure, Event, Lane, Leg, Outcome, PathId, PublisherId, RecordPlace,
+};
 use landfall::telemetry::{Build, Telemetry};
 use plant::roster;
 
@@ -15,10 +17,14 @@ const MESSAGES: u64 = 1_000;
 
 fn telemetry() -> Telemetry {
     let roster = roster(4);
-    let telemetry = Telemetry::new(&roster, &Build { version: "0".into(), commit: "0".into() });
+    let telemetry =
+        Telemetry::new(&roster, &Build { version: "0".into(), commit: "0".into() }, None);
     telemetry.name_partition(PathId(0), 0, "mqtt-messages", 0);
     telemetry
 }
+
+/// A message that was due when time began.
+const DEPARTURE: Departure = Departure { intended: Instant::ZERO, sent: None, acknowledged: None };
 
 /// Everything that a message at QoS 1 gives rise to when all is well.
 fn message(publisher: PublisherId) -> [Event; 6] {
@@ -27,21 +33,22 @@ fn message(publisher: PublisherId) -> [Event; 6] {
         Event::Offered { publisher },
         Event::Published { publisher },
         timed(Leg::PublishDelay),
-        Event::Acknowledged { publisher },
+        Event::Acknowledged { publisher, sequence: 0, at: Instant::ZERO },
         timed(Leg::PublishAck),
         Event::Resolved {
             publisher,
             sequence: 0,
             lane: Lane::MqttKafka,
             outcome: Outcome::Delivered,
-            intended: Instant::ZERO,
+            departure: DEPARTURE,
             not_sent: None,
             arrival: Some(Arrival {
                 end_to_end: 4_000_000,
                 service: Some(3_000_000),
                 append: Some(1_000_000),
                 fetch: Some(2_000_000),
-                partition: 0,
+                place: RecordPlace { slot: 0, offset: 0 },
+                span: None,
                 stamps: [Some(true); 2],
             }),
         },

@@ -17,6 +17,7 @@ mod journalist;
 mod logging;
 mod meters;
 mod news;
+mod otlp;
 mod output;
 mod threads;
 mod wiring;
@@ -38,7 +39,7 @@ use crate::report::Report;
 use crate::shutdown::{Signals, Tasks};
 use crate::stamp::Run;
 use crate::study::Machine;
-use crate::telemetry::{Build, Health, HttpServer, Pages, Telemetry};
+use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Telemetry};
 
 use audit::Audit;
 use books::{Bookkeeper, Books, Overview};
@@ -103,6 +104,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     check_properties(loaded, &parts)?;
     let Exposed { telemetry, health, status, server } = expose(loaded, &parts, clock)?;
     let audit = open_outputs(&options, &parts)?;
+    let otlp = otlp::start(loaded, &telemetry, &health).await?;
     tracing::info!("listening on http://{}", server.address());
     let http = serve(server)?;
 
@@ -117,6 +119,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         books: Arc::clone(books),
         telemetry: telemetry.clone(),
         audit: audit.clone(),
+        tracer: otlp.sink.as_ref().map(|sink| otlp::tracer(resolved, &parts, sink.clone())),
     };
     let bookkeepers = (0..).zip(&books).map(bookkeeper).collect();
     let (notify, notices) = mpsc::channel(NOTICES);
@@ -124,9 +127,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let signals =
         Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
-    let names = parts.roster.paths().iter().map(|path| path.name.clone()).collect();
-    let surveyed = (environment::product(), environment::survey(loaded));
-    let journalist = Journalist::new(clock, surveyed, names);
+    let journalist = journalist(loaded, &parts, clock);
     let overview = Overview::new(Arc::clone(&parts.roster), clock.now());
     let threads = Threads::start(parts, around, bookkeepers)
         .map_err(|error| Error::System("starting threads", error))?;
@@ -156,10 +157,16 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         return Ok(130);
     };
     finish(&report, &options, audit.as_deref())?;
+    otlp.finish().await;
     linger(&mut control.signals, resolved.telemetry.linger).await;
     http.stop();
     http.finished().await;
     Ok(report.verdict.exit_code())
+}
+
+fn journalist(loaded: &Loaded, parts: &Parts, clock: Clock) -> Journalist {
+    let names = parts.roster.paths().iter().map(|path| path.name.clone()).collect();
+    Journalist::new(clock, (environment::product(), environment::survey(loaded)), names)
 }
 
 /// What the world sees of a run.
@@ -174,8 +181,14 @@ struct Exposed {
 fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error> {
     let product = environment::product();
     let commit = product.commit.unwrap_or_default();
-    let telemetry = Telemetry::new(&parts.roster, &Build { version: product.version, commit });
-    let health = Health::new(clock.now(), &parts.components());
+    let identity = environment::identity(loaded);
+    let otlp = loaded.resolved.telemetry.otlp.as_ref();
+    let otlp = otlp.map(|config| (config.histograms, &identity));
+    let build = Build { version: product.version, commit };
+    let telemetry = Telemetry::new(&parts.roster, &build, otlp);
+    let exporter = otlp.map(|_| Component::Otlp);
+    let components: Vec<_> = parts.components().into_iter().chain(exporter).collect();
+    let health = Health::new(clock.now(), &components);
     let (status, status_seen) = watch::channel(Arc::from("{}"));
     let pages =
         Pages { telemetry: telemetry.clone(), health: health.clone(), status: status_seen, clock };

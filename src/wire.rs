@@ -53,6 +53,17 @@ pub enum Version {
     V5,
 }
 
+impl Version {
+    /// As people write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "3.1.1",
+            Self::V5 => "5",
+        }
+    }
+}
+
 /// Where a broker is and how to get in.
 #[derive(Clone, Debug)]
 pub struct Endpoint {

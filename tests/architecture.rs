@@ -34,7 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("subscribe", &["wire", "stamp", "correlate", "study", "clock", "shutdown"]),
     ("consume", &["stamp", "correlate", "study", "clock", "shutdown"]),
     ("host", &["clock"]),
-    ("telemetry", &["correlate", "stats", "clock", "shutdown"]),
+    ("telemetry", &["stamp", "correlate", "stats", "splitmix", "clock", "shutdown"]),
     ("embedded", &["clock", "shutdown"]),
     // Wiring. `config` knows the words of the other rooms and nothing that does anything.
     (
@@ -48,6 +48,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "wire::Version",
             "host::Config",
             "host::ProcessSelector",
+            "telemetry::Histograms",
+            "telemetry::OtlpConfig",
+            "telemetry::Protocol",
+            "telemetry::Target",
         ],
     ),
     (

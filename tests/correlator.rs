@@ -240,6 +240,7 @@ fn observations() -> impl Strategy<Value = Observation> {
             |((path, stamped_path, publisher, sequence), sink, at, integrity)| Observation::Received {
                 path, stamped_path, publisher, sequence, sink, at, integrity,
                 carriers: Carriers { property: true, payload: false },
+                span: None,
             }
         ),
         1 => (paths.clone(), any::<u32>()).prop_map(|(path, count)| Observation::Foreign { path, count }),
@@ -384,6 +385,7 @@ fn received(publisher: u32, sequence: u64, sink: Sink, at: Instant) -> Observati
         at,
         integrity: Integrity::Intact,
         carriers: Carriers { property: true, payload: true },
+        span: None,
     }
 }
 

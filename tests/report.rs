@@ -9,8 +9,8 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use landfall::clock::{Instant, WallTime};
 use landfall::correlate::{
-    Arrival, Carrier, DuplicateCause, Event, Lane, Leg, NotSent, Outcome, Path, PathId,
-    PublisherId, Qos, Roster,
+    Arrival, Carrier, Departure, DuplicateCause, Event, Lane, Leg, NotSent, Outcome, Path, PathId,
+    PublisherId, Qos, RecordPlace, Roster,
 };
 use landfall::report::{
     Environment, HostUsage, Inputs, LIVE_HEADER, Legs, Outcomes, Process, Product, Report, Window,
@@ -43,20 +43,27 @@ fn crossing(qos: Qos) -> Stats {
     single("demo", &[Lane::MqttKafka], &[qos])
 }
 
+/// A message that was due when time began.
+const DEPARTURE: Departure = Departure { intended: Instant::ZERO, sent: None, acknowledged: None };
+
+/// Where a message lies that came out of an MQTT broker.
+const NOWHERE: RecordPlace = RecordPlace { slot: 0, offset: 0 };
+
 fn resolved(publisher: u32, lane: Lane, outcome: Outcome, end_to_end: Option<i64>) -> Event {
     Event::Resolved {
         publisher: PublisherId(publisher),
         sequence: 0,
         lane,
         outcome,
-        intended: Instant::ZERO,
+        departure: DEPARTURE,
         not_sent: (outcome == Outcome::NotSent).then_some(NotSent::Disconnected),
         arrival: end_to_end.map(|end_to_end| Arrival {
             end_to_end,
             service: Some(end_to_end - MILLI / 10),
             append: None,
             fetch: None,
-            partition: 0,
+            place: NOWHERE,
+            span: None,
             stamps: [None, None],
         }),
     }
@@ -64,7 +71,16 @@ fn resolved(publisher: u32, lane: Lane, outcome: Outcome, end_to_end: Option<i64
 
 fn recovered(publisher: u32, lane: Lane, was: Outcome) -> Event {
     let publisher = PublisherId(publisher);
-    Event::LateRecovery { publisher, sequence: 0, lane, was, end_to_end: Some(31_000 * MILLI) }
+    Event::LateRecovery {
+        publisher,
+        sequence: 0,
+        lane,
+        was,
+        end_to_end: Some(31_000 * MILLI),
+        at: Instant::ZERO,
+        place: NOWHERE,
+        departure: None,
+    }
 }
 
 /// A message's whole way, on time.
@@ -81,7 +97,7 @@ fn delivery(publisher: u32, nanos: i64) -> Vec<Event> {
         Event::Offered { publisher: id },
         Event::Published { publisher: id },
         timed(Leg::PublishDelay, nanos / 10),
-        Event::Acknowledged { publisher: id },
+        Event::Acknowledged { publisher: id, sequence: 0, at: Instant::ZERO },
         timed(Leg::PublishAck, nanos / 3),
         arrived,
     ]
@@ -134,7 +150,17 @@ fn good_run() -> Stats {
     }
     let publisher = PublisherId(0);
     let lane = Lane::MqttKafka;
-    let duplicate = |cause| [Event::Duplicate { publisher, sequence: 3, lane, cause }];
+    let duplicate = |cause| {
+        [Event::Duplicate {
+            publisher,
+            sequence: 3,
+            lane,
+            cause,
+            at: Instant::ZERO,
+            place: NOWHERE,
+            departure: None,
+        }]
+    };
     stats.apply(&duplicate(DuplicateCause::Resent));
     stats.apply(&duplicate(DuplicateCause::Pipeline));
     stats.apply(&duplicate(DuplicateCause::Reread));

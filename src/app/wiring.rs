@@ -11,7 +11,7 @@ use crate::schedule;
 use crate::splitmix::mix;
 use crate::stamp::{Run, Stamper};
 use crate::study::{Plan, Role};
-use crate::telemetry::Component;
+use crate::telemetry::{Component, Source};
 use crate::wire::{Endpoint, Session, Version};
 use crate::{consume, publish, subscribe};
 
@@ -121,6 +121,30 @@ impl Parts {
     pub(super) fn components(&self) -> Vec<Component> {
         let kafka = (!self.consumers.is_empty()).then_some(Component::Kafka);
         std::iter::once(Component::Mqtt).chain(kafka).collect()
+    }
+
+    /// Where each publisher's messages go in, by its id.
+    pub(super) fn sources(&self, resolved: &Resolved) -> Arc<[Source]> {
+        let described: Vec<(Arc<str>, Arc<str>)> = resolved
+            .paths
+            .iter()
+            .map(|path| (Arc::from(path.mqtt.topic.as_str()), Arc::from(&*path.mqtt.url.host)))
+            .collect();
+        let mut publishers: Vec<_> = self.publishers.iter().map(|(config, _)| config).collect();
+        publishers.sort_unstable_by_key(|config| config.publisher);
+        let source = |config: &publish::Config| {
+            let (template, host) = &described[usize::from(config.path)];
+            Source {
+                topic: config.topic.clone(),
+                template: Arc::clone(template),
+                client_id: config.session.client_id.clone(),
+                host: Arc::clone(host),
+                port: config.endpoint.port,
+                version: config.endpoint.version.name(),
+                size: config.size.max(config.format.size_min()),
+            }
+        };
+        publishers.into_iter().map(source).collect()
     }
 
     /// How the run goes through its phases.

@@ -210,6 +210,7 @@ impl Reader<'_> {
             at,
             integrity: found.integrity,
             carriers: found.carriers,
+            span: found.span,
         };
         self.router.receive(self.path, publisher, observation);
     }
