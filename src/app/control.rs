@@ -186,7 +186,7 @@ impl Control {
             Notice::Up(_) => (),
             Notice::Down(role, reason) => {
                 self.state.away.insert(role);
-                self.say_down(role, &reason);
+                self.say_down(role, reason);
             }
             Notice::Assigned { path, slot, topic, partition } => {
                 self.telemetry.name_partition(PathId(path), slot, &topic, partition);

@@ -58,9 +58,9 @@ impl Journalist {
         }
     }
 
-    /// A connection is gone, or could not be made.
-    pub(super) fn down(&mut self, of: (u8, Component), reason: String, now: Instant) {
-        if let Some(line) = self.news.down(of, reason, now) {
+    /// A connection is gone, or could not be made: whose, and why.
+    pub(super) fn down(&mut self, of: (u8, Component), what: (String, String), now: Instant) {
+        if let Some(line) = self.news.down(of, what, now) {
             self.tell(of, &line);
         }
     }

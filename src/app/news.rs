@@ -83,18 +83,18 @@ struct Connections {
     away_for: Duration,
     /// What was said of the outage that goes on.
     reasons: Vec<String>,
-    /// What could not be said of it yet.
-    unsaid: Option<String>,
+    /// What could not be said of it yet: whose connection it is, and what is wrong.
+    unsaid: Option<(String, String)>,
 }
 
 impl Connections {
-    fn down(&mut self, reason: String, now: Instant) -> Option<Line> {
+    fn down(&mut self, (who, reason): (String, String), now: Instant) -> Option<Line> {
         self.away_since.get_or_insert(now);
         if self.told == Told::Away && self.reasons.contains(&reason) {
             self.gate.held_back += 1;
             return None;
         }
-        self.unsaid = Some(reason);
+        self.unsaid = Some((who, reason));
         let line = self.catch_up(now);
         self.gate.held_back += u64::from(line.is_none());
         line
@@ -114,12 +114,13 @@ impl Connections {
     fn catch_up(&mut self, now: Instant) -> Option<Line> {
         let is_away = self.away_since.is_some();
         if is_away {
-            let reason = self.unsaid.take()?;
+            let unsaid = self.unsaid.take()?;
             let Some(held_back) = self.gate.pass(now) else {
-                self.unsaid = Some(reason);
+                self.unsaid = Some(unsaid);
                 return None;
             };
-            let text = format!("{reason}; trying again");
+            let (who, reason) = unsaid;
+            let text = format!("{who}: {reason}; trying again");
             if self.reasons.len() == REASONS_MAX {
                 self.reasons.clear();
             }
@@ -158,14 +159,14 @@ pub(super) struct News {
 }
 
 impl News {
-    /// A connection of a path to a system is gone or could not be made.
+    /// A connection of a path to a system is gone or could not be made: whose, and why.
     pub(super) fn down(
         &mut self,
         of: (u8, Component),
-        reason: String,
+        (who, reason): (String, String),
         now: Instant,
     ) -> Option<Line> {
-        self.connections.entry(of).or_default().down(reason, now)
+        self.connections.entry(of).or_default().down((who, reason), now)
     }
 
     /// All connections of a path to a system stand.
@@ -222,6 +223,10 @@ mod tests {
         Instant::from_nanos(seconds * 1_000_000_000)
     }
 
+    fn down(news: &mut News, reason: &str, now: Instant) -> Option<Line> {
+        news.down(MQTT, ("publisher 0".into(), reason.into()), now)
+    }
+
     fn texts<L: IntoIterator<Item = Line>>(lines: L) -> Vec<(String, u64)> {
         lines.into_iter().map(|line| (line.text, line.held_back)).collect()
     }
@@ -235,26 +240,27 @@ mod tests {
         let mut news = News::default();
         assert_eq!(texts(news.up(MQTT, at(0))), said("connected", 0));
         assert_eq!(
-            texts(news.down(MQTT, REFUSED.into(), at(1))),
-            said("connection refused; trying again", 0)
+            texts(down(&mut news, REFUSED, at(1))),
+            said("publisher 0: connection refused; trying again", 0)
         );
         for second in 2..50 {
-            assert_eq!(news.down(MQTT, REFUSED.into(), at(second)), None);
+            assert_eq!(down(&mut news, REFUSED, at(second)), None);
         }
         assert_eq!(
-            texts(news.down(MQTT, "no route".into(), at(50))),
-            said("no route; trying again", 48)
+            texts(down(&mut news, "no route", at(50))),
+            said("publisher 0: no route; trying again", 48)
         );
-        assert_eq!(news.down(MQTT, REFUSED.into(), at(51)), None);
+        let other = ("publisher 7".into(), REFUSED.into());
+        assert_eq!(news.down(MQTT, other, at(51)), None, "another client, the same outage");
         assert_eq!(texts(news.up(MQTT, at(61))), said("connected again after 60.0 s", 1));
         assert_eq!(news.catch_up(at(1_000)), []);
-        assert!(news.down(MQTT, REFUSED.into(), at(2_000)).is_some(), "the next one is news");
+        assert!(down(&mut news, REFUSED, at(2_000)).is_some(), "the next one is news");
     }
 
     #[test]
     fn a_system_that_is_not_there_at_first_is_an_outage_too() {
         let mut news = News::default();
-        assert!(news.down(MQTT, REFUSED.into(), at(1)).is_some());
+        assert!(down(&mut news, REFUSED, at(1)).is_some());
         let line = news.up(MQTT, at(5)).unwrap();
         assert_eq!(line.kind, Kind::Back(Duration::from_secs(4)));
     }
@@ -269,7 +275,7 @@ mod tests {
                 assert_eq!(of, MQTT);
                 lines.push(line);
             }
-            lines.extend(news.down(MQTT, REFUSED.into(), at(second)));
+            lines.extend(down(&mut news, REFUSED, at(second)));
             lines.extend(news.up(MQTT, at(second) + Duration::from_millis(500)));
         }
         assert!(lines.len() <= 1 + 2 * BURST as usize + 2, "{lines:?}");
@@ -284,14 +290,14 @@ mod tests {
     fn an_outage_that_goes_on_is_said_in_the_end() {
         let mut news = News::default();
         for second in 0..4 {
-            news.down(MQTT, format!("reason {second}"), at(second));
+            down(&mut news, &format!("reason {second}"), at(second));
         }
-        assert_eq!(news.down(MQTT, "bad password".into(), at(4)), None, "no room");
+        assert_eq!(down(&mut news, "bad password", at(4)), None, "no room");
         assert_eq!(news.catch_up(at(5)), []);
         let lines = news.catch_up(at(31));
         assert_eq!(
             texts(lines.into_iter().map(|(_, line)| line)),
-            said("bad password; trying again", 1)
+            said("publisher 0: bad password; trying again", 1)
         );
     }
 

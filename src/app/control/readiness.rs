@@ -39,10 +39,10 @@ impl Control {
         }
     }
 
-    pub(super) fn say_down(&mut self, role: Role, reason: &str) {
+    pub(super) fn say_down(&mut self, role: Role, reason: String) {
         let of = (self.path_of(role).0, component(role));
-        let text = format!("{}: {reason}", self.name(role));
-        self.journalist.down(of, text, self.clock.now());
+        let who = self.name(role);
+        self.journalist.down(of, (who, reason), self.clock.now());
     }
 
     pub(super) fn say_readiness(&mut self, now: Instant) {
