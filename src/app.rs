@@ -16,6 +16,7 @@ mod environment;
 mod journalist;
 mod logging;
 mod meters;
+mod news;
 mod otlp;
 mod output;
 mod threads;
@@ -45,6 +46,7 @@ use books::{Bookkeeper, Books, Overview};
 use control::{Control, End, State};
 use journalist::Journalist;
 use meters::Meters;
+use otlp::Exporting;
 use output::Output;
 use threads::{Surroundings, Threads};
 use wiring::Parts;
@@ -126,6 +128,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let signals =
         Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
+    let journalist = journalist(loaded, &parts, clock);
     let overview = Overview::new(Arc::clone(&parts.roster), clock.now());
     let threads = Threads::start(parts, around, bookkeepers)
         .map_err(|error| Error::System("starting threads", error))?;
@@ -143,7 +146,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         status,
         meters: Meters::new(host::Sampler::new(resolved.host.clone())),
         output: Output::new(options.screen.clone(), options.progress),
-        journalist: Journalist::new(clock, environment::product(), environment::survey(loaded)),
+        journalist,
         window: resolved.window,
         components,
         state: State::default(),
@@ -155,15 +158,24 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         return Ok(130);
     };
     finish(&report, &options, audit.as_deref())?;
-    // Whoever is in a hurry does not wait for a Collector that is away.
+    say_goodbye((otlp, http), &mut control.signals, resolved.telemetry.linger).await;
+    Ok(report.verdict.exit_code())
+}
+
+/// Lets Collector and scrapers see the last values. A signal ends each wait.
+async fn say_goodbye((otlp, http): (Exporting, Tasks), signals: &mut Signals, length: Duration) {
     tokio::select! {
         () = otlp.finish() => (),
-        () = control.signals.next() => (),
+        () = signals.next() => (),
     }
-    linger(&mut control.signals, resolved.telemetry.linger).await;
+    linger(signals, length).await;
     http.stop();
     http.finished().await;
-    Ok(report.verdict.exit_code())
+}
+
+fn journalist(loaded: &Loaded, parts: &Parts, clock: Clock) -> Journalist {
+    let names = parts.roster.paths().iter().map(|path| path.name.clone()).collect();
+    Journalist::new(clock, (environment::product(), environment::survey(loaded)), names)
 }
 
 /// What the world sees of a run.
@@ -220,7 +232,8 @@ impl Control {
         self.meters.read(now, &self.telemetry);
         self.end_window(now);
         self.telemetry.upkeep();
-        Some(self.journalist.report(&self.overview.stats, &self.meters))
+        let unmeasured = self.unmeasured();
+        Some(self.journalist.report(&self.overview.stats, &self.meters, &unmeasured))
     }
 }
 
@@ -294,7 +307,7 @@ fn serve(server: HttpServer) -> Result<Tasks, Error> {
         let tasks = stop.clone();
         stop.spawn(async move {
             if let Err(error) = server.serve(tasks).await {
-                tracing::error!("HTTP is not served: {error}");
+                tracing::error!("HTTP is not served, restart the probe: {error}");
             }
         });
     })

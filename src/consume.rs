@@ -16,12 +16,18 @@ mod cursors;
 mod fetching;
 mod reader;
 mod watch;
+mod why;
+
+use std::time::Duration;
 
 use crate::correlate::PathId;
 
 pub use client::OWNED;
 pub use reader::read;
 pub use watch::watch;
+
+/// How long the reader waits for a record before it looks at anything else.
+const NAP: Duration = Duration::from_millis(100);
 
 /// What one path consumes, and from where.
 #[derive(Clone, Debug)]

@@ -28,7 +28,7 @@ struct Cli {
     #[arg(long, global = true, value_enum, default_value = "text", env = "LANDFALL_LOG_FORMAT")]
     log_format: logging::Format,
     /// Which log lines are written: error, warn, info, debug, or filters by module
-    #[arg(long, global = true, default_value = "warn,mqtt5=error", env = "LANDFALL_LOG")]
+    #[arg(long, global = true, default_value = logging::DEFAULT, env = "LANDFALL_LOG")]
     log: String,
 }
 

@@ -121,7 +121,7 @@ async fn bring_up(tasks: &Tasks) -> Result<Addresses, Error> {
     let group = tasks.clone();
     tasks.spawn(async move {
         if let Err(error) = bridge.run(&group).await {
-            tracing::error!("the demo's bridge ended: {error}");
+            tracing::error!("the demo's bridge ended: {error}; start the demo again");
         }
     });
     subscribed

@@ -7,6 +7,11 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Error, Screen};
 
+/// Target of the lines that say that a system is back.
+pub(super) const RECOVERY: &str = "landfall::recovery";
+/// What is written unless somebody asks for something else: what is wrong, and when it is over.
+pub(super) const DEFAULT: &str = "warn,landfall::recovery=info,mqtt5=error";
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {

@@ -149,17 +149,20 @@ impl Parts {
 
     /// How the run goes through its phases.
     pub(super) fn plan(&self, resolved: &Resolved, measure_for: Option<Duration>) -> Plan {
-        let publishers = self.publishers.iter().map(|(config, _)| config.publisher.0);
+        let mut paths: Vec<Vec<Role>> = vec![Vec::new(); self.roster.paths().len()];
+        let publishers = self.publishers.iter();
+        let publishers =
+            publishers.map(|(config, _)| (config.path, Role::Publisher(config.publisher.0)));
         let subscribers = self.subscribers.iter().map(|config| config.path.0);
         let consumers = self.consumers.iter().map(|config| config.path.0);
-        let roles = publishers.map(Role::Publisher).chain(subscribers.map(Role::Subscriber));
-        let deadline = resolved.paths.iter().map(|path| path.deadline).max().unwrap_or_default();
-        Plan {
-            roles: roles.chain(consumers.map(Role::Consumer)).collect(),
-            measure_for,
-            settle: deadline + SETTLE_MARGIN,
-            drain: resolved.drain,
+        let roles = publishers
+            .chain(subscribers.map(|path| (path, Role::Subscriber(path))))
+            .chain(consumers.map(|path| (path, Role::Consumer(path))));
+        for (path, role) in roles {
+            paths[usize::from(path)].push(role);
         }
+        let deadline = resolved.paths.iter().map(|path| path.deadline).max().unwrap_or_default();
+        Plan { paths, measure_for, settle: deadline + SETTLE_MARGIN, drain: resolved.drain }
     }
 }
 
