@@ -24,7 +24,7 @@ pub(crate) struct Collector {
     pub(crate) scrape: String,
     /// Host and port where it answers 200 while it works.
     pub(crate) health: String,
-    /// Host and port of its metrics about itself, such as `otelcol_receiver_accepted_spans_total`.
+    /// Host and port of its metrics about itself, such as `otelcol_receiver_accepted_spans`.
     pub(crate) own: String,
     /// The running process.
     pub(crate) pid: u32,
