@@ -36,3 +36,16 @@ pub(super) fn start(filter: &str, format: Format, screen: Screen) -> Result<(), 
     };
     started.map_err(|error| Error::Refused(format!("the log can't be started: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_and_its_end_are_written_by_default() {
+        let filter = EnvFilter::try_new(DEFAULT).unwrap().to_string();
+        for part in ["warn", &format!("{RECOVERY}=info"), "mqtt5=error"] {
+            assert!(filter.split(',').any(|it| it == part), "{part} in {filter}");
+        }
+    }
+}

@@ -114,6 +114,8 @@ impl Watch<'_> {
         let known: Vec<_> = self.known.iter().cloned().collect();
         let highs = self.offsets(&known, Offset::End);
         let highs = highs.map_err(|error| self.why(&error))?;
+        // It was answered all the same.
+        self.consumer.context().take();
         // Nobody has caught up with a moment at which there may have been partitions unknown.
         let asked = self.looked;
         self.tell(Word::Watermarks { asked, highs });

@@ -1,10 +1,13 @@
 //! Room `consume`: what is wrong with Kafka, in words, and what to do about it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// What is said of a cluster that is not there.
+const UNREACHABLE: &str = "Kafka can't be reached; check kafka.brokers, and that it runs";
 
 /// What a client complained of last that explains why it reaches nobody: a question that goes
 /// unanswered for that reason only fails in time.
@@ -14,7 +17,11 @@ pub(super) struct Complaints(Mutex<Option<String>>);
 impl Complaints {
     /// The complaint since it was last asked for.
     pub(super) fn take(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.last().take()
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -26,11 +33,15 @@ impl ClientContext for Complaints {
             }
             Some(RDKafkaErrorCode::SSL) => "check ssl.* in kafka.properties",
             Some(RDKafkaErrorCode::Resolve) => "check kafka.brokers, and the name server",
-            // Whether somebody listens is what the question finds out.
+            // Comes behind what explains it.
+            Some(RDKafkaErrorCode::AllBrokersDown) => {
+                self.last().get_or_insert_with(|| UNREACHABLE.to_owned());
+                return;
+            }
+            // Others may be there.
             _ => return,
         };
-        let complaint = format!("{}; {advice}", lasting(words));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(complaint);
+        *self.last() = Some(format!("{}; {advice}", lasting(words)));
     }
 }
 
@@ -45,9 +56,7 @@ fn lasting(words: &str) -> &str {
 pub(super) fn unanswered(error: &KafkaError) -> String {
     use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
-        Some(Code::BrokerTransportFailure | Code::AllBrokersDown) => {
-            "Kafka can't be reached; check kafka.brokers, and that it runs".to_owned()
-        }
+        Some(Code::BrokerTransportFailure | Code::AllBrokersDown) => UNREACHABLE.to_owned(),
         Some(Code::OperationTimedOut | Code::RequestTimedOut) => {
             "Kafka does not answer in time; check kafka.brokers, and how busy it is".to_owned()
         }
@@ -99,7 +108,15 @@ mod tests {
         assert_eq!(complained(RDKafkaErrorCode::BrokerTransportFailure, words), None);
         let complaints = Complaints::default();
         complaints.error(KafkaError::Global(RDKafkaErrorCode::SSL), "bad certificate");
-        assert!(complaints.take().is_some() && complaints.take().is_none(), "it is told once");
+        complaints
+            .error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+        assert_eq!(
+            complaints.take().as_deref(),
+            Some("bad certificate; check ssl.* in kafka.properties")
+        );
+        assert_eq!(complaints.take(), None, "it is told once");
+        let down = complained(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
+        assert_eq!(down.as_deref(), Some(UNREACHABLE));
     }
 
     #[test]
