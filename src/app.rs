@@ -157,8 +157,9 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let Some(report) = control.stop().await else {
         return Ok(130);
     };
-    finish(&report, &options, audit.as_deref())?;
+    let written = finish(&report, &options, audit.as_deref());
     say_goodbye((otlp, http), &mut control.signals, resolved.telemetry.linger).await;
+    written?;
     Ok(report.verdict.exit_code())
 }
 

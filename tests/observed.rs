@@ -102,11 +102,12 @@ paths:
     deadline: 3s
 telemetry:
   listen: 127.0.0.1:0
-  otlp: {{ endpoint: 'http://{}', interval: 1s }}
+  otlp: {{ endpoint: 'http://{}', interval: 1s, traces: {{ sample: 0, slow: 3s }} }}
 ",
         mosquitto.address, kafka.address, collector.http
     );
-    let for_seconds = format!("{seconds}s");
+    let (clock, for_seconds) = (Clock::system(), format!("{seconds}s"));
+    let started = clock.now();
     let mut run = Run::start(&config, &["--for", &for_seconds, "--linger", "40s"]);
     let scraped = format!("{}=scraped", run.address());
     let through = format!("{}=through", collector.scrape);
@@ -117,6 +118,7 @@ telemetry:
     bridge.signal("STOP");
     run.await_metric("outcome=\"acked_lost\"", 50.0);
     bridge.signal("CONT");
+    clock.sleep_until(started + Duration::from_secs(seconds));
 
     let report = run.await_report();
     let expected = of_report(&report);
@@ -142,7 +144,7 @@ telemetry:
     let late: u64 =
         expected.iter().filter(|((.., outcome), _)| outcome == "late").map(|(_, n)| n).sum();
     let traces: BTreeSet<_> = backend.spans().into_iter().map(|span| span.trace_id).collect();
-    assert!(traces.len() as u64 >= late / 2, "{} traces, {late} late", traces.len());
+    assert!(traces.len() as u64 >= late, "{} traces, {late} late", traces.len());
 }
 
 /// Has the Collector of a run refuse, hang and be away for so long each; the one that is there in the
@@ -168,6 +170,19 @@ fn fail_in_every_way(sink: Sink, exporting: &Run, fault: Duration) -> Sink {
     let sink = Sink::start_at(address);
     exporting.await_metric("landfall_component_up{component=\"otlp\"}", 1.0);
     sink
+}
+
+/// Lane, QoS and the 99th percentile of the publish delay in seconds: alone, then exporting.
+fn not_delayed(delays: &[(Value, Value, f64)]) {
+    let (alone, exporting) = delays.split_at(delays.len() / 2);
+    for ((lane, qos, alone), (.., exporting)) in alone.iter().zip(exporting) {
+        // Both ran side by side: what the machine did to one, it did to the other.
+        let much = alone.mul_add(3.0, 0.05);
+        assert!(
+            exporting < &much,
+            "{lane} QoS {qos}: p99 {alone} s alone, {exporting} s exporting"
+        );
+    }
 }
 
 /// Two sidecars side by side, one of which has a Collector that fails in every way, one after the other.
@@ -211,16 +226,20 @@ telemetry: {{ listen: 127.0.0.1:0, {} }}
     println!("resident MB: alone {of_alone:.1}, exporting {of_exporting:.1}");
     assert!(of_exporting < of_alone + 40.0, "{of_alone} MB alone, {of_exporting} MB exporting");
 
+    let mut delays = Vec::new();
     for (name, (bridge, mut run)) in ["alone", "exporting"].into_iter().zip(runs) {
         run.terminate();
         let report = run.await_report();
         assert_eq!(run.ended(), 0, "{}", run.said());
         bridge.stop();
         for lane in report["paths"][0]["lanes"].as_array().unwrap() {
-            println!(
-                "{name}: QoS {}: publish delay {}",
-                lane["qos"], lane["legs"]["publish_delay"]
-            );
+            let delay = &lane["legs"]["publish_delay"];
+            println!("{name}: QoS {}: publish delay {delay}", lane["qos"]);
+            delays.push((
+                lane["lane"].clone(),
+                lane["qos"].clone(),
+                delay["p99"].as_f64().unwrap(),
+            ));
         }
         for ((_, _, outcome), count) in of_report(&report) {
             assert!(count == 0 || outcome == "delivered", "{name}: {count} {outcome}");
@@ -233,6 +252,7 @@ telemetry: {{ listen: 127.0.0.1:0, {} }}
             assert_eq!(format!("{sum}"), counted.to_string(), "the last values have come");
         }
     }
+    not_delayed(&delays);
 }
 
 /// One processor, gRPC, a runtime with one worker: the end is reached, and has brought everything.

@@ -24,10 +24,12 @@ use landfall::correlate::{
 };
 use landfall::shutdown::Tasks;
 use landfall::splitmix::mix;
+use landfall::stamp::{Run, Stamper};
 use landfall::stats::{InvalidCause, Stats};
 use landfall::telemetry::{
-    Build, CATALOGUE, Component, Health, Histograms, HostFigures, Identity, Kind, Otlp, OtlpConfig,
-    ProcessFigures, Protocol, ScopeFigures, SpanQueue, Target, Telemetry, span_queue,
+    Build, CATALOGUE, Choice, Component, Health, Histograms, HostFigures, Identity, Kind, Otlp,
+    OtlpConfig, ProcessFigures, Protocol, ScopeFigures, Source, SpanQueue, SpanSink, Target,
+    Telemetry, Tracer, span_queue,
 };
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 
@@ -314,10 +316,12 @@ fn exponential_histograms_have_the_same_counts_and_sums() {
 #[test]
 fn a_collector_that_refuses_is_told_of_and_taken_up_again() {
     let sink = Sink::start();
-    sink.set(Mode::Status(503));
     let telemetry = telemetry(Histograms::Explicit);
-    let (_, queue) = span_queue(&telemetry);
+    let (spans, queue) = span_queue(&telemetry);
     let sending = Sending::start(telemetry, &sink, Duration::from_millis(50), Some(queue));
+    sink.await_that("the first sending", |inbox| !inbox.metrics.is_empty());
+    sink.set(Mode::Status(503));
+    tracer(spans).apply(&slow(0..10), &Clock::system().pairing());
     sink.await_that("a refusal", |inbox| inbox.refused > 8);
     let scraped = |name: &str, labels: &[(&str, &str)]| {
         Exposition::parse(&sending.telemetry.render()).value(name, labels)
@@ -335,7 +339,10 @@ fn a_collector_that_refuses_is_told_of_and_taken_up_again() {
 
     sending.telemetry.apply(&story(3));
     sink.set(Mode::Take);
-    sink.await_that("what is taken", |inbox| inbox.metrics.len() > 1);
+    let before = sink.inbox().metrics.len();
+    sink.await_that("what is taken", |inbox| inbox.metrics.len() > before);
+    sink.await_that("every span", |inbox| !inbox.traces.is_empty());
+    assert_eq!(sink.spans().len(), 30, "none is lost");
     while scraped("landfall_component_up", &otlp) != Some(1.0) {
         std::thread::yield_now();
     }
@@ -349,10 +356,79 @@ fn a_collector_that_hangs_does_not_hold_up_the_end() {
     let sink = Sink::start();
     sink.set(Mode::Hang);
     let telemetry = telemetry(Histograms::Explicit);
-    let (_, queue) = span_queue(&telemetry);
+    let (spans, queue) = span_queue(&telemetry);
     let sending = Sending::start(telemetry, &sink, NEVER, Some(queue));
+    tracer(spans).apply(&slow(0..10), &Clock::system().pairing());
     sink.await_that("a request", |inbox| inbox.refused > 0);
     // Ends at all: the sending that is under way and the last one are both given up.
     sending.stop();
     assert!(sink.inbox().metrics.is_empty());
+    assert_eq!(dropped(&sending.telemetry, "stopped"), Some(30.0));
+}
+
+#[test]
+fn what_would_always_be_refused_is_given_up_and_counted() {
+    let sink = Sink::start();
+    let telemetry = telemetry(Histograms::Explicit);
+    let (spans, queue) = span_queue(&telemetry);
+    let sending = Sending::start(telemetry, &sink, NEVER, Some(queue));
+    sink.await_that("the first sending", |inbox| !inbox.metrics.is_empty());
+    sink.set(Mode::Status(400));
+    let mut tracer = tracer(spans);
+    tracer.apply(&slow(0..10), &Clock::system().pairing());
+    sink.await_that("a refusal", |inbox| inbox.refused == 1);
+    while dropped(&sending.telemetry, "refused") < Some(30.0) {
+        std::thread::yield_now();
+    }
+    sink.set(Mode::Take);
+    tracer.apply(&slow(10..20), &Clock::system().pairing());
+    sink.await_that("what comes behind it", |inbox| !inbox.traces.is_empty());
+    sending.stop();
+    assert_eq!(sink.spans().len(), 30);
+    let sent = samples(sink.inbox().metrics.last().unwrap());
+    compare(&sending.telemetry, &sent);
+}
+
+/// Messages that are always traced, with three spans each.
+fn slow(sequences: std::ops::Range<u64>) -> Vec<Event> {
+    let arrival = Arrival {
+        end_to_end: 2_000_000_000,
+        service: Some(1_000_000_000),
+        append: None,
+        fetch: None,
+        place: RecordPlace { slot: 0, offset: 0 },
+        span: None,
+        stamps: [None, None],
+    };
+    let message = |sequence| Event::Resolved {
+        publisher: PublisherId(0),
+        sequence,
+        lane: Lane::MqttKafka,
+        outcome: Outcome::Delivered,
+        departure: Departure { sent: Some(1_024), ..DEPARTURE },
+        not_sent: None,
+        arrival: Some(arrival),
+    };
+    sequences.map(message).collect()
+}
+
+fn tracer(spans: SpanSink) -> Tracer {
+    let source = Source {
+        topic: "t".into(),
+        template: "t".into(),
+        client_id: "c".into(),
+        host: "h".into(),
+        port: 1883,
+        version: "5",
+        size: 256,
+    };
+    let sources = std::iter::repeat_n(source, 6).collect();
+    let stamper = Stamper::new(b"plant-7", Run { epoch: 1, instance: 1 });
+    let choice = Choice { sample: 0.0, slow_nanos: 1_000_000_000 };
+    Tracer::new((Arc::new(roster()), sources), stamper, choice, spans)
+}
+
+fn dropped(telemetry: &Telemetry, cause: &str) -> Option<f64> {
+    let labels = [("component", "otlp"), ("cause", cause)];
+    Exposition::parse(&telemetry.render()).value("landfall_dropped_total", &labels)
 }

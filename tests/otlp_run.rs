@@ -145,9 +145,9 @@ fn check_spans(sink: &Sink, slots: &BTreeMap<String, String>) {
     assert_eq!(ids(&mut traces.keys()), ids(&mut slots.keys()), "no message without its trace");
     for (id, spans) in &traces {
         let of = |kind: SpanKind| spans.iter().filter(move |span| span.kind == kind as i32);
-        let count =
-            [SpanKind::Producer, SpanKind::Internal, SpanKind::Consumer].map(|it| of(it).count());
-        assert_eq!(count, [1, 2, 2], "{id}: {spans:?}");
+        let kinds = [SpanKind::Producer, SpanKind::Internal, SpanKind::Client, SpanKind::Consumer];
+        let count = kinds.map(|it| of(it).count());
+        assert_eq!(count, [1, 2, 1, 1], "{id}: {spans:?}");
         let publish = of(SpanKind::Producer).next().unwrap();
         assert!(publish.parent_span_id.is_empty());
         for crossing in of(SpanKind::Internal) {
@@ -156,7 +156,8 @@ fn check_spans(sink: &Sink, slots: &BTreeMap<String, String>) {
                 let span: &opentelemetry_proto::tonic::trace::v1::Span = span;
                 span.parent_span_id == crossing.span_id
             };
-            assert_eq!(of(SpanKind::Consumer).filter(below).count(), 1);
+            let receipts = of(SpanKind::Consumer).chain(of(SpanKind::Client));
+            assert_eq!(receipts.filter(below).count(), 1);
         }
     }
 }

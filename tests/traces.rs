@@ -195,7 +195,9 @@ fn a_message_is_one_trace_whose_spans_hang_together() {
     assert_eq!(crossing.parent_span_id, root.span_id());
     assert_eq!(poll.parent_span_id, crossing.span_context.span_id());
     let kinds = [&publish, &crossing, &poll].map(|span| span.span_kind.clone());
-    assert_eq!(kinds, [SpanKind::Producer, SpanKind::Internal, SpanKind::Consumer]);
+    assert_eq!(kinds, [SpanKind::Producer, SpanKind::Internal, SpanKind::Client]);
+    let is_remote: Vec<_> = poll.links.iter().map(|link| link.span_context.is_remote()).collect();
+    assert_eq!(is_remote, [false, true]);
     // What the message left under, and what somebody on the way had made of it.
     let links = poll.links.iter().map(|link| link.span_context.span_id().to_string());
     assert_eq!(links.collect::<Vec<_>>(), [root.span_id().to_string(), "000000000000b00b".into()]);
@@ -306,10 +308,17 @@ fn what_is_lost_ends_in_an_error_at_the_verdict() {
     assert_eq!(attributes(crossing)["landfall.traced_because"], "lost");
     assert_eq!(spans["publish "].end_time, world.wall(1_002));
 
+    assert_eq!(attributes(crossing)["error.type"], "acked_lost");
+    let lost = crossing.span_context.span_id();
+
     // It comes after all.
     world.see(&[from_kafka(AT_LEAST_ONCE, 0, (31_000, 31_000))]);
     let spans = world.spans();
+    assert_eq!(spans.keys().collect::<Vec<_>>(), ["crossing mqtt_kafka", "poll mqtt_kafka"]);
     assert_eq!(attributes(&spans["poll mqtt_kafka"])["landfall.outcome"], "late");
+    let crossing = &spans["crossing mqtt_kafka"];
+    assert_eq!(crossing.start_time, world.wall(1_001), "it is remembered how it set out");
+    assert_ne!(crossing.span_context.span_id(), lost, "two spans, two ids");
 }
 
 #[test]
@@ -368,6 +377,62 @@ fn what_nobody_fetches_is_dropped_and_counted() {
     let dropped: u64 = world.dropped().parse().unwrap();
     assert!((2_000..=2_048).contains(&kept), "{kept}");
     assert_eq!(kept + dropped, 3 * messages, "every span is fetched or counted");
+}
+
+#[test]
+fn a_copy_that_comes_when_its_slot_is_long_closed_is_a_whole_trace() {
+    let mut world = World::new(0.0);
+    world.see(&offered(AT_LEAST_ONCE, 0, 1_000));
+    world.see(&[
+        acknowledged(AT_LEAST_ONCE, 0, 1_002, 0),
+        received(AT_LEAST_ONCE, 0, Sink::Mqtt { resent: false }, 1_003),
+        from_kafka(AT_LEAST_ONCE, 0, (1_005, 1_009)),
+    ]);
+    world.judge(2);
+    assert!(world.spans().is_empty(), "a plain delivery is not traced");
+    world.see(&[from_kafka(AT_LEAST_ONCE, 0, (3_000, 3_009))]);
+    let spans = world.spans();
+    let names: Vec<_> = spans.keys().collect();
+    assert_eq!(names, ["crossing mqtt_kafka", "poll mqtt_kafka", "publish "]);
+    assert_eq!(spans["publish "].end_time, world.wall(1_002));
+    assert_eq!(spans["crossing mqtt_kafka"].start_time, world.wall(1_001));
+
+    // So many messages later nobody knows any more how the first one had set out.
+    for sequence in 1..60_000 {
+        let due = 4_000 + sequence;
+        world.see(&offered(PublisherId(0), sequence - 1, due));
+        world.see(&[from_kafka(PublisherId(0), sequence - 1, (due + 1, due + 2))]);
+    }
+    world.see(&[from_kafka(AT_LEAST_ONCE, 0, (90_000, 90_001))]);
+    let spans = world.spans();
+    assert_eq!(spans.keys().collect::<Vec<_>>(), ["poll mqtt_kafka"]);
+    let id = stamper().trace_id(stamper().identity(0, 1, 0));
+    let parent = spans["poll mqtt_kafka"].parent_span_id.to_bytes();
+    assert_eq!(parent, id.parent_id(), "below what the message carries");
+}
+
+#[test]
+fn what_nobody_can_say_is_no_error_of_the_message() {
+    let mut world = World::new(1.0);
+    world.see(&offered(PublisherId(0), 0, 1_000));
+    let mut events = Vec::new();
+    world.correlator.finish(&mut events);
+    world.tracer.apply(&events, &world.pairing.clone());
+    let crossing = &world.spans()["crossing mqtt_kafka"];
+    assert_eq!(attributes(crossing)["landfall.outcome"], "unresolved");
+    assert_eq!(crossing.status, Status::Unset);
+}
+
+#[test]
+fn an_acknowledgement_that_never_comes_is_not_waited_for_for_ever() {
+    let mut world = World::new(1.0);
+    world.see(&offered(AT_LEAST_ONCE, 0, 1_000));
+    world.see(&[from_kafka(AT_LEAST_ONCE, 0, (1_005, 1_009))]);
+    world.spans();
+    world.judge(20);
+    assert!(!world.spans().contains_key("publish "), "twice the deadline is not over");
+    world.judge(22);
+    assert_eq!(world.spans()["publish "].end_time, world.wall(1_001));
 }
 
 /// The events of a story that has nothing to be traced make nothing.

@@ -4,6 +4,12 @@
 //! Those that have no key are remembered here. Headers, time-outs, compression and certificates are
 //! the exporter's own affair, and resource attributes the SDK's. A variable that is set to nothing is
 //! not set (OpenTelemetry specification, "Environment variable specification").
+//!
+//! # Design
+//!
+//! The specification has what is not understood ignored with a warning. Here it is refused, like
+//! everything else that is configured and would not be done; but only where something is exported at
+//! all, since such variables are often set for whole machines.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +23,13 @@ struct Standard {
     key: &'static [&'static str],
     spell: fn(&str) -> Result<String, String>,
 }
+
+/// Where it may be said where to export to.
+const ENDPOINTS: [&str; 3] = [
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+];
 
 const TABLE: [Standard; 4] = [
     Standard {
@@ -85,8 +98,17 @@ impl Variables {
         self.get(DISABLED).is_some_and(|(value, _)| value.eq_ignore_ascii_case("true"))
     }
 
+    /// Whether it is said anywhere where to export to.
+    fn is_used(&self, root: &Node) -> bool {
+        let of_signals = ENDPOINTS.iter().any(|name| self.get(name).is_some());
+        of_signals || root.nearest("telemetry.otlp.endpoint").is_text()
+    }
+
     /// Puts the variables that stand for keys in the place of what the file says.
     pub(super) fn apply(&self, root: &mut Node, problems: &mut Problems) {
+        if self.is_disabled() || !self.is_used(root) {
+            return;
+        }
         for Standard { variable, key, spell } in &TABLE {
             if let Some((value, origin)) = self.get(variable) {
                 match spell(value) {
@@ -110,8 +132,8 @@ impl Variables {
     /// The share of messages that the sampler asks for.
     fn share(&self, problems: &mut Problems) -> Option<(String, Origin)> {
         let (sampler, origin) = self.get(SAMPLER)?;
-        let name = sampler.strip_prefix("parentbased_").unwrap_or(sampler);
-        match name {
+        let name = sampler.to_ascii_lowercase();
+        match name.strip_prefix("parentbased_").unwrap_or(&name) {
             "always_on" => Some(("1".to_owned(), origin)),
             "always_off" => Some(("0".to_owned(), origin)),
             "traceidratio" => {

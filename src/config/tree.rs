@@ -106,6 +106,11 @@ impl Node {
         }
     }
 
+    /// Whether it is a text.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self.value, Value::Scalar { kind: ScalarKind::Text, .. })
+    }
+
     /// What it is, for a message that expected something else.
     pub(super) fn describe(&self) -> String {
         match &self.value {

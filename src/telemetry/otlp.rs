@@ -26,6 +26,8 @@ mod transport;
 
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::shutdown::Tasks;
 
 use super::health::Health;
@@ -42,8 +44,9 @@ pub(super) use resource::SCOPE;
 
 /// How long one sending may take, unless the standard variables say otherwise.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long the last sending may be tried when the run is over.
-const LAST_SENDING: Duration = Duration::from_secs(5);
+/// How long spans may still be sent when the run is over, and then metrics, which count them.
+const LAST_SPANS: Duration = Duration::from_secs(3);
+const LAST_METRICS: Duration = Duration::from_secs(5);
 
 /// How OTLP is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,13 +129,17 @@ impl Otlp {
     /// Sends until told to stop, then once more what is left, and starts nothing that outlives it.
     pub fn run(self, tasks: &Tasks) {
         let Self { metrics, spans, state } = self;
+        let (held, spans_are_over) = oneshot::channel();
         if let Some(metrics) = metrics {
             let (state, stop) = (state.clone(), tasks.clone());
-            tasks.spawn(async move { metrics.run(&state, &stop).await });
+            tasks.spawn(async move { metrics.run(&state, &stop, spans_are_over).await });
         }
         if let Some(spans) = spans {
             let stop = tasks.clone();
-            tasks.spawn(async move { spans.run(&state, &stop).await });
+            tasks.spawn(async move {
+                spans.run(&state, &stop).await;
+                drop(held);
+            });
         }
     }
 }

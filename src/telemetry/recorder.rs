@@ -178,9 +178,14 @@ impl Telemetry {
         self.0.export_failures.increment(1);
     }
 
+    /// The counter of what a part of the probe drops for this reason: at zero from now on.
+    pub(super) fn drops(&self, component: &'static str, cause: &'static str) -> Counter {
+        counter(&*self.0.recorder, &DROPPED, &[component, cause])
+    }
+
     /// Counts what a part of the probe dropped. Called with 0 at the start, it makes the series exist.
     pub fn dropped(&self, component: &'static str, cause: &'static str, count: u64) {
-        counter(&*self.0.recorder, &DROPPED, &[component, cause]).increment(count);
+        self.drops(component, cause).increment(count);
     }
 
     /// Sets whether a path's last window is valid: it is when there is no cause against it.

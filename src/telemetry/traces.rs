@@ -10,11 +10,14 @@
 //! |---|---|---|---|
 //! | `publish` | producer, root | intended send time | acknowledgement, or the socket at QoS 0 |
 //! | `crossing` | internal, below `publish` | the socket | receipt, or the verdict that nothing came |
-//! | `receive` | consumer, below `crossing` | append, where the broker tells it | receipt |
+//! | receipt | client for a poll of Kafka, consumer for MQTT; below `crossing` | append, where the broker tells it | receipt |
+//!
+//! A copy and a message that was called lost and came have `crossing` and receipt of their own. Where it
+//! is forgotten how the message had set out, the receipt stands alone, below `publish`.
 //!
 //! The span id of `publish` is the parent id that the message carries, so that spans which a broker or
 //! bridge makes for it join the trace below ours. Where somebody on the way has put a span of his own
-//! into the property, `receive` links to it. Attributes follow OpenTelemetry's conventions for
+//! into the property, the receipt links to it. Attributes follow OpenTelemetry's conventions for
 //! messaging; what is landfall's own begins with `landfall.`.
 
 mod journey;
@@ -23,19 +26,25 @@ mod span;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use metrics::Counter;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::mpsc;
 
+use super::health::Component;
 use super::recorder::Telemetry;
 use crate::clock::{Instant, Pairing};
-use crate::correlate::{Arrival, DuplicateCause, Event, Lane, Outcome, PublisherId, Qos, Roster};
+use crate::correlate::{
+    Arrival, Departure, DuplicateCause, Event, Lane, Outcome, PublisherId, Qos, Roster,
+};
 use crate::splitmix::mix;
 use crate::stamp::Stamper;
 
-use journey::{Ending, Journey, Receipt, Why};
+use journey::{Again, Ending, Journey, Receipt, Why};
 
 /// Spans that may wait to be sent (the default of OpenTelemetry's batch processor).
 const QUEUE_MAX: usize = 2_048;
+/// Messages of which it is remembered how they set out, for copies that come later: a power of two.
+const DEPARTURES_MAX: usize = 16_384;
 /// Messages whose acknowledgement is awaited, and messages of which it is remembered that they have
 /// their `publish` span.
 const REMEMBERED_MAX: usize = 4_096;
@@ -73,24 +82,25 @@ pub struct Choice {
 pub struct SpanSink {
     spans: mpsc::Sender<SpanData>,
     telemetry: Telemetry,
+    no_room: Counter,
 }
 
 /// Where they come out.
 pub struct SpanQueue {
     spans: mpsc::Receiver<SpanData>,
-    telemetry: Telemetry,
+    refused: Counter,
+    stopped: Counter,
 }
 
 /// A bounded way for spans. What does not fit is dropped and counted.
 #[must_use]
 pub fn span_queue(telemetry: &Telemetry) -> (SpanSink, SpanQueue) {
-    for cause in ["queue_full", "refused", "stopped"] {
-        telemetry.dropped("otlp", cause, 0);
-    }
+    let drops = |cause| telemetry.drops(Component::Otlp.name(), cause);
+    let (no_room, refused, stopped) = (drops("queue_full"), drops("refused"), drops("stopped"));
     let (sender, receiver) = mpsc::channel(QUEUE_MAX);
     let telemetry = telemetry.clone();
-    let queue = SpanQueue { spans: receiver, telemetry: telemetry.clone() };
-    (SpanSink { spans: sender, telemetry }, queue)
+    let queue = SpanQueue { spans: receiver, refused, stopped };
+    (SpanSink { spans: sender, telemetry, no_room }, queue)
 }
 
 impl SpanQueue {
@@ -109,9 +119,14 @@ impl SpanQueue {
         self.spans.len()
     }
 
-    /// Counts spans that were taken out and not delivered.
-    pub(super) fn dropped(&self, cause: &'static str, count: u64) {
-        self.telemetry.dropped("otlp", cause, count);
+    /// Counts spans that were refused for good.
+    pub(super) fn refused(&self, count: usize) {
+        self.refused.increment(count as u64);
+    }
+
+    /// Counts spans that were not taken before the end.
+    pub(super) fn stopped(&self, count: usize) {
+        self.stopped.increment(count as u64);
     }
 }
 
@@ -134,6 +149,8 @@ pub struct Tracer {
     published_order: VecDeque<Slot>,
     /// The refusal whose outcomes follow.
     refusal: Option<(Slot, u8)>,
+    /// How the last messages set out, each in the place of its hash.
+    departures: Box<[Option<(Slot, Departure)>]>,
 }
 
 impl Tracer {
@@ -157,11 +174,13 @@ impl Tracer {
             published: HashSet::new(),
             published_order: VecDeque::new(),
             refusal: None,
+            departures: vec![None; DEPARTURES_MAX].into_boxed_slice(),
         }
     }
 
     /// Traces those of the messages that are to be. `now` places moments on the wall clock.
     pub fn apply(&mut self, events: &[Event], now: &Pairing) {
+        self.give_up(now);
         for event in events {
             match *event {
                 Event::Resolved { .. } => self.resolved(event, now),
@@ -169,7 +188,7 @@ impl Tracer {
                     self.answered((publisher, sequence), at, now);
                 }
                 Event::Rejected { publisher, sequence, reason } => {
-                    self.refusal = Some(((publisher, sequence), reason));
+                    self.rejected((publisher, sequence), reason, now);
                 }
                 Event::Duplicate { cause: DuplicateCause::Reread, .. } => {}
                 Event::Duplicate { .. } | Event::LateRecovery { .. } => self.again(event, now),
@@ -181,9 +200,40 @@ impl Tracer {
     /// Sends the `publish` spans that still waited for an acknowledgement.
     pub fn finish(&mut self, now: &Pairing) {
         while let Some(slot) = self.order.pop_front() {
-            if let Some(journey) = self.unanswered.remove(&slot) {
-                self.send(1, |tracer| vec![tracer.publish_span(&journey, now)]);
+            self.settle(slot, now);
+        }
+    }
+
+    /// Sends the `publish` spans whose acknowledgement is no longer expected: after twice the deadline.
+    fn give_up(&mut self, now: &Pairing) {
+        while let Some(&slot) = self.order.front() {
+            let is_expected = self.unanswered.get(&slot).is_some_and(|journey| {
+                let deadline = self.roster.path(self.roster.publisher(slot.0).path).deadline;
+                now.instant <= journey.sent + deadline + deadline
+            });
+            if is_expected {
+                return;
             }
+            self.order.pop_front();
+            self.settle(slot, now);
+        }
+    }
+
+    /// Sends the `publish` span of a message as it stands, if it still waited.
+    fn settle(&mut self, slot: Slot, now: &Pairing) {
+        if let Some(journey) = self.unanswered.remove(&slot) {
+            self.send(1, |tracer| vec![tracer.publish_span(&journey, now)]);
+        }
+    }
+
+    fn rejected(&mut self, slot: Slot, reason: u8, now: &Pairing) {
+        match self.unanswered.get_mut(&slot) {
+            // It has come out, and is refused all the same.
+            Some(journey) => {
+                journey.refusal = Some(reason);
+                self.settle(slot, now);
+            }
+            None => self.refusal = Some((slot, reason)),
         }
     }
 
@@ -194,6 +244,7 @@ impl Tracer {
             return;
         };
         let Some(journey) = Journey::of((publisher, sequence), &departure) else { return };
+        self.departures[place_of(journey.slot)] = Some((journey.slot, departure));
         let intended = departure.intended;
         let slot = (publisher, sequence);
         let Some(why) = self.why(slot, outcome, arrival.as_ref()) else { return };
@@ -202,8 +253,12 @@ impl Tracer {
         let ending = Ending {
             lane,
             outcome: outcome.name(),
-            is_error: !matches!(outcome, Outcome::Delivered | Outcome::Late),
-            duplicate: None,
+            // What nobody can say is not the message's failure.
+            is_error: matches!(
+                outcome,
+                Outcome::AckedLost | Outcome::UnackedLost | Outcome::Rejected
+            ),
+            again: None,
             at: arrival.map_or(now.instant, |arrival| intended.offset(arrival.end_to_end)),
             receipt: arrival.map(|arrival| Receipt {
                 place: arrival.place,
@@ -229,7 +284,10 @@ impl Tracer {
         };
         let outcome = if duplicate.is_some() { "duplicate" } else { Outcome::Late.name() };
         let receipt = Some(Receipt { place, append: None, span: None });
-        let ending = Ending { lane, outcome, is_error: false, duplicate, at, receipt };
+        let again = Some(Again { cause: duplicate });
+        let ending = Ending { lane, outcome, is_error: false, again, at, receipt };
+        let remembered = self.departures[place_of(slot)].filter(|&(of, _)| of == slot);
+        let departure = departure.or(remembered.map(|(_, departure)| departure));
         match departure.and_then(|departure| Journey::of(slot, &departure)) {
             Some(journey) => {
                 let journey = Journey { why, ..journey };
@@ -239,7 +297,7 @@ impl Tracer {
             // How it set out is forgotten: what is known is that it is here.
             None => self.send(1, |tracer| {
                 let journey = Journey { why, ..Journey::forgotten(slot, at) };
-                tracer.ending_spans(&journey, &ending, now).split_off(1)
+                vec![tracer.lone_receipt(&journey, &ending, now)]
             }),
         }
     }
@@ -282,29 +340,33 @@ impl Tracer {
         self.order.push_back(slot);
         if self.order.len() > REMEMBERED_MAX
             && let Some(oldest) = self.order.pop_front()
-            && let Some(journey) = self.unanswered.remove(&oldest)
         {
-            self.send(1, |tracer| vec![tracer.publish_span(&journey, now)]);
+            self.settle(oldest, now);
         }
     }
 
     fn answered(&mut self, slot: Slot, at: Instant, now: &Pairing) {
-        if let Some(mut journey) = self.unanswered.remove(&slot) {
+        if let Some(journey) = self.unanswered.get_mut(&slot) {
             journey.acknowledged = Some(at);
-            self.order.retain(|other| *other != slot);
-            self.send(1, |tracer| vec![tracer.publish_span(&journey, now)]);
+            self.settle(slot, now);
         }
     }
 
     /// Makes so many spans and hands them on, or counts that there was no room. They are not made in
     /// vain.
     fn send(&self, count: usize, make: impl FnOnce(&Self) -> Vec<SpanData>) {
-        let SpanSink { spans, telemetry } = &self.sink;
+        let SpanSink { spans, no_room, .. } = &self.sink;
         match spans.try_reserve_many(count) {
             Ok(places) => places.zip(make(self)).for_each(|(place, span)| place.send(span)),
-            Err(_) => telemetry.dropped("otlp", "queue_full", count as u64),
+            Err(_) => no_room.increment(count as u64),
         }
     }
+}
+
+/// Where it is remembered how a message set out.
+fn place_of((publisher, sequence): Slot) -> usize {
+    let hash = mix(mix(u64::from(publisher.0)) ^ sequence);
+    usize::try_from(hash % DEPARTURES_MAX as u64).unwrap_or(0)
 }
 
 /// The hash below which a message is sampled.

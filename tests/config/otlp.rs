@@ -39,6 +39,10 @@ fn nothing_is_sent_unless_it_is_said_where_to() {
     assert_eq!(otlp(FILE, &[("OTEL_SDK_DISABLED", "TRUE")]), None);
     let none = [("OTEL_METRICS_EXPORTER", "none"), ("OTEL_TRACES_EXPORTER", "none")];
     assert_eq!(otlp(FILE, &none), None);
+    let others = [("OTEL_METRICS_EXPORTER", "prometheus"), ("OTEL_TRACES_EXPORTER", "console")];
+    assert_eq!(otlp(FILE, &others), None, "another exporter is asked for");
+    let both = [("OTEL_METRICS_EXPORTER", "prometheus, OTLP")];
+    assert!(otlp(FILE, &both).unwrap().metrics.is_some());
 }
 
 #[test]
@@ -125,13 +129,14 @@ fn what_is_wrong_is_named_with_its_place() {
         let line = format!("telemetry: {{otlp: {{{telemetry}}}}}");
         assert_eq!(refused(&line, &[]), format!("6: telemetry.otlp.{expected}"));
     };
-    top("endpoint: x", &format!("endpoint: \"x\" {url}"));
+    top("endpoint: x", &format!("endpoint: {url}"));
     top(
         "endpoint: 'http://u:p@c'",
         "endpoint: has user information in it; use OTEL_EXPORTER_OTLP_HEADERS",
     );
     top("endpoint: 'http://c:0'", "endpoint: \"0\" is not a port (1 to 65535)");
-    top("endpoint: 'http://c:4318/?q'", "endpoint: \"?q\" stands behind the path; remove it");
+    let behind = "endpoint: has something behind its path; use OTEL_EXPORTER_OTLP_HEADERS";
+    top("endpoint: 'http://c:4318/?key=hunter2'", behind);
     top("protocol: http/json", "protocol: http/json is known but not built yet; remove it");
     top("interval: 10ms", "interval: 10ms is out of range (1s to 5m)");
     top("traces: {sample: 2}", "traces.sample: expected a share from 0 to 1, found the number 2");
@@ -146,7 +151,7 @@ fn what_is_wrong_is_named_with_its_place() {
     assert_eq!(refused(line, &[]).lines().next(), Some(&*both));
 
     for (name, value, expected) in [
-        (ENDPOINT, "c:4318", format!("{ENDPOINT}: \"c:4318\" {url}")),
+        (ENDPOINT, "c:4318", format!("{ENDPOINT}: {url}")),
         (
             "OTEL_METRIC_EXPORT_INTERVAL",
             "soon",
@@ -168,11 +173,6 @@ fn what_is_wrong_is_named_with_its_place() {
                 .to_owned(),
         ),
         (
-            "OTEL_TRACES_EXPORTER",
-            "console",
-            "OTEL_TRACES_EXPORTER: \"console\" is not an exporter (otlp or none)".to_owned(),
-        ),
-        (
             "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
             "http/json",
             "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: \"http/json\" is not a protocol (http/protobuf or \
@@ -182,4 +182,19 @@ fn what_is_wrong_is_named_with_its_place() {
     ] {
         assert_eq!(refused(FILE, &[(name, value)]), expected);
     }
+}
+
+/// Such variables are set for whole machines.
+#[test]
+fn variables_are_not_judged_where_nothing_is_exported() {
+    let wrong = [
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "soon"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
+    ];
+    assert_eq!(otlp("", &wrong), None);
+    let disabled: Vec<_> = wrong.into_iter().chain([("OTEL_SDK_DISABLED", "true")]).collect();
+    assert_eq!(otlp(FILE, &disabled), None);
+    assert!(load(FILE, &wrong).is_err());
 }

@@ -42,7 +42,7 @@ impl Reader<'_> {
         let general = (base.as_deref(), protocol?, &place);
         let metrics = self.target(&METRICS, general);
         let traces = self.target(&TRACES, general);
-        let is_sent = (metrics.is_some() || traces.is_some()) && !self.standard.is_disabled();
+        let is_sent = metrics.is_some() || traces.is_some();
         let (interval, histograms, sample, slow) = (interval?, histograms?, sample?, slow?);
         let config = OtlpConfig { metrics, traces, interval, histograms, sample, slow };
         is_sent.then_some(config)
@@ -54,17 +54,20 @@ impl Reader<'_> {
         signal: &Signal,
         (base, protocol, place): (Option<&str>, Protocol, &(Origin, String)),
     ) -> Option<Target> {
-        if let Some((exporter, origin)) = self.standard.get(signal.exporter)
-            && exporter != "otlp"
+        if self.standard.is_disabled() {
+            return None;
+        }
+        if let Some((exporters, _)) = self.standard.get(signal.exporter)
+            && !exporters.split(',').any(|exporter| exporter.trim().eq_ignore_ascii_case("otlp"))
         {
-            if exporter != "none" {
-                let what = format!("{} is not an exporter (otlp or none)", quote(exporter));
-                self.problems.add(origin, "", what);
-            }
+            return None;
+        }
+        let own = self.standard.get(signal.endpoint);
+        if base.is_none() && own.is_none() {
             return None;
         }
         let protocol = self.protocol(signal, protocol)?;
-        let (url, (origin, path)) = match self.standard.get(signal.endpoint) {
+        let (url, (origin, path)) = match own {
             Some((url, origin)) => {
                 let url = grammar::endpoint(url);
                 (url.map_err(|what| self.problems.add(origin, "", what)).ok()?, (origin, ""))

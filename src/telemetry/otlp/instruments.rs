@@ -29,8 +29,10 @@ use super::resource::{Identity, SCOPE, resource};
 const EXPONENTIAL_BUCKETS: u32 = 160;
 /// The finest scale that it begins with (the same).
 const EXPONENTIAL_SCALE: i8 = 20;
-/// Values of a label that nobody enumerates: processes, parts of the probe and their causes.
-const VALUES_MAX: usize = 257;
+/// Processes with series of their own, and `self`.
+const PROCESSES_MAX: usize = 257;
+/// Values of any other label that nobody enumerates: parts of the probe and their causes.
+const VALUES_MAX: usize = 16;
 
 /// Collects the instruments of a run.
 pub(in super::super) struct Meters {
@@ -132,6 +134,7 @@ fn series_max(metric: &Metric, paths: usize) -> usize {
     let values = |label: &Label| match label {
         Label::Path => paths.max(1),
         Label::Partition => PARTITIONS_MAX + 1,
+        Label::Process => PROCESSES_MAX,
         label => match label.values().len() {
             0 => VALUES_MAX,
             values => values,

@@ -5,12 +5,13 @@ use std::time::Duration;
 use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::super::recorder::Telemetry;
 use super::state::{Signal, State};
 use super::transport::Exporter;
-use super::{LAST_SENDING, transport};
+use super::{LAST_METRICS, transport};
 use crate::shutdown::Tasks;
 
 /// The wait between two attempts of the last sending.
@@ -33,8 +34,22 @@ impl MetricSender {
         Self { exporter, telemetry, every, collected: ResourceMetrics::default() }
     }
 
-    /// Sends until told to stop, and then until the last values were taken or it has been long enough.
-    pub(super) async fn run(mut self, state: &State, stop: &Tasks) {
+    /// Sends until told to stop, waits for `spans`, whose figures are among the last, and then sends
+    /// until the last values were taken or it has been long enough.
+    pub(super) async fn run(mut self, state: &State, stop: &Tasks, spans: oneshot::Receiver<()>) {
+        let end = async {
+            stop.stopped().await;
+            sleep(LAST_METRICS).await;
+        };
+        tokio::select! {
+            () = self.work(state, stop, spans) => (),
+            () = end => tracing::warn!(
+                "OTLP: the last metrics were not taken; the report and /metrics have them"
+            ),
+        }
+    }
+
+    async fn work(&mut self, state: &State, stop: &Tasks, spans: oneshot::Receiver<()>) {
         let mut due = interval(self.every);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -43,15 +58,10 @@ impl MetricSender {
                 _ = due.tick() => self.send(state).await,
             };
         }
-        let last = async {
-            while !self.send(state).await {
-                sleep(LAST_PAUSE).await;
-            }
-        };
-        if timeout(LAST_SENDING, last).await.is_err() {
-            tracing::warn!(
-                "OTLP: the last metrics were not taken; the report and /metrics have them"
-            );
+        // They say that they are over by letting go of it.
+        let _ = spans.await;
+        while !self.send(state).await {
+            sleep(LAST_PAUSE).await;
         }
     }
 
@@ -65,7 +75,7 @@ impl MetricSender {
         let sent = transport::sent(sending, &self.exporter).await;
         match &sent {
             Ok(()) => state.taken(Signal::Metrics),
-            Err(reason) => state.failed(Signal::Metrics, reason),
+            Err(failure) => state.failed(Signal::Metrics, &failure.reason),
         }
         sent.is_ok()
     }

@@ -8,7 +8,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use tokio::time::{sleep, timeout};
 
 use super::super::traces::SpanQueue;
-use super::LAST_SENDING;
+use super::LAST_SPANS;
 use super::state::{Signal, State};
 use super::transport::{self, Exporter};
 use crate::shutdown::Tasks;
@@ -35,6 +35,22 @@ impl SpanSender {
 
     /// Sends until told to stop, and then what is left, or until it has been long enough.
     pub(super) async fn run(mut self, state: &State, stop: &Tasks) {
+        let end = async {
+            stop.stopped().await;
+            sleep(LAST_SPANS).await;
+        };
+        tokio::select! {
+            () = self.work(state, stop) => (),
+            () = end => (),
+        }
+        let left = self.batch.len() + self.queue.len();
+        if left > 0 {
+            self.queue.stopped(left);
+            tracing::warn!("OTLP: {left} spans were not taken before the end");
+        }
+    }
+
+    async fn work(&mut self, state: &State, stop: &Tasks) {
         while !stop.stopping() {
             // What is on its way is waited for: who gives it up can't know whether it was taken.
             tokio::select! {
@@ -43,15 +59,8 @@ impl SpanSender {
             }
             self.deliver(state, Some(stop)).await;
         }
-        let last = timeout(LAST_SENDING, async {
-            while self.gather_rest() {
-                self.deliver(state, None).await;
-            }
-        });
-        if last.await.is_err() {
-            let left = self.batch.len() + self.queue.len();
-            self.queue.dropped("stopped", left as u64);
-            tracing::warn!("OTLP: {left} spans were not taken before the end");
+        while self.gather_rest() {
+            self.deliver(state, None).await;
         }
     }
 
@@ -88,13 +97,13 @@ impl SpanSender {
         let pauses = pauses.with_max_delay(PAUSE_MAX).with_jitter().without_max_times();
         for pause in pauses.build() {
             let sending = self.exporter.inner.export(self.batch.clone());
-            let Err(reason) = transport::sent(sending, &self.exporter).await else {
+            let Err(failure) = transport::sent(sending, &self.exporter).await else {
                 self.batch.clear();
                 return state.taken(Signal::Traces);
             };
-            state.failed(Signal::Traces, &reason);
-            if transport::is_refusal(&reason) {
-                self.queue.dropped("refused", self.batch.len() as u64);
+            state.failed(Signal::Traces, &failure.reason);
+            if failure.is_final {
+                self.queue.refused(self.batch.len());
                 return self.batch.clear();
             }
             match stop {

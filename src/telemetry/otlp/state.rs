@@ -27,7 +27,14 @@ impl Signal {
 pub(super) struct State {
     telemetry: Telemetry,
     health: Health,
-    signals: Arc<Mutex<BTreeMap<Signal, Last>>>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+struct Shared {
+    signals: BTreeMap<Signal, Last>,
+    /// Whether everything that was sent last was taken, and whether that was ever so.
+    is_up: bool,
+    was_ever_up: bool,
 }
 
 /// How the last sending of a signal went.
@@ -49,7 +56,8 @@ impl State {
         signals: impl IntoIterator<Item = Signal>,
     ) -> Self {
         let signals = signals.into_iter().map(|signal| (signal, Last::None)).collect();
-        let state = Self { telemetry, health, signals: Arc::new(Mutex::new(signals)) };
+        let shared = Shared { signals, is_up: false, was_ever_up: false };
+        let state = Self { telemetry, health, shared: Arc::new(Mutex::new(shared)) };
         state.telemetry.component_up(Component::Otlp, false);
         state
     }
@@ -58,8 +66,7 @@ impl State {
     pub(super) fn taken(&self, signal: Signal) {
         let last = self.set(signal, |_| Last::Taken);
         if let Last::Failed(_, times) = last {
-            tracing::info!("OTLP: {} are taken again, after {times} failures", signal.name());
-            self.telemetry.reconnected(Component::Otlp);
+            tracing::info!("OTLP: {} are taken, after {times} failures", signal.name());
         }
     }
 
@@ -81,16 +88,20 @@ impl State {
 
     /// Notes how a sending went, and says so; how the one before had gone.
     fn set(&self, signal: Signal, now: impl FnOnce(&Last) -> Last) -> Last {
-        let mut signals = self.signals.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = signals.get(&signal).cloned().unwrap_or(Last::None);
-        signals.insert(signal, now(&last));
-        let failure = signals.iter().find_map(|(signal, last)| match last {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = shared.signals.get(&signal).cloned().unwrap_or(Last::None);
+        shared.signals.insert(signal, now(&last));
+        let failure = shared.signals.iter().find_map(|(signal, last)| match last {
             Last::Failed(reason, _) => Some(format!("{}: {reason}", signal.name())),
             Last::None | Last::Taken => None,
         });
-        self.telemetry.component_up(Component::Otlp, failure.is_none());
-        let up = failure.is_none();
-        self.health.set(Component::Otlp, up, failure.unwrap_or_else(|| "connected".to_owned()));
+        let was_up = std::mem::replace(&mut shared.is_up, failure.is_none());
+        if shared.is_up && !was_up && std::mem::replace(&mut shared.was_ever_up, true) {
+            self.telemetry.reconnected(Component::Otlp);
+        }
+        self.telemetry.component_up(Component::Otlp, shared.is_up);
+        let reason = failure.unwrap_or_else(|| "connected".to_owned());
+        self.health.set(Component::Otlp, shared.is_up, reason);
         last
     }
 }

@@ -94,12 +94,37 @@ fn standard(signal: &str, what: &str) -> Option<(String, String)> {
     names.into_iter().find_map(set)
 }
 
-/// Whether a sending failed because of what was sent, so that it would always fail.
-pub(super) fn is_refusal(reason: &str) -> bool {
-    // The exporter says it in its text only. 408 and 429 are about the moment.
-    let status = reason.rsplit_once("status code: ").and_then(|(_, code)| code.parse().ok());
-    status.is_some_and(|code: u16| (400..500).contains(&code) && !matches!(code, 408 | 429))
-        || reason.contains("InvalidArgument")
+/// A sending that was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// Why, in words.
+    pub(super) reason: String,
+    /// Whether the same would never be taken.
+    pub(super) is_final: bool,
+}
+
+/// Whether a sending that failed with these words of the exporter may be tried again. What OTLP names
+/// is about the moment, everything else about what was sent or who sent it (OTLP specification,
+/// "Retryable response codes" and "Failures" over gRPC).
+fn may_be_tried_again(words: &str) -> bool {
+    const STATUS: [&str; 4] = ["429", "502", "503", "504"];
+    const GRPC: [&str; 7] = [
+        "Cancelled",
+        "DeadlineExceeded",
+        "Aborted",
+        "OutOfRange",
+        "Unavailable",
+        "DataLoss",
+        "ResourceExhausted",
+    ];
+    if let Some((_, status)) = words.rsplit_once("status code: ") {
+        return STATUS.contains(&status);
+    }
+    // Over HTTP nothing else is left but a network that failed.
+    words.split_once("gRPC code: ").is_none_or(|(_, grpc)| {
+        let code = grpc.split(':').next().unwrap_or_default();
+        GRPC.contains(&code)
+    })
 }
 
 /// The exporter's words without what only its authors understand: `Unavailable: Connection refused`.
@@ -114,19 +139,23 @@ fn plain(words: &str) -> String {
     }
 }
 
-/// Waits for a sending as long as it may take; why it failed, in words.
+/// Waits for a sending as long as it may take.
 pub(super) async fn sent<E>(
     sending: impl Future<Output = OTelSdkResult>,
     exporter: &Exporter<E>,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     // The exporter keeps to its time by itself, but for a peer that neither takes nor refuses.
     let result = timeout(exporter.patience + MARGIN, sending).await;
-    let why = match result {
+    let (why, is_final) = match result {
         Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => exporter.reason.take().unwrap_or_else(|| plain(&error.to_string())),
-        Err(_) => format!("no answer within {} ms", exporter.patience.as_millis()),
+        Ok(Err(error)) => {
+            let words = error.to_string();
+            let why = exporter.reason.take().unwrap_or_else(|| plain(&words));
+            (why, !may_be_tried_again(&words))
+        }
+        Err(_) => (format!("no answer within {} ms", exporter.patience.as_millis()), false),
     };
-    Err(format!("{}: {why}", exporter.url))
+    Err(Failure { reason: format!("{}: {why}", exporter.url), is_final })
 }
 
 #[cfg(test)]
@@ -144,11 +173,20 @@ mod tests {
     }
 
     #[test]
-    fn only_what_would_always_fail_is_a_refusal() {
-        let status =
-            |code: u16| is_refusal(&format!("u: HTTP export failed with status code: {code}"));
-        assert!(status(400) && status(401) && status(413));
-        assert!(!status(408) && !status(429) && !status(500) && !status(503));
-        assert!(is_refusal("u: InvalidArgument: no") && !is_refusal("u: Unavailable: gone"));
+    fn only_what_otlp_names_is_tried_again() {
+        let status = |code: u16| {
+            may_be_tried_again(&format!(
+                "Operation failed: HTTP export failed with status code: {code}"
+            ))
+        };
+        assert!(status(429) && status(502) && status(503) && status(504));
+        assert!(!status(400) && !status(401) && !status(413) && !status(500) && !status(301));
+        let grpc = |code: &str| {
+            let words = "Operation failed: TonicTracesClient export failed with gRPC code";
+            may_be_tried_again(&format!("{words}: {code}"))
+        };
+        assert!(grpc("Unavailable: transport error: gone") && grpc("DeadlineExceeded"));
+        assert!(!grpc("InvalidArgument") && !grpc("Unauthenticated: x") && !grpc("Unimplemented"));
+        assert!(may_be_tried_again("Operation failed: HTTP export failed: network error"));
     }
 }

@@ -70,12 +70,19 @@ pub(super) struct Ending {
     /// An outcome's name, or `duplicate`.
     pub(super) outcome: &'static str,
     pub(super) is_error: bool,
-    /// Why it came again, where it did.
-    pub(super) duplicate: Option<DuplicateCause>,
+    /// Set where there was an ending before.
+    pub(super) again: Option<Again>,
     /// Receipt, or the verdict.
     pub(super) at: Instant,
     /// How it came out, where it did.
     pub(super) receipt: Option<Receipt>,
+}
+
+/// A message that came out once more, or after it was given up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Again {
+    /// Why it came once more, where it did.
+    pub(super) cause: Option<DuplicateCause>,
 }
 
 impl Ending {

@@ -12,8 +12,9 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::super::otlp::SCOPE;
 use super::journey::{Ending, Journey, Receipt};
-use super::{Lane, Slot, Tracer};
+use super::{Lane, Slot, Source, Tracer};
 use crate::clock::{Instant, Pairing};
+use crate::correlate::RecordPlace;
 use crate::splitmix::mix;
 use crate::stamp::{SpanId, TraceId};
 
@@ -28,24 +29,21 @@ impl Tracer {
         let source = &self.sources[journey.slot.0.0 as usize];
         let mut attributes = self.common(journey);
         attributes.extend([
-            KeyValue::new("messaging.system", "mqtt"),
             KeyValue::new("messaging.operation.name", "publish"),
             KeyValue::new("messaging.operation.type", "send"),
-            KeyValue::new("messaging.destination.name", source.topic.clone()),
-            KeyValue::new("messaging.destination.template", source.template.clone()),
             KeyValue::new("messaging.client.id", source.client_id.clone()),
             KeyValue::new("messaging.message.body.size", integer(source.size)),
-            KeyValue::new("server.address", source.host.clone()),
-            KeyValue::new("server.port", i64::from(source.port)),
-            KeyValue::new("network.protocol.name", "mqtt"),
-            KeyValue::new("network.protocol.version", source.version),
             KeyValue::new("landfall.publish_delay", seconds(journey.intended, journey.sent)),
         ]);
+        attributes.extend(mqtt(source));
         if let Some(reason) = journey.refusal {
             attributes.push(KeyValue::new("landfall.mqtt.reason_code", i64::from(reason)));
         }
         let status = match journey.refusal {
-            Some(reason) => Status::error(format!("refused with reason code {reason:#04x}")),
+            Some(reason) => {
+                attributes.push(KeyValue::new("error.type", format!("{reason:#04x}")));
+                Status::error(format!("refused with reason code {reason:#04x}"))
+            }
             None => Status::Unset,
         };
         let end = journey.acknowledged.unwrap_or(journey.sent);
@@ -69,13 +67,15 @@ impl Tracer {
         now: &Pairing,
     ) -> Vec<SpanData> {
         let id = self.trace_id(journey.slot);
-        // A copy has spans of its own.
-        let copy = ending.duplicate.map_or(0, |_| ending.at.nanos());
-        let salt = mix(ending.lane.index() as u64 ^ copy);
-        let crossing = context(id, span_id(id, CROSSING ^ salt));
+        let crossing = context(id, span_id(id, CROSSING ^ salt(ending)));
         let mut attributes = self.common(journey);
         attributes.extend(said(ending));
-        let status = if ending.is_error { Status::error(ending.outcome) } else { Status::Unset };
+        let status = if ending.is_error {
+            attributes.push(KeyValue::new("error.type", ending.outcome));
+            Status::error(ending.outcome)
+        } else {
+            Status::Unset
+        };
         let path = self.path_name(journey.slot);
         let mut spans = vec![SpanData {
             status,
@@ -87,31 +87,44 @@ impl Tracer {
             )
         }];
         if let Some(receipt) = &ending.receipt {
-            let receive = context(id, span_id(id, RECEIVE ^ salt));
             let parent = crossing.span_id();
-            spans.push(self.receive_span(journey, (ending, receipt), (receive, parent), now));
+            spans.push(self.receive_span(journey, (ending, receipt), parent, now));
         }
         spans
+    }
+
+    /// The receipt of a message of which nothing else is known any more.
+    pub(super) fn lone_receipt(
+        &self,
+        journey: &Journey,
+        ending: &Ending,
+        now: &Pairing,
+    ) -> SpanData {
+        let publish = OtelSpanId::from_bytes(self.trace_id(journey.slot).parent_id());
+        let nowhere = RecordPlace { slot: 0, offset: 0 };
+        let unknown = Receipt { place: nowhere, append: None, span: None };
+        let receipt = ending.receipt.unwrap_or(unknown);
+        self.receive_span(journey, (ending, &receipt), publish, now)
     }
 
     fn receive_span(
         &self,
         journey: &Journey,
         (ending, receipt): (&Ending, &Receipt),
-        (context_of_it, parent): (SpanContext, OtelSpanId),
+        parent: OtelSpanId,
         now: &Pairing,
     ) -> SpanData {
         let id = self.trace_id(journey.slot);
         let mut attributes = self.common(journey);
         attributes.extend(said(ending));
-        attributes.push(KeyValue::new("messaging.operation.type", "receive"));
-        let name = match ending.lane {
+        let (name, kind) = match ending.lane {
             Lane::MqttKafka => {
                 attributes.push(KeyValue::new("messaging.system", "kafka"));
                 attributes.push(KeyValue::new("messaging.operation.name", "poll"));
+                attributes.push(KeyValue::new("messaging.operation.type", "receive"));
                 attributes.push(KeyValue::new("messaging.kafka.offset", receipt.place.offset));
                 let path = self.roster.publisher(journey.slot.0).path;
-                match self.sink.telemetry.partition(path, receipt.place.slot) {
+                let name = match self.sink.telemetry.partition(path, receipt.place.slot) {
                     Some((topic, partition)) => {
                         attributes
                             .push(KeyValue::new("messaging.destination.name", topic.to_owned()));
@@ -122,26 +135,27 @@ impl Tracer {
                         format!("poll {topic}")
                     }
                     None => "poll".to_owned(),
-                }
+                };
+                (name, SpanKind::Client)
             }
             Lane::MqttMqtt => {
                 let source = &self.sources[journey.slot.0.0 as usize];
-                attributes.push(KeyValue::new("messaging.system", "mqtt"));
                 attributes.push(KeyValue::new("messaging.operation.name", "receive"));
-                attributes.push(KeyValue::new("messaging.destination.name", source.topic.clone()));
-                format!("receive {}", source.template)
+                // The broker pushes: there is no call that waits for messages.
+                attributes.push(KeyValue::new("messaging.operation.type", "process"));
+                attributes.extend(mqtt(source));
+                (format!("receive {}", source.template), SpanKind::Consumer)
             }
         };
         let mut links = SpanLinks::default();
-        let linked = [Some(id.parent_id()), receipt.span.map(SpanId::to_bytes)];
-        links.links.extend(
-            linked.into_iter().flatten().map(|of| Link::new(context(id, of), Vec::new(), 0)),
-        );
+        let sent = Link::new(context(id, id.parent_id()), Vec::new(), 0);
+        let theirs = receipt.span.map(|span| Link::new(remote(id, span), Vec::new(), 0));
+        links.links.extend([Some(sent), theirs].into_iter().flatten());
         let from = receipt.append.unwrap_or(ending.at);
         SpanData {
             links,
             ..span(
-                (context_of_it, parent, SpanKind::Consumer),
+                (context(id, span_id(id, RECEIVE ^ salt(ending))), parent, kind),
                 name,
                 times((from, ending.at), now),
                 attributes,
@@ -176,7 +190,8 @@ impl Tracer {
 
 /// What is said of an ending.
 fn said(ending: &Ending) -> impl Iterator<Item = KeyValue> {
-    let cause = ending.duplicate.map(|cause| KeyValue::new("landfall.duplicate", cause.name()));
+    let cause = ending.again.and_then(|again| again.cause);
+    let cause = cause.map(|cause| KeyValue::new("landfall.duplicate", cause.name()));
     [
         KeyValue::new("landfall.lane", ending.lane.name()),
         KeyValue::new("landfall.outcome", ending.outcome),
@@ -216,6 +231,36 @@ fn context(trace: TraceId, span: [u8; 8]) -> SpanContext {
         false,
         TraceState::NONE,
     )
+}
+
+/// The context of a span that somebody else made for our message.
+fn remote(trace: TraceId, span: SpanId) -> SpanContext {
+    SpanContext::new(
+        OtelTraceId::from_bytes(trace.0),
+        OtelSpanId::from_bytes(span.to_bytes()),
+        TraceFlags::SAMPLED,
+        true,
+        TraceState::NONE,
+    )
+}
+
+/// Tells apart the endings of a message: one on each lane, and what came again.
+fn salt(ending: &Ending) -> u64 {
+    let again = ending.again.map_or(0, |_| ending.at.nanos());
+    mix(ending.lane.index() as u64 ^ again)
+}
+
+/// Where a publisher's messages go in.
+fn mqtt(source: &Source) -> [KeyValue; 7] {
+    [
+        KeyValue::new("messaging.system", "mqtt"),
+        KeyValue::new("messaging.destination.name", source.topic.clone()),
+        KeyValue::new("messaging.destination.template", source.template.clone()),
+        KeyValue::new("server.address", source.host.clone()),
+        KeyValue::new("server.port", i64::from(source.port)),
+        KeyValue::new("network.protocol.name", "mqtt"),
+        KeyValue::new("network.protocol.version", source.version),
+    ]
 }
 
 /// A span id that follows from trace and salt; never zero.
