@@ -383,6 +383,8 @@ fn what_would_always_be_refused_is_given_up_and_counted() {
     sink.set(Mode::Take);
     tracer.apply(&slow(10..20), &Clock::system().pairing());
     sink.await_that("what comes behind it", |inbox| !inbox.traces.is_empty());
+    // Something of every kind, for the comparison.
+    sending.telemetry.apply(&story(1));
     sending.stop();
     assert_eq!(sink.spans().len(), 30);
     let sent = samples(sink.inbox().metrics.last().unwrap());

@@ -74,7 +74,7 @@ impl World {
         let sources = (0..3).map(source).collect();
         let tracer = Tracer::new((Arc::clone(&roster), sources), stamper(), choice, sink);
         let wall = WallTime::from_nanos(1_700_000_000_000_000_000);
-        let pairing = Pairing { instant: Instant::from_nanos(100 * SECOND), wall, bound_nanos: 0 };
+        let pairing = Pairing { instant: Instant::from_nanos(SECOND), wall, bound_nanos: 0 };
         let correlator = Correlator::new(roster, Limits::default());
         Self { correlator, tracer, queue, telemetry, pairing }
     }

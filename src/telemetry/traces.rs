@@ -209,7 +209,7 @@ impl Tracer {
         while let Some(&slot) = self.order.front() {
             let is_expected = self.unanswered.get(&slot).is_some_and(|journey| {
                 let deadline = self.roster.path(self.roster.publisher(slot.0).path).deadline;
-                now.instant <= journey.sent + deadline + deadline
+                now.instant <= journey.set_out() + deadline + deadline
             });
             if is_expected {
                 return;
@@ -243,7 +243,10 @@ impl Tracer {
         else {
             return;
         };
-        let Some(journey) = Journey::of((publisher, sequence), &departure) else { return };
+        if departure.sent.is_none() && arrival.is_none() {
+            return;
+        }
+        let journey = Journey::of((publisher, sequence), &departure);
         self.departures[place_of(journey.slot)] = Some((journey.slot, departure));
         let intended = departure.intended;
         let slot = (publisher, sequence);
@@ -288,7 +291,7 @@ impl Tracer {
         let ending = Ending { lane, outcome, is_error: false, again, at, receipt };
         let remembered = self.departures[place_of(slot)].filter(|&(of, _)| of == slot);
         let departure = departure.or(remembered.map(|(_, departure)| departure));
-        match departure.and_then(|departure| Journey::of(slot, &departure)) {
+        match departure.map(|departure| Journey::of(slot, &departure)) {
             Some(journey) => {
                 let journey = Journey { why, ..journey };
                 self.publish(&journey, Outcome::Late, now);

@@ -42,7 +42,9 @@ pub(super) struct Journey {
     pub(super) slot: Slot,
     pub(super) why: Why,
     pub(super) intended: Instant,
-    pub(super) sent: Instant,
+    /// When it was handed to the socket, where that is known: it may have come out before whoever sent
+    /// it had time to say so.
+    pub(super) sent: Option<Instant>,
     pub(super) acknowledged: Option<Instant>,
     /// The reason code of a refusal.
     pub(super) refusal: Option<u8>,
@@ -50,16 +52,28 @@ pub(super) struct Journey {
 
 impl Journey {
     /// Of a message that was sent, for no reason yet.
-    pub(super) fn of(slot: Slot, departure: &Departure) -> Option<Self> {
+    pub(super) fn of(slot: Slot, departure: &Departure) -> Self {
         let intended = departure.intended;
-        let sent = intended.offset(departure.sent?);
+        let sent = departure.sent.map(|after| intended.offset(after));
         let acknowledged = departure.acknowledged.map(|after| intended.offset(after));
-        Some(Self { slot, why: Why::Sampled, intended, sent, acknowledged, refusal: None })
+        Self { slot, why: Why::Sampled, intended, sent, acknowledged, refusal: None }
+    }
+
+    /// When its crossing begins, as far as is known.
+    pub(super) fn set_out(&self) -> Instant {
+        self.sent.unwrap_or(self.intended)
     }
 
     /// Of a message of which only the end is known.
     pub(super) fn forgotten(slot: Slot, at: Instant) -> Self {
-        Self { slot, why: Why::Sampled, intended: at, sent: at, acknowledged: None, refusal: None }
+        Self {
+            slot,
+            why: Why::Sampled,
+            intended: at,
+            sent: None,
+            acknowledged: None,
+            refusal: None,
+        }
     }
 }
 

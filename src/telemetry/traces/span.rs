@@ -33,9 +33,10 @@ impl Tracer {
             KeyValue::new("messaging.operation.type", "send"),
             KeyValue::new("messaging.client.id", source.client_id.clone()),
             KeyValue::new("messaging.message.body.size", integer(source.size)),
-            KeyValue::new("landfall.publish_delay", seconds(journey.intended, journey.sent)),
         ]);
         attributes.extend(mqtt(source));
+        let delay = journey.sent.map(|sent| seconds(journey.intended, sent));
+        attributes.extend(delay.map(|delay| KeyValue::new("landfall.publish_delay", delay)));
         if let Some(reason) = journey.refusal {
             attributes.push(KeyValue::new("landfall.mqtt.reason_code", i64::from(reason)));
         }
@@ -46,7 +47,7 @@ impl Tracer {
             }
             None => Status::Unset,
         };
-        let end = journey.acknowledged.unwrap_or(journey.sent);
+        let end = journey.acknowledged.unwrap_or(journey.set_out());
         let context = context(id, id.parent_id());
         SpanData {
             status,
@@ -82,7 +83,7 @@ impl Tracer {
             ..span(
                 (crossing.clone(), OtelSpanId::from_bytes(id.parent_id()), SpanKind::Internal),
                 format!("crossing {path} {}", ending.lane.name()),
-                times((journey.sent, ending.at), now),
+                times((journey.set_out(), ending.at), now),
                 attributes,
             )
         }];
