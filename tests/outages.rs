@@ -58,6 +58,12 @@ fn break_wire(run: &Run, tap: &Tap) {
     tap.cut();
 }
 
+/// Waits until each MQTT client has come back so often.
+fn all_are_back(run: &Run, times: u32) {
+    let reconnects = CLIENTS * f64::from(times);
+    run.await_metric("landfall_reconnects_total{component=\"mqtt\"}", reconnects);
+}
+
 /// Waits until so many more records came in, which nobody has to help with.
 fn go_on(run: &Run) {
     let arrived = run.metric(CONSUMED);
@@ -69,6 +75,8 @@ fn go_on(run: &Run) {
 fn round(number: u32, run: &Run, tap: &Tap, (kafka, mosquitto): (&mut Kafka, &mut Mosquitto)) {
     go_on(run);
     break_wire(run, tap);
+    // Once after each break of the wire, once after each death.
+    all_are_back(run, 2 * number - 1);
     go_on(run);
     kafka.kill();
     if number.is_multiple_of(2) {
@@ -90,8 +98,7 @@ fn round(number: u32, run: &Run, tap: &Tap, (kafka, mosquitto): (&mut Kafka, &mu
             up > 0.5
         });
     }
-    let reconnects = 2.0 * CLIENTS * f64::from(number);
-    run.await_metric("landfall_reconnects_total{component=\"mqtt\"}", reconnects);
+    all_are_back(run, 2 * number);
     run.await_metric("landfall_reconnects_total{component=\"kafka\"}", f64::from(number));
 }
 
