@@ -1,7 +1,8 @@
 //! A run whose systems die in its middle, again and again: Kafka and Mosquitto end by SIGKILL and come
-//! back, under load of every QoS, between one `landfall run` and one reference bridge that live through
-//! all of it. Two witnesses that are not ours say what must come out: `kcat` what is in Kafka, and a tap
-//! on the wire between landfall and its broker which messages were published and acknowledged.
+//! back, and the wire breaks, under load of every QoS, between one `landfall run` and one reference
+//! bridge that live through all of it. Two witnesses that are not ours say what must come out: `kcat`
+//! what is in Kafka, and a tap on the wire between landfall and its broker which messages were published
+//! and acknowledged.
 //!
 //! `LANDFALL_TEST_OUTAGES` says how often each system dies (2 without it).
 
@@ -47,6 +48,22 @@ telemetry: {{ listen: '127.0.0.1:0' }}
     )
 }
 
+/// Lets the wire between landfall and its broker break while answers are on their way: the session is
+/// resumed, and what was not answered is sent again.
+fn break_wire(run: &Run, tap: &Tap) {
+    let published = "landfall_published_messages_total";
+    tap.hold();
+    let sent = run.metric(published);
+    run.await_metric(published, sent + 100.0);
+    tap.cut();
+}
+
+/// Waits until each MQTT client has come back so often.
+fn all_are_back(run: &Run, times: u32) {
+    let reconnects = CLIENTS * f64::from(times);
+    run.await_metric("landfall_reconnects_total{component=\"mqtt\"}", reconnects);
+}
+
 /// Waits until so many more records came in, which nobody has to help with.
 fn go_on(run: &Run) {
     let arrived = run.metric(CONSUMED);
@@ -55,7 +72,11 @@ fn go_on(run: &Run) {
 
 /// Lets Kafka die, and Mosquitto behind it in every second round: while Kafka is away messages pile up
 /// in the broker, acknowledged, and die with it. In the other rounds Mosquitto dies when all is well.
-fn round(number: u32, run: &Run, kafka: &mut Kafka, mosquitto: &mut Mosquitto) {
+fn round(number: u32, run: &Run, tap: &Tap, (kafka, mosquitto): (&mut Kafka, &mut Mosquitto)) {
+    go_on(run);
+    break_wire(run, tap);
+    // Once after each break of the wire, once after each death.
+    all_are_back(run, 2 * number - 1);
     go_on(run);
     kafka.kill();
     if number.is_multiple_of(2) {
@@ -77,7 +98,7 @@ fn round(number: u32, run: &Run, kafka: &mut Kafka, mosquitto: &mut Mosquitto) {
             up > 0.5
         });
     }
-    run.await_metric("landfall_reconnects_total{component=\"mqtt\"}", CLIENTS * f64::from(number));
+    all_are_back(run, 2 * number);
     run.await_metric("landfall_reconnects_total{component=\"kafka\"}", f64::from(number));
 }
 
@@ -131,7 +152,7 @@ fn systems_that_die_again_and_again_are_outlived_and_every_figure_is_true() {
     let bridge = Bridge::start_with(NAME, &mosquitto.address, &kafka.address, &few);
     let mut run = Run::start(&configuration(&tap.address, &kafka.address), &[]);
     for number in 1..=rounds {
-        round(number, &run, &mut kafka, &mut mosquitto);
+        round(number, &run, &tap, (&mut kafka, &mut mosquitto));
     }
     run.terminate();
     let code = run.ended();
@@ -151,5 +172,10 @@ fn systems_that_die_again_and_again_are_outlived_and_every_figure_is_true() {
     assert_eq!(code, i32::from(!audit.passed), "{}", run.said());
     assert_eq!(audit.count("mqtt_kafka", "unresolved"), 0, "{audit}");
     assert!(audit.count("mqtt_kafka", "acked_lost") > 0, "nothing was at stake: {audit}");
+    assert!(tally.resent > 0 && audit.duplicates > 0, "no session was resumed: {audit}");
+    for lane in run.report()["paths"][0]["lanes"].as_array().unwrap() {
+        let copies = &lane["anomalies"]["duplicate"];
+        assert!(lane["qos"] != 2 || copies == 0, "QoS 2 is exactly once over reconnects: {lane}");
+    }
     hold_against(&tally, &audit, &run);
 }

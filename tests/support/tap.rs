@@ -11,6 +11,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// When a packet is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ struct Shared {
     /// Both ends of all connections that may stand.
     streams: Mutex<Vec<TcpStream>>,
     ended: AtomicBool,
+    /// Whether what the system says is kept from the clients.
+    holds: AtomicBool,
     name: Option<Name>,
     tally: Mutex<Tally>,
 }
@@ -74,6 +77,7 @@ impl Tap {
             upstream: Mutex::default(),
             streams: Mutex::default(),
             ended: AtomicBool::new(false),
+            holds: AtomicBool::new(false),
             name,
             tally: Mutex::default(),
         });
@@ -96,11 +100,17 @@ impl Tap {
         address.clone_into(&mut locked(&self.shared.upstream));
     }
 
+    /// Keeps what the system says from now on from the clients, until the connections are cut.
+    pub(crate) fn hold(&self) {
+        self.shared.holds.store(true, Ordering::Release);
+    }
+
     /// Breaks every connection; new ones are taken as ever.
     pub(crate) fn cut(&self) {
         for stream in locked(&self.shared.streams).drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
+        self.shared.holds.store(false, Ordering::Release);
     }
 
     /// What was seen so far.
@@ -172,6 +182,9 @@ impl Shared {
             if when == When::Come {
                 look(&mut locked(&self.tally));
             }
+            while when == When::HandedOn && self.holds.load(Ordering::Acquire) {
+                pause();
+            }
             // While it is handed on nobody else is looked at: its packet id may be free from then on.
             let tally = (when == When::HandedOn).then(|| locked(&self.tally));
             // What nobody takes is read all the same: closing with something unread would break the
@@ -183,6 +196,11 @@ impl Shared {
         }
         let _ = to.shutdown(Shutdown::Write);
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a thread of the test that has nothing to wait for")]
+fn pause() {
+    thread::sleep(Duration::from_millis(5));
 }
 
 /// Takes the first whole packet off the front.
