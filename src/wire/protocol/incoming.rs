@@ -86,10 +86,11 @@ impl<S: Source> Protocol<S> {
     fn accepted(&mut self, accepted: Accepted) -> Result<(), Failure> {
         if accepted.qos_max < self.sending.qos {
             let (max, asked) = (accepted.qos_max.level(), self.sending.qos.level());
-            let words = format!("the broker takes QoS {max} at most; mqtt.qos asks for {asked}");
+            let words = format!("the broker takes QoS {max} at most; take {asked} out of mqtt.qos");
             return Err(Failure::new(words));
         }
         self.state = State::Up;
+        self.limits = Some(accepted.limits());
         self.packet_bytes_max = accepted.packet_bytes_max.min(frame::PACKET_MAX);
         self.keep_alive.1 = accepted.keep_alive;
         self.window.allow(accepted.receive_max);

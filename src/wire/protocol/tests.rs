@@ -107,7 +107,7 @@ fn a_qos_that_the_broker_does_not_take_is_said() {
     let packet = [0x20, 5, 0, 0, 2, 0x24, 1];
     let packet = Frame::first(&packet, u32::MAX).unwrap().unwrap();
     let failure = protocol.take(packet, &mut Vec::new()).unwrap_err().to_string();
-    assert_eq!(failure, "the broker takes QoS 1 at most; mqtt.qos asks for 2");
+    assert_eq!(failure, "the broker takes QoS 1 at most; take 2 out of mqtt.qos");
 }
 
 #[test]
