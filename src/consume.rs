@@ -14,13 +14,17 @@
 mod client;
 mod cursors;
 mod fetching;
+mod lookout;
 mod reader;
+mod survey;
 mod watch;
 
 use crate::correlate::PathId;
 
 pub use client::OWNED;
+pub use lookout::Lookout;
 pub use reader::read;
+pub use survey::survey;
 pub use watch::watch;
 
 /// What one path consumes, and from where.
@@ -36,6 +40,8 @@ pub struct Config {
     pub properties: Properties,
     /// Consumer group id, which librdkafka asks for even where no group is joined.
     pub group: String,
+    /// What a check wants to know of records that are not its own; a run wants nothing.
+    pub lookout: Option<Lookout>,
 }
 
 /// Properties of librdkafka.

@@ -1,12 +1,14 @@
 //! Room `consume`: how its Kafka clients are set up.
 
 use rdkafka::ClientConfig;
-use rdkafka::config::{FromClientConfig, FromClientConfigAndContext};
+use rdkafka::admin::AdminClient;
+use rdkafka::config::{FromClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaResult;
 
 use super::Config;
 use super::fetching::{self, Fetching};
+use super::survey::Ears;
 
 /// Properties of librdkafka that the measurement depends on, and what they are set to. The
 /// configuration refuses them by name.
@@ -48,10 +50,28 @@ pub(super) fn reader(config: &Config) -> KafkaResult<BaseConsumer<Fetching>> {
 
 /// A client that only asks.
 pub(super) fn watch(config: &Config) -> KafkaResult<BaseConsumer> {
-    let mut settings = settings(config, "watch");
+    BaseConsumer::from_config(&silent(config, "watch"))
+}
+
+/// A client that only asks, and hears what troubles librdkafka.
+pub(super) fn surveyor(config: &Config, ears: Ears) -> KafkaResult<BaseConsumer<Ears>> {
+    let mut settings = silent(config, "check");
+    // That a connection was closed is told at this level.
+    settings.set_log_level(RDKafkaLogLevel::Info);
+    BaseConsumer::from_config_and_context(&settings, ears)
+}
+
+/// A client that asks about settings.
+pub(super) fn admin(config: &Config, ears: Ears) -> KafkaResult<AdminClient<Ears>> {
+    AdminClient::from_config_and_context(&silent(config, "check-settings"), ears)
+}
+
+/// Settings of a client whose statistics nobody wants.
+fn silent(config: &Config, role: &str) -> ClientConfig {
+    let mut settings = settings(config, role);
     // Whoever does not poll for its statistics must not have any.
     settings.set("statistics.interval.ms", "0");
-    BaseConsumer::from_config(&settings)
+    settings
 }
 
 fn settings(config: &Config, role: &str) -> ClientConfig {
