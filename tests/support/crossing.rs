@@ -103,8 +103,13 @@ pub(crate) struct Bridge(Process);
 impl Bridge {
     /// Joins the MQTT topics `landfall/NAME/#` to the Kafka topic NAME, and waits until it does.
     pub(crate) fn start(name: &str, mqtt: &str, kafka: &str) -> Self {
+        Self::start_to(name, name, (mqtt, kafka))
+    }
+
+    /// Joins the MQTT topics `landfall/NAME/#` to a Kafka topic, and waits until it does.
+    pub(crate) fn start_to(name: &str, topic: &str, (mqtt, kafka): (&str, &str)) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
-        command.args(["bridge", "--mqtt", mqtt, "--kafka", kafka, "--topic", name]);
+        command.args(["bridge", "--mqtt", mqtt, "--kafka", kafka, "--topic", topic]);
         command.args(["--filter", &format!("landfall/{name}/#"), "--client-id", name]);
         let process = Process::start(&mut command);
         process.await_line(1, "subscribed");
