@@ -56,6 +56,7 @@ impl Message {
             at: self.at,
             integrity: found.integrity,
             carriers: found.carriers,
+            span: found.span,
         }
     }
 }
@@ -282,7 +283,7 @@ fn parts(criterion: &mut Criterion) {
     });
     group.bench_function(format!("telemetry, {per_arrival} events"), |bencher| {
         let build = Build { version: "0".into(), commit: "0".into() };
-        let telemetry = Telemetry::new(&world.roster, &build);
+        let telemetry = Telemetry::new(&world.roster, &build, None);
         telemetry.name_partition(PATH, 0, "mqtt-messages", 0);
         bencher.iter_custom(|count| {
             let time = batches(count, &mut |events| telemetry.apply(events));

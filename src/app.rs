@@ -17,6 +17,8 @@ mod environment;
 mod journalist;
 mod logging;
 mod meters;
+mod news;
+mod otlp;
 mod output;
 mod threads;
 mod wiring;
@@ -38,13 +40,14 @@ use crate::report::Report;
 use crate::shutdown::{Signals, Tasks};
 use crate::stamp::Run;
 use crate::study::Machine;
-use crate::telemetry::{Build, Health, HttpServer, Pages, Telemetry};
+use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Telemetry};
 
 use audit::Audit;
 use books::{Bookkeeper, Books, Overview};
 use control::{Control, End, State};
 use journalist::Journalist;
 use meters::Meters;
+use otlp::Exporting;
 use output::Output;
 use threads::{Surroundings, Threads};
 use wiring::Parts;
@@ -103,6 +106,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     check_properties(loaded, &parts)?;
     let Exposed { telemetry, health, status, server } = expose(loaded, &parts, clock)?;
     let audit = open_outputs(&options, &parts)?;
+    let otlp = otlp::start(loaded, &telemetry, &health).await?;
     tracing::info!("listening on http://{}", server.address());
     let http = serve(server)?;
 
@@ -117,6 +121,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         books: Arc::clone(books),
         telemetry: telemetry.clone(),
         audit: audit.clone(),
+        tracer: otlp.sink.as_ref().map(|sink| otlp::tracer(resolved, &parts, sink.clone())),
     };
     let bookkeepers = (0..).zip(&books).map(bookkeeper).collect();
     let (notify, notices) = mpsc::channel(NOTICES);
@@ -124,6 +129,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let signals =
         Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
+    let journalist = journalist(loaded, &parts, clock);
     let overview = Overview::new(Arc::clone(&parts.roster), clock.now());
     let threads = Threads::start(parts, around, bookkeepers)
         .map_err(|error| Error::System("starting threads", error))?;
@@ -141,7 +147,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         status,
         meters: Meters::new(host::Sampler::new(resolved.host.clone())),
         output: Output::new(options.screen.clone(), options.progress),
-        journalist: Journalist::new(clock, environment::product(), environment::survey(loaded)),
+        journalist,
         window: resolved.window,
         components,
         state: State::default(),
@@ -153,10 +159,24 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         return Ok(130);
     };
     finish(&report, &options, audit.as_deref())?;
-    linger(&mut control.signals, resolved.telemetry.linger).await;
+    say_goodbye((otlp, http), &mut control.signals, resolved.telemetry.linger).await;
+    Ok(report.verdict.exit_code())
+}
+
+/// Lets Collector and scrapers see the last values. A signal ends each wait.
+async fn say_goodbye((otlp, http): (Exporting, Tasks), signals: &mut Signals, length: Duration) {
+    tokio::select! {
+        () = otlp.finish() => (),
+        () = signals.next() => (),
+    }
+    linger(signals, length).await;
     http.stop();
     http.finished().await;
-    Ok(report.verdict.exit_code())
+}
+
+fn journalist(loaded: &Loaded, parts: &Parts, clock: Clock) -> Journalist {
+    let names = parts.roster.paths().iter().map(|path| path.name.clone()).collect();
+    Journalist::new(clock, (environment::product(), environment::survey(loaded)), names)
 }
 
 /// What the world sees of a run.
@@ -171,8 +191,14 @@ struct Exposed {
 fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error> {
     let product = environment::product();
     let commit = product.commit.unwrap_or_default();
-    let telemetry = Telemetry::new(&parts.roster, &Build { version: product.version, commit });
-    let health = Health::new(clock.now(), &parts.components());
+    let identity = environment::identity(loaded);
+    let otlp = loaded.resolved.telemetry.otlp.as_ref();
+    let otlp = otlp.map(|config| (config.histograms, &identity));
+    let build = Build { version: product.version, commit };
+    let telemetry = Telemetry::new(&parts.roster, &build, otlp);
+    let exporter = otlp.map(|_| Component::Otlp);
+    let components: Vec<_> = parts.components().into_iter().chain(exporter).collect();
+    let health = Health::new(clock.now(), &components);
     let (status, status_seen) = watch::channel(Arc::from("{}"));
     let pages =
         Pages { telemetry: telemetry.clone(), health: health.clone(), status: status_seen, clock };
@@ -207,7 +233,8 @@ impl Control {
         self.meters.read(now, &self.telemetry);
         self.end_window(now);
         self.telemetry.upkeep();
-        Some(self.journalist.report(&self.overview.stats, &self.meters))
+        let unmeasured = self.unmeasured();
+        Some(self.journalist.report(&self.overview.stats, &self.meters, &unmeasured))
     }
 }
 
@@ -281,7 +308,7 @@ fn serve(server: HttpServer) -> Result<Tasks, Error> {
         let tasks = stop.clone();
         stop.spawn(async move {
             if let Err(error) = server.serve(tasks).await {
-                tracing::error!("HTTP is not served: {error}");
+                tracing::error!("HTTP is not served, restart the probe: {error}");
             }
         });
     })

@@ -25,6 +25,7 @@ mod resolve;
 mod resolved;
 mod schema;
 mod show;
+mod standard;
 mod table;
 mod tree;
 mod wording;
@@ -134,9 +135,11 @@ pub fn load_text(
     fill::fill(&mut root, keys::ROOT, "", &around, &mut problems);
     let password = environment.password.take();
     let password_of_environment = password.is_some();
-    environment.apply(flags, &mut root);
+    environment.apply(flags, &mut root, &mut problems);
     let base = Path::new(name).parent().unwrap_or(Path::new(""));
-    let resolved = resolve::Reader { base, password, problems: &mut problems }.resolve(&root);
+    let standard = &environment.standard;
+    let mut reader = resolve::Reader { base, password, standard, problems: &mut problems };
+    let resolved = reader.resolve(&root);
     match resolved {
         Some(resolved) if problems.is_empty() => {
             Ok(Loaded { resolved, in_force: root, file: name.into(), password_of_environment })

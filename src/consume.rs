@@ -18,6 +18,9 @@ mod lookout;
 mod reader;
 mod survey;
 mod watch;
+mod why;
+
+use std::time::Duration;
 
 use crate::correlate::PathId;
 
@@ -26,6 +29,10 @@ pub use lookout::Lookout;
 pub use reader::read;
 pub use survey::survey;
 pub use watch::watch;
+pub use why::NOT_ALLOWED;
+
+/// How long the reader waits for a record before it looks at anything else.
+const NAP: Duration = Duration::from_millis(100);
 
 /// What one path consumes, and from where.
 #[derive(Clone, Debug)]

@@ -21,7 +21,7 @@
 //! | [`consume`] | edge | Kafka |
 //! | [`reach`] | edge | names and TCP ports, for a check |
 //! | [`host`] | edge | CPU and memory of machine, cgroup and processes |
-//! | [`telemetry`] | edge | the metric catalogue, `/metrics`, health |
+//! | [`telemetry`] | edge | the metric catalogue, `/metrics`, OTLP, traces, health |
 //! | [`embedded`] | edge | broker, bridge and Kafka of the demo |
 //! | [`wire`] | edge support | MQTT connections of either version, many on one thread |
 //! | [`config`] | wiring | what the user wrote, then what it resolves to |

@@ -53,10 +53,12 @@ pub struct Config {
     pub size: usize,
 }
 
-/// A stretch of the schedule.
+/// A stretch of the schedule of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {
-    /// When the time of the schedule begins.
+    /// Index of the path.
+    pub path: u8,
+    /// When the time of its schedule begins.
     pub start: Instant,
     /// Slots that are due from here on are not part of it; without it there is no end.
     pub until: Option<Instant>,
@@ -75,10 +77,10 @@ pub struct Surroundings {
     pub notices: Sender<Notice>,
 }
 
-/// Keeps publishers connected and sends every slot of the stretch that `told` tells as it comes due,
-/// until the group of `pacing` is told to stop; its hold is let go behind the last slot. It goes on
-/// reporting what happens to their messages until `tasks` is; then they say goodbye and let the broker
-/// forget their sessions. `bell` must be rung at each of the three.
+/// Keeps publishers connected and sends every slot of the stretches that `told` tells as it comes due,
+/// until the group of `pacing` is told to stop; its hold is let go when what was due by then is sent. It
+/// goes on reporting what happens to their messages until `tasks` is; then they say goodbye and let the
+/// broker forget their sessions. `bell` must be rung at each of the three.
 ///
 /// # Errors
 ///
@@ -92,7 +94,7 @@ pub fn run(
     tasks: &Tasks,
 ) -> io::Result<()> {
     let (clock, stamper) = (around.clock, around.stamper.clone());
-    let ids = publishers.iter().map(|(config, _)| config.publisher).collect();
+    let ids = publishers.iter().map(|(config, _)| (config.publisher, config.path)).collect();
     let (configs, plans): (Vec<_>, Vec<_>) = publishers.into_iter().unzip();
     let pacer = Pacer::new(ids, plans, around, told, pacing);
     let clients = configs.into_iter().map(|config| client(config, stamper.clone()));

@@ -72,21 +72,25 @@ pub struct Slot {
 /// The plans of many publishers, merged in order of time.
 #[derive(Clone, Debug)]
 pub struct Agenda {
-    start: Instant,
     plans: Vec<Plan>,
     due: BinaryHeap<Reverse<Slot>>,
 }
 
 impl Agenda {
-    /// Starts every plan at `start`.
-    pub fn new(start: Instant, configs: impl IntoIterator<Item = Config>) -> Self {
-        let mut plans: Vec<Plan> = configs.into_iter().map(Plan::new).collect();
-        let due = plans.iter_mut().zip(0_u32..);
-        let due = due.map(|(plan, publisher)| Reverse(plan.next_slot(start, publisher))).collect();
-        Self { start, plans, due }
+    /// The plans of publishers, by their index. Nothing is due before they begin.
+    pub fn new(configs: impl IntoIterator<Item = Config>) -> Self {
+        Self { plans: configs.into_iter().map(Plan::new).collect(), due: BinaryHeap::new() }
     }
 
-    /// When the next slot is due; `None` without publishers.
+    /// Begins a publisher's plan at `start`. Once: its slots would else be given out twice.
+    pub fn begin(&mut self, publisher: u32, start: Instant) {
+        if let Some(plan) = self.plans.get_mut(publisher as usize) {
+            plan.start = start;
+            self.due.push(Reverse(plan.next_slot(publisher)));
+        }
+    }
+
+    /// When the next slot is due; `None` where no plan has begun.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         self.due.peek().map(|Reverse(slot)| slot.intended)
@@ -101,7 +105,7 @@ impl Agenda {
             return None;
         }
         let plan = &mut self.plans[slot.publisher as usize];
-        *top = Reverse(plan.next_slot(self.start, slot.publisher));
+        *top = Reverse(plan.next_slot(slot.publisher));
         Some(slot)
     }
 }
@@ -110,6 +114,7 @@ impl Agenda {
 #[derive(Clone, Debug)]
 struct Plan {
     config: Config,
+    start: Instant,
     sequence: u64,
     /// Poisson: nanoseconds from the start to the last slot given out.
     elapsed_nanos: u64,
@@ -117,10 +122,10 @@ struct Plan {
 
 impl Plan {
     fn new(config: Config) -> Self {
-        Self { config, sequence: 0, elapsed_nanos: 0 }
+        Self { config, start: Instant::ZERO, sequence: 0, elapsed_nanos: 0 }
     }
 
-    fn next_slot(&mut self, start: Instant, publisher: u32) -> Slot {
+    fn next_slot(&mut self, publisher: u32) -> Slot {
         let sequence = self.sequence;
         self.sequence += 1;
         let nanos = match self.config.arrivals {
@@ -131,7 +136,7 @@ impl Plan {
             }
         };
         let nanos = i64::try_from(nanos).unwrap_or(i64::MAX);
-        Slot { intended: start.offset(nanos), publisher, sequence }
+        Slot { intended: self.start.offset(nanos), publisher, sequence }
     }
 
     /// `(sequence + phase) * interval`, exact to the nanosecond: the interval is held in 2^-32 ns.
@@ -168,10 +173,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn agenda(arrivals: Arrivals, rate: f64, clients: u32, seed: u64) -> Agenda {
-        Agenda::new(
-            Instant::from_nanos(1_000),
-            Config::shared(arrivals, rate, (clients, 0.0), seed),
-        )
+        let mut agenda = Agenda::new(Config::shared(arrivals, rate, (clients, 0.0), seed));
+        (0..clients).for_each(|client| agenda.begin(client, Instant::from_nanos(1_000)));
+        agenda
     }
 
     fn take(agenda: &mut Agenda, count: usize) -> Vec<Slot> {
@@ -222,10 +226,31 @@ mod tests {
     }
 
     #[test]
+    fn a_publisher_that_begins_later_has_the_same_plan_later() {
+        let plans = || Config::shared(Arrivals::Poisson, 100.0, (2, 0.0), 7);
+        let of = |starts: [u64; 2], publisher| {
+            let mut agenda = Agenda::new(plans());
+            assert_eq!(agenda.next_due(), None, "nothing has begun");
+            agenda.begin(0, Instant::from_nanos(starts[0]));
+            take(&mut agenda, 10);
+            agenda.begin(1, Instant::from_nanos(starts[1]));
+            let slots = take(&mut agenda, 600);
+            assert!(slots.is_sorted_by_key(|slot| slot.intended));
+            let its = slots.iter().filter(|slot| slot.publisher == publisher);
+            its.map(|slot| (slot.sequence, slot.intended.nanos())).take(15).collect::<Vec<_>>()
+        };
+        let (early, late) = (of([0, 1_000_000_000], 1), of([0, 3_000_000_000], 1));
+        let moved = early.iter().map(|&(sequence, due)| (sequence, due + 2_000_000_000));
+        assert_eq!(late, moved.collect::<Vec<_>>());
+        assert_eq!(late[0].0, 0);
+    }
+
+    #[test]
     fn a_shift_lets_groups_take_turns() {
         let first = |shift| {
-            let plans = Config::shared(Arrivals::Fixed, 100.0, (1, shift), 0);
-            Agenda::new(Instant::ZERO, plans).next_due().unwrap().nanos()
+            let mut agenda = Agenda::new(Config::shared(Arrivals::Fixed, 100.0, (1, shift), 0));
+            agenda.begin(0, Instant::ZERO);
+            agenda.next_due().unwrap().nanos()
         };
         assert_eq!([first(0.0), first(0.5)], [0, 5_000_000]);
     }

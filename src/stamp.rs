@@ -10,4 +10,4 @@ mod trace;
 pub use identity::{Flags, Identity, PATHS_MAX, PUBLISHERS_PER_PATH_MAX, Run, SEQUENCE_END};
 pub use payload::Format;
 pub use reader::{Carriers, Found, Integrity, PROPERTY, Reading, Stamper};
-pub use trace::{Permutation, TRACEPARENT_LEN, TraceId};
+pub use trace::{Permutation, SpanId, TRACEPARENT_LEN, TraceId};

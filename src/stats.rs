@@ -151,7 +151,7 @@ impl Stats {
             }
             Event::Offered { publisher } => self.publish_of(publisher).offered += 1,
             Event::Published { publisher } => self.publish_of(publisher).published += 1,
-            Event::Acknowledged { publisher } => self.publish_of(publisher).acknowledged += 1,
+            Event::Acknowledged { publisher, .. } => self.publish_of(publisher).acknowledged += 1,
             Event::Resolved { publisher, lane, outcome, not_sent, ref arrival, .. } => {
                 if let Some(arrival) = arrival {
                     self.book_arrival(publisher, (lane, outcome), arrival);
@@ -181,6 +181,8 @@ impl Stats {
                     totals.window.record(nanos);
                 }
             }
+            // Its outcome follows.
+            Event::Rejected { .. } => {}
             Event::Negative { publisher, lane } => self.lane_of(publisher, lane).negative += 1,
             Event::Stamp { publisher, carrier, survived } => {
                 let index = usize::from(!survived);
@@ -206,7 +208,7 @@ impl Stats {
         arrival: &Arrival,
     ) {
         let publisher = self.roster.publisher(id);
-        self.paths[usize::from(publisher.path.0)].consume(lane, arrival.partition);
+        self.paths[usize::from(publisher.path.0)].consume(lane, arrival.place.slot);
         let totals = &mut self.lanes[series(publisher.path, publisher.qos, lane)];
         totals.announced[outcome.index()] += 1;
         totals.window.record(arrival.end_to_end);

@@ -4,4 +4,4 @@ mod phase;
 mod verdict;
 
 pub use phase::{Command, Machine, Notice, Phase, Plan, Role};
-pub use verdict::{Judged, Objective, Verdict, VerdictResult};
+pub use verdict::{Judged, Objective, Unmeasured, Verdict, VerdictResult};

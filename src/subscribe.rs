@@ -203,6 +203,7 @@ impl Subscriber {
             at,
             integrity: found.integrity,
             carriers: found.carriers,
+            span: found.span,
         };
         around.router.receive(path, publisher, observation);
     }

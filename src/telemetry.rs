@@ -1,4 +1,5 @@
-//! Room `telemetry` (edge): the metric catalogue, the recorder, `/metrics`, health and HTTP.
+//! Room `telemetry` (edge): the metric catalogue, the recorder, `/metrics`, OTLP, traces, health and
+//! HTTP.
 //!
 //! # Design
 //!
@@ -11,8 +12,8 @@
 //!   gauge away again nor hold a counter with a fraction, so both live on a board of our own, where
 //!   a series without a value is absent and not zero.
 //! * A metric is in the catalogue only when something counts it. Objectives, clock offset, durability
-//!   gap, connect times, schema violations and export failures are not: a series that is zero
-//!   because nobody counts is a false figure.
+//!   gap, connect times and schema violations are not: a series that is zero because nobody counts is
+//!   a false figure.
 //! * `landfall_late_recoveries_total` has label `lane` beside those of the design, and every outcome,
 //!   so that net figures are one subtraction: `landfall_slots_total - landfall_late_recoveries_total`.
 //!   The other anomalies are summed over lanes.
@@ -21,6 +22,7 @@
 //!   for longer, however slowly it reads or writes.
 
 mod board;
+mod both;
 mod catalogue;
 mod families;
 mod figures;
@@ -28,7 +30,9 @@ mod handles;
 mod health;
 mod health_client;
 mod http;
+mod otlp;
 mod recorder;
+mod traces;
 
 pub use catalogue::{Kind, Label, Metric, buckets, reference};
 pub use families::CATALOGUE;
@@ -36,4 +40,6 @@ pub use figures::{Build, HostFigures, ProcessFigures, Resource, ScopeFigures};
 pub use health::{Component, ComponentState, Health, Readiness};
 pub use health_client::{Answer, get};
 pub use http::{HttpServer, Pages};
+pub use otlp::{Histograms, Identity, Otlp, OtlpConfig, Protocol, Target};
 pub use recorder::Telemetry;
+pub use traces::{Choice, Source, SpanQueue, SpanSink, Tracer, span_queue};

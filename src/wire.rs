@@ -30,6 +30,7 @@ mod v4;
 mod v5;
 mod window;
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,6 +51,17 @@ pub enum Version {
     /// MQTT 5.
     #[default]
     V5,
+}
+
+impl Version {
+    /// As people write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "3.1.1",
+            Self::V5 => "5",
+        }
+    }
 }
 
 /// Where a broker is and how to get in.
@@ -188,13 +200,14 @@ pub enum Unsendable {
     TooLarge,
 }
 
-/// Why a connection broke or was not made, in plain words.
+/// Why a connection broke or was not made, and what to do about it, in plain words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Failure(String);
 
 impl Failure {
-    fn new(words: impl Into<String>) -> Self {
-        Self(words.into())
+    /// What is wrong, and what to do about it.
+    fn new(what: impl fmt::Display, to_do: &str) -> Self {
+        Self(format!("{what}; {to_do}"))
     }
 }

@@ -48,7 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("consume", &["stamp", "correlate", "study", "preflight", "clock", "shutdown"]),
     ("reach", &["preflight", "clock", "shutdown"]),
     ("host", &["clock"]),
-    ("telemetry", &["correlate", "stats", "clock", "shutdown"]),
+    ("telemetry", &["stamp", "correlate", "stats", "splitmix", "clock", "shutdown"]),
     ("embedded", &["clock", "shutdown"]),
     // Wiring. `config` knows the words of the other rooms and nothing that does anything.
     (
@@ -62,6 +62,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "wire::Version",
             "host::Config",
             "host::ProcessSelector",
+            "telemetry::Histograms",
+            "telemetry::OtlpConfig",
+            "telemetry::Protocol",
+            "telemetry::Target",
         ],
     ),
     (

@@ -363,5 +363,7 @@ fn secrets_that_cannot_be_read_are_named() {
     }
 }
 
+#[path = "config/otlp.rs"]
+mod otlp;
 #[path = "config/refused.rs"]
 mod refused;

@@ -4,6 +4,7 @@
 //!
 //! `LANDFALL_TEST_CROSSING_SECONDS` says how long the first test measures (20 without it).
 
+#[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
 #[path = "support/crossing.rs"]
 mod crossing;
 #[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
@@ -110,7 +111,7 @@ fn a_broker_that_loses_its_memory_is_survived_and_no_loss_invented() {
     mosquitto.restart();
     // Six publishers and the subscriber.
     run.await_metric("landfall_reconnects_total{component=\"mqtt\"}", 7.0);
-    bridge.await_return();
+    bridge.await_subscription(2);
     let arrived = run.metric("landfall_end_to_end_latency_seconds_count");
     run.await_metric("landfall_end_to_end_latency_seconds_count", arrived + 800.0);
     run.terminate();

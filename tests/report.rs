@@ -9,15 +9,15 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use landfall::clock::{Instant, WallTime};
 use landfall::correlate::{
-    Arrival, Carrier, DuplicateCause, Event, Lane, Leg, NotSent, Outcome, Path, PathId,
-    PublisherId, Qos, Roster,
+    Arrival, Carrier, Departure, DuplicateCause, Event, Lane, Leg, NotSent, Outcome, Path, PathId,
+    PublisherId, Qos, RecordPlace, Roster,
 };
 use landfall::report::{
     Environment, HostUsage, Inputs, LIVE_HEADER, Legs, Outcomes, Process, Product, Report, Window,
     live_rows, plain_line,
 };
 use landfall::stats::Stats;
-use landfall::study::{Objective, Verdict, VerdictResult};
+use landfall::study::{Objective, Unmeasured, Verdict, VerdictResult};
 use proptest::prelude::*;
 
 const MILLI: i64 = 1_000_000;
@@ -43,20 +43,27 @@ fn crossing(qos: Qos) -> Stats {
     single("demo", &[Lane::MqttKafka], &[qos])
 }
 
+/// A message that was due when time began.
+const DEPARTURE: Departure = Departure { intended: Instant::ZERO, sent: None, acknowledged: None };
+
+/// Where a message lies that came out of an MQTT broker.
+const NOWHERE: RecordPlace = RecordPlace { slot: 0, offset: 0 };
+
 fn resolved(publisher: u32, lane: Lane, outcome: Outcome, end_to_end: Option<i64>) -> Event {
     Event::Resolved {
         publisher: PublisherId(publisher),
         sequence: 0,
         lane,
         outcome,
-        intended: Instant::ZERO,
+        departure: DEPARTURE,
         not_sent: (outcome == Outcome::NotSent).then_some(NotSent::Disconnected),
         arrival: end_to_end.map(|end_to_end| Arrival {
             end_to_end,
             service: Some(end_to_end - MILLI / 10),
             append: None,
             fetch: None,
-            partition: 0,
+            place: NOWHERE,
+            span: None,
             stamps: [None, None],
         }),
     }
@@ -64,7 +71,16 @@ fn resolved(publisher: u32, lane: Lane, outcome: Outcome, end_to_end: Option<i64
 
 fn recovered(publisher: u32, lane: Lane, was: Outcome) -> Event {
     let publisher = PublisherId(publisher);
-    Event::LateRecovery { publisher, sequence: 0, lane, was, end_to_end: Some(31_000 * MILLI) }
+    Event::LateRecovery {
+        publisher,
+        sequence: 0,
+        lane,
+        was,
+        end_to_end: Some(31_000 * MILLI),
+        at: Instant::ZERO,
+        place: NOWHERE,
+        departure: None,
+    }
 }
 
 /// A message's whole way, on time.
@@ -81,14 +97,14 @@ fn delivery(publisher: u32, nanos: i64) -> Vec<Event> {
         Event::Offered { publisher: id },
         Event::Published { publisher: id },
         timed(Leg::PublishDelay, nanos / 10),
-        Event::Acknowledged { publisher: id },
+        Event::Acknowledged { publisher: id, sequence: 0, at: Instant::ZERO },
         timed(Leg::PublishAck, nanos / 3),
         arrived,
     ]
 }
 
 fn verdict(stats: &Stats) -> Verdict {
-    Verdict::judge(stats, &Objective::defaults(stats.roster()))
+    Verdict::judge(stats, &Objective::defaults(stats.roster()), &Unmeasured::new())
 }
 
 fn report(stats: &Stats) -> Report {
@@ -134,7 +150,17 @@ fn good_run() -> Stats {
     }
     let publisher = PublisherId(0);
     let lane = Lane::MqttKafka;
-    let duplicate = |cause| [Event::Duplicate { publisher, sequence: 3, lane, cause }];
+    let duplicate = |cause| {
+        [Event::Duplicate {
+            publisher,
+            sequence: 3,
+            lane,
+            cause,
+            at: Instant::ZERO,
+            place: NOWHERE,
+            departure: None,
+        }]
+    };
     stats.apply(&duplicate(DuplicateCause::Resent));
     stats.apply(&duplicate(DuplicateCause::Pipeline));
     stats.apply(&duplicate(DuplicateCause::Reread));
@@ -349,7 +375,7 @@ fn a_target_leaves_room_for_what_is_unresolved() {
     ]);
     let result = |target| {
         let objective = Objective::AckedLost { path: PathId(0), target };
-        Verdict::judge(&stats, &[objective]).result
+        Verdict::judge(&stats, &[objective], &Unmeasured::new()).result
     };
     assert_eq!(
         [0, 1, 2].map(result),
@@ -365,7 +391,8 @@ fn paths_are_judged_apart_and_those_without_lanes_not_at_all() {
     roster.add(path("publish only", &[], &qos), qos);
     roster.add(path("b", &[Lane::MqttMqtt], &qos), qos);
     let mut stats = Stats::new(Arc::new(roster));
-    assert_eq!(Verdict::judge(&stats, &[]).result, VerdictResult::Invalid, "nothing was judged");
+    let nothing = Verdict::judge(&stats, &[], &Unmeasured::new());
+    assert_eq!(nothing.result, VerdictResult::Invalid, "nothing was judged");
     stats.apply(&[
         resolved(0, Lane::MqttKafka, Outcome::Delivered, Some(MILLI)),
         resolved(0, Lane::MqttMqtt, Outcome::AckedLost, None),
@@ -381,6 +408,42 @@ fn paths_are_judged_apart_and_those_without_lanes_not_at_all() {
         "failed: path a: acked_lost 1, at most 0; acknowledged messages that never came out: 1; \
          p99 of the crossing 1.00 ms (path a, QoS 1, 1 message); no arrival: 1 of 3 slots"
     );
+}
+
+#[test]
+fn a_path_that_never_came_is_named_and_no_run_passes_without_it() {
+    let mut roster = Roster::default();
+    let qos = [Qos::AtLeastOnce];
+    roster.add(path("a", &[Lane::MqttKafka], &qos), qos);
+    roster.add(path("publish only", &[], &qos), qos);
+    roster.add(path("b", &[Lane::MqttKafka], &qos), qos);
+    let mut stats = Stats::new(Arc::new(roster));
+    stats.apply(&[resolved(0, Lane::MqttKafka, Outcome::Delivered, Some(MILLI))]);
+    let objectives = [Objective::AckedLost { path: PathId(0), target: 0 }];
+    let judge = |stats: &Stats, objectives: &[Objective], paths: &[u8]| {
+        let why = "Kafka consumer (no topic matches t)".to_owned();
+        let paths = paths.iter().map(|&path| (PathId(path), why.clone()));
+        Verdict::judge(stats, objectives, &paths.collect())
+    };
+    let result = |paths| judge(&stats, &objectives, paths).result;
+    assert_eq!(result(&[]), VerdictResult::Passed);
+    assert_eq!(result(&[1]), VerdictResult::Invalid, "whether it has objectives or not");
+    let mut report = report(&stats);
+    report.verdict = judge(&stats, &Objective::defaults(stats.roster()), &[2]);
+    assert_eq!(
+        report.summary().lines().next().unwrap(),
+        "invalid: path b: never measured, waited for Kafka consumer (no topic matches t); \
+         acknowledged messages that never reached Kafka: 0; p99 of the crossing at most 1.00 ms (path a, \
+         QoS 1, 1 message)"
+    );
+    let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+    let expected = serde_json::json!({ "b": "Kafka consumer (no topic matches t)" });
+    assert_eq!(json["verdict"]["unmeasured"], expected);
+    assert_eq!(json["verdict"]["objectives"][1]["reason"], "the path was never measured");
+    assert!(report.markdown().contains("path b: never measured, waited for Kafka consumer"));
+    // What failed has failed.
+    stats.apply(&[resolved(0, Lane::MqttKafka, Outcome::AckedLost, None)]);
+    assert_eq!(judge(&stats, &objectives, &[2]).result, VerdictResult::Failed);
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     reason = "a test ends where it finds something wrong, in its helper functions, too"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+#[path = "support/exposition.rs"]
+mod exposition;
+
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -15,155 +17,18 @@ use std::time::Duration;
 
 use landfall::clock::{Clock, Instant};
 use landfall::correlate::{
-    Arrival, Carrier, DuplicateCause, Event, Lane, Leg, Outcome, Path, PathId, PublisherId, Qos,
-    Roster,
+    Arrival, Carrier, Departure, DuplicateCause, Event, Lane, Leg, Outcome, Path, PathId,
+    PublisherId, Qos, RecordPlace, Roster,
 };
 use landfall::shutdown::Tasks;
 use landfall::stats::{InvalidCause, Stats};
 use landfall::telemetry::{
     Build, CATALOGUE, Component, Health, HostFigures, HttpServer, Kind, Label, Metric, Pages,
-    ProcessFigures, ScopeFigures, Telemetry, buckets, get,
+    ProcessFigures, ScopeFigures, Telemetry, get,
 };
 use tokio::sync::watch;
 
-type Labels = BTreeMap<String, String>;
-
-/// A text of the exposition format, taken apart.
-#[derive(Debug, Default)]
-struct Exposition {
-    families: BTreeMap<String, (String, String)>,
-    samples: BTreeMap<(String, Labels), f64>,
-}
-
-impl Exposition {
-    /// Parses strictly: anything that a scraper could refuse or misread panics.
-    fn parse(text: &str) -> Self {
-        assert!(text.ends_with('\n'));
-        let mut parsed = Self::default();
-        let mut help = None;
-        let mut current = String::new();
-        for line in text.lines().filter(|line| !line.is_empty()) {
-            if let Some(line) = line.strip_prefix("# HELP ") {
-                let (name, text) = line.split_once(' ').expect("help text");
-                help = Some((name.to_owned(), text.to_owned()));
-            } else if let Some(line) = line.strip_prefix("# TYPE ") {
-                let (name, kind) = line.split_once(' ').expect("type");
-                let (helped, text) = help.take().expect("HELP before TYPE");
-                assert_eq!(helped, name);
-                name.clone_into(&mut current);
-                let before = parsed.families.insert(current.clone(), (kind.to_owned(), text));
-                assert!(before.is_none(), "family {name} twice");
-            } else {
-                let (name, labels, value) = sample(line);
-                let suffixes = ["", "_bucket", "_sum", "_count"];
-                let kind = &parsed.families[&current].0;
-                let allowed = if kind == "histogram" { &suffixes[1..] } else { &suffixes[..1] };
-                let belongs = |suffix| name == format!("{current}{suffix}");
-                assert!(allowed.iter().any(belongs), "{name} among the samples of {current}");
-                let before = parsed.samples.insert((name, labels), value);
-                assert!(before.is_none(), "series twice: {line}");
-            }
-        }
-        parsed.check_histograms();
-        parsed
-    }
-
-    fn check_histograms(&self) {
-        let mut seen: BTreeMap<(String, Labels), Vec<(f64, f64)>> = BTreeMap::new();
-        for ((name, labels), &value) in &self.samples {
-            let Some(base) = name.strip_suffix("_bucket") else { continue };
-            let mut labels = labels.clone();
-            let bound = labels.remove("le").expect("le").replace("+Inf", "inf");
-            let entry = seen.entry((base.to_owned(), labels)).or_default();
-            entry.push((bound.parse().expect("bound"), value));
-        }
-        for ((base, labels), mut counts) in seen {
-            counts.sort_by(|a, b| a.0.total_cmp(&b.0));
-            let bounds: Vec<_> = counts.iter().map(|&(bound, _)| bound).collect();
-            let mut expected = buckets();
-            expected.push(f64::INFINITY);
-            assert_eq!(bounds, expected, "{base}");
-            assert!(counts.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{base}: {counts:?}");
-            let count = self.samples[&(format!("{base}_count"), labels.clone())];
-            assert_eq!(counts.last().unwrap().1.to_bits(), count.to_bits(), "{base}");
-            assert!(self.samples[&(format!("{base}_sum"), labels)].is_finite());
-        }
-    }
-
-    /// The series of a metric; a histogram's count stands for all of its lines.
-    fn series(&self, metric: &Metric) -> Vec<(&Labels, f64)> {
-        let suffix = if metric.kind == Kind::Histogram { "_count" } else { "" };
-        let name = format!("{}{suffix}", metric.name);
-        let samples = self.samples.iter().filter(|((sample, _), _)| *sample == name);
-        samples.map(|((_, labels), &value)| (labels, value)).collect()
-    }
-
-    fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        self.samples.get(&(name.to_owned(), owned(labels))).copied()
-    }
-
-    /// What changed since `before`, bucket lines left out, as `name{a=b,...} difference`.
-    fn since(&self, before: &Self) -> Vec<String> {
-        let mut changes = Vec::new();
-        for ((name, labels), value) in &self.samples {
-            let former = before.samples.get(&(name.clone(), labels.clone()));
-            let difference = value - former.unwrap_or(&0.0);
-            if difference != 0.0 && !name.ends_with("_bucket") {
-                let labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                changes.push(format!("{name}{{{}}} {difference}", labels.join(",")));
-            }
-        }
-        changes
-    }
-}
-
-fn owned(labels: &[(&str, &str)]) -> Labels {
-    labels.iter().map(|&(label, value)| (label.to_owned(), value.to_owned())).collect()
-}
-
-/// One sample line: `name{label="value",...} number`.
-fn sample(line: &str) -> (String, Labels, f64) {
-    let end = line.find(['{', ' ']).expect("end of the name");
-    let (name, mut rest) = line.split_at(end);
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    assert!(name.chars().all(word) && !name.starts_with(|c: char| c.is_ascii_digit()), "{line}");
-    let mut labels = Labels::new();
-    if let Some(inside) = rest.strip_prefix('{') {
-        rest = inside;
-        loop {
-            let (label, after) = rest.split_once("=\"").expect("label");
-            assert!(label.chars().all(word), "{line}");
-            let (value, after) = unescape(after);
-            assert!(labels.insert(label.to_owned(), value).is_none(), "label twice: {line}");
-            if let Some(after) = after.strip_prefix(',') {
-                rest = after;
-            } else {
-                rest = after.strip_prefix('}').expect("end of the labels");
-                break;
-            }
-        }
-    }
-    let value = rest.strip_prefix(' ').expect("blank before the value");
-    let value = value.parse().unwrap_or_else(|_| panic!("not a number: {line}"));
-    (name.to_owned(), labels, value)
-}
-
-fn unescape(text: &str) -> (String, &str) {
-    let mut value = String::new();
-    let mut chars = text.char_indices();
-    while let Some((index, c)) = chars.next() {
-        match c {
-            '"' => return (value, &text[index + 1..]),
-            '\\' => value.push(match chars.next().expect("escape").1 {
-                'n' => '\n',
-                c @ ('\\' | '"') => c,
-                c => panic!("unknown escape \\{c} in {text}"),
-            }),
-            c => value.push(c),
-        }
-    }
-    panic!("no end of the value: {text}")
-}
+use exposition::Exposition;
 
 const PLANT: PathId = PathId(0);
 const LOCAL: PathId = PathId(1);
@@ -187,12 +52,18 @@ fn build() -> Build {
 }
 
 fn telemetry() -> Telemetry {
-    Telemetry::new(&roster(), &build())
+    Telemetry::new(&roster(), &build(), None)
 }
 
 fn scrape(telemetry: &Telemetry) -> Exposition {
     Exposition::parse(&telemetry.render())
 }
+
+/// A message that was due when time began.
+const DEPARTURE: Departure = Departure { intended: Instant::ZERO, sent: None, acknowledged: None };
+
+/// Where a message lies that came out of an MQTT broker.
+const NOWHERE: RecordPlace = RecordPlace { slot: 0, offset: 0 };
 
 fn resolved(publisher: u32, lane: Lane, outcome: Outcome, end_to_end: Option<i64>) -> Event {
     Event::Resolved {
@@ -200,14 +71,15 @@ fn resolved(publisher: u32, lane: Lane, outcome: Outcome, end_to_end: Option<i64
         sequence: 0,
         lane,
         outcome,
-        intended: Instant::ZERO,
+        departure: DEPARTURE,
         not_sent: None,
         arrival: end_to_end.map(|end_to_end| Arrival {
             end_to_end,
             service: None,
             append: None,
             fetch: None,
-            partition: 0,
+            place: NOWHERE,
+            span: None,
             stamps: [None, None],
         }),
     }
@@ -220,7 +92,8 @@ fn plain_arrival(publisher: PublisherId) -> Event {
         service: Some(3_000_000),
         append: Some(1_000_000),
         fetch: Some(2_000_000),
-        partition: 4,
+        place: RecordPlace { slot: 4, offset: 0 },
+        span: None,
         stamps: [Some(false), Some(true)],
     };
     Event::Resolved {
@@ -228,7 +101,7 @@ fn plain_arrival(publisher: PublisherId) -> Event {
         sequence: 0,
         lane: Lane::MqttKafka,
         outcome: Outcome::Late,
-        intended: Instant::ZERO,
+        departure: DEPARTURE,
         not_sent: None,
         arrival: Some(arrival),
     }
@@ -238,9 +111,10 @@ fn plain_arrival(publisher: PublisherId) -> Event {
 fn series_at_start(metric: &Metric, roster: &Roster) -> usize {
     if !metric.labels.contains(&Label::Path) {
         return match metric.name {
-            "landfall_scheduler_lag_seconds" | "landfall_build_info" | "landfall_dropped_total" => {
-                1
-            }
+            "landfall_scheduler_lag_seconds"
+            | "landfall_build_info"
+            | "landfall_dropped_total"
+            | "landfall_export_failures_total" => 1,
             "landfall_reconnects_total" => Component::ALL.len(),
             _ => 0,
         };
@@ -311,7 +185,7 @@ fn every_event_moves_its_own_series_and_no_other() {
             vec!["landfall_published_messages_total{path=plant,qos=1} 1"],
         ),
         (
-            Event::Acknowledged { publisher: PublisherId(3) },
+            Event::Acknowledged { publisher: PublisherId(3), sequence: 0, at: Instant::ZERO },
             vec!["landfall_acknowledged_messages_total{path=local,qos=1} 1"],
         ),
         (
@@ -350,7 +224,15 @@ fn every_event_moves_its_own_series_and_no_other() {
             ],
         ),
         (
-            Event::Duplicate { publisher, sequence, lane, cause: DuplicateCause::Pipeline },
+            Event::Duplicate {
+                publisher,
+                sequence,
+                lane,
+                cause: DuplicateCause::Pipeline,
+                at: Instant::ZERO,
+                place: NOWHERE,
+                departure: None,
+            },
             vec!["landfall_duplicates_total{cause=pipeline,path=plant,qos=1} 1"],
         ),
         (
@@ -365,6 +247,9 @@ fn every_event_moves_its_own_series_and_no_other() {
                 lane,
                 was: late,
                 end_to_end: Some(40_000_000_000),
+                at: Instant::ZERO,
+                place: NOWHERE,
+                departure: None,
             },
             vec![
                 "landfall_end_to_end_latency_seconds_count{lane=mqtt_mqtt,path=plant,qos=1} 1",
@@ -456,7 +341,7 @@ fn hostile_names_come_out_as_they_went_in() {
         let qos = [Qos::AtMostOnce];
         roster.add(path(name, &[Lane::MqttKafka], &qos, &[Carrier::Payload]), qos);
     }
-    let telemetry = Telemetry::new(&roster, &build());
+    let telemetry = Telemetry::new(&roster, &build(), None);
     for path in (0..).map(PathId).take(names.len()) {
         telemetry.window_judged(path, &[]);
     }

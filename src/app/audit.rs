@@ -60,10 +60,11 @@ impl Audit {
         for event in events {
             match *event {
                 Event::Resolved {
-                    publisher, sequence, lane, outcome, intended, arrival, ..
+                    publisher, sequence, lane, outcome, departure, arrival, ..
                 } => {
                     let latency = arrival.map(|arrival| arrival.end_to_end);
-                    let line = Line { outcome, intended: Some(intended.nanos()), latency };
+                    let line =
+                        Line { outcome, intended: Some(departure.intended.nanos()), latency };
                     let key = (publisher, sequence, lane);
                     if matches!(outcome, Outcome::Delivered | Outcome::Late) {
                         self.write(&mut state, key, line);

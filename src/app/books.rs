@@ -8,7 +8,7 @@ use crate::clock::{Clock, Instant};
 use crate::correlate::{Correlator, Event, Lane, Limits, Roster, Router, Shard};
 use crate::shutdown::Tasks;
 use crate::stats::Stats;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, Tracer};
 
 use super::audit::Audit;
 
@@ -56,12 +56,13 @@ pub(super) struct Bookkeeper {
     pub(super) books: Arc<Books>,
     pub(super) telemetry: Telemetry,
     pub(super) audit: Option<Arc<Audit>>,
+    pub(super) tracer: Option<Tracer>,
 }
 
 impl Bookkeeper {
     /// Takes in observations until told to stop, then gives what is open its last outcome. Blocks
     /// its thread.
-    pub(super) fn run(self, tasks: &Tasks) {
+    pub(super) fn run(mut self, tasks: &Tasks) {
         let roster = Arc::clone(self.router.roster());
         let mut correlator = Correlator::new(roster, Limits::default());
         let (mut received, mut published) = (Vec::new(), Vec::new());
@@ -81,6 +82,10 @@ impl Bookkeeper {
             }
             self.book(&correlator, &mut events);
             if stopping {
+                if let Some(tracer) = &mut self.tracer {
+                    tracer.finish(&self.clock.pairing());
+                }
+                let shard = &self.router.shards()[self.shard];
                 shard.publish.close();
                 shard.receive.close();
                 return;
@@ -89,7 +94,7 @@ impl Bookkeeper {
         }
     }
 
-    fn book(&self, correlator: &Correlator, events: &mut Vec<Event>) {
+    fn book(&mut self, correlator: &Correlator, events: &mut Vec<Event>) {
         let mut stats = self.books.stats();
         stats.apply(events);
         let roster = self.router.roster();
@@ -105,6 +110,9 @@ impl Bookkeeper {
         self.telemetry.apply(events);
         if let Some(audit) = &self.audit {
             audit.apply(events);
+        }
+        if let Some(tracer) = self.tracer.as_mut().filter(|_| !events.is_empty()) {
+            tracer.apply(events, &self.clock.pairing());
         }
         events.clear();
         self.books.open_outcomes.store(correlator.open_outcomes(), Ordering::Release);

@@ -28,7 +28,7 @@ struct Cli {
     #[arg(long, global = true, value_enum, default_value = "text", env = "LANDFALL_LOG_FORMAT")]
     log_format: logging::Format,
     /// Which log lines are written: error, warn, info, debug, or filters by module
-    #[arg(long, global = true, default_value = "warn,mqtt5=error", env = "LANDFALL_LOG")]
+    #[arg(long, global = true, default_value = logging::DEFAULT, env = "LANDFALL_LOG")]
     log: String,
 }
 
@@ -176,7 +176,7 @@ fn obey(command: Command, screen: Screen) -> Result<u8, Error> {
             let progress = progress(Progress::Lines);
             let options = flags.outputs.options(progress, screen);
             let listen = flags.outputs.listen.as_deref();
-            block_on(demo::run(&flags.rate, listen, options))
+            block_on(demo::run(&flags.rate, listen, variables(), options))
         }
         Command::Run(flags) => {
             let loaded = flags.file.load(flags.outputs.listen.clone())?;

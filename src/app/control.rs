@@ -1,5 +1,7 @@
 //! Room `app`: the loop that obeys the run's state machine.
 
+mod readiness;
+
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,19 +17,19 @@ use super::meters::Meters;
 use super::output::Output;
 use super::threads::Threads;
 use crate::clock::{Clock, Instant};
-use crate::correlate::{Lane, PathId, PublisherId, Router};
+use crate::correlate::{Lane, PathId, Router};
 use crate::publish;
 use crate::shutdown::Signals;
 use crate::stats::WindowFacts;
 use crate::study::{Command, Machine, Notice, Phase, Role};
 use crate::telemetry::{Component, Health, Telemetry};
 
+use readiness::Reminder;
+
 /// How often the state machine is asked.
 const BEAT: Duration = Duration::from_millis(200);
 /// How often the recorder tidies up.
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
-/// How often a run that waits says what for.
-const NAG_EVERY: Duration = Duration::from_secs(10);
 /// After the schedule has stopped, the books must have been brought up to date so often before
 /// nothing open means that nothing is missing.
 const TICKS_TO_SETTLE: u64 = 2;
@@ -56,7 +58,7 @@ pub(super) struct Control {
 /// What the loop remembers.
 #[derive(Default)]
 pub(super) struct State {
-    /// When the schedule started.
+    /// When the first path began.
     pub(super) started: Option<Instant>,
     /// Ticks of each shard when the schedule stopped.
     stopped_at: Option<Vec<u64>>,
@@ -65,9 +67,8 @@ pub(super) struct State {
     ever_up: BTreeSet<Role>,
     partitions: Vec<BTreeSet<(String, i32)>>,
     inbox_waits: u64,
-    windows: u64,
     next_upkeep: Instant,
-    next_nag: Instant,
+    reminder: Reminder,
 }
 
 /// How the loop ended.
@@ -88,7 +89,7 @@ impl Control {
         let mut asked = false;
         loop {
             tokio::select! {
-                Some(notice) = self.notices.recv() => self.hear(&notice),
+                Some(notice) = self.notices.recv() => self.hear(notice),
                 () = self.signals.next() => {
                     if std::mem::replace(&mut asked, true) {
                         return End::Aborted;
@@ -108,21 +109,10 @@ impl Control {
     async fn step(&mut self) {
         let now = self.clock.now();
         self.health.beat(now);
-        match self.machine.advance(now, self.open_outcomes()) {
-            Some(Command::Start { at, until }) => {
-                self.state.started = Some(at);
-                self.overview.begin(at);
-                self.journalist.begin(at);
-                self.publish_status();
-                self.threads.pace(publish::Stretch { start: at, until });
-            }
-            Some(Command::StopSchedule) => {
-                self.stop_schedule().await;
-                self.state.stopped_at =
-                    Some(self.books.iter().map(|books| books.ticks()).collect());
-            }
-            Some(Command::Finish) | None => (),
+        while let Some(command) = self.machine.advance(now, self.open_outcomes()) {
+            self.obey(command).await;
         }
+        self.journalist.catch_up(now);
         self.say_readiness(now);
         if now >= self.state.next_upkeep {
             self.state.next_upkeep = now + UPKEEP_EVERY;
@@ -137,6 +127,26 @@ impl Control {
         self.show(now);
     }
 
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Start { path, at, until } => {
+                if self.state.started.is_none() {
+                    self.state.started = Some(at);
+                    self.overview.begin(at);
+                    self.journalist.begin(at);
+                    self.publish_status();
+                }
+                self.threads.pace(publish::Stretch { path, start: at, until });
+            }
+            Command::StopSchedule => {
+                self.stop_schedule().await;
+                self.state.stopped_at =
+                    Some(self.books.iter().map(|books| books.ticks()).collect());
+            }
+            Command::Finish => (),
+        }
+    }
+
     /// Returns when the last slot was sent. Notices are heard meanwhile, because a pacing thread may
     /// wait for room for one.
     async fn stop_schedule(&mut self) {
@@ -146,7 +156,7 @@ impl Control {
         loop {
             tokio::select! {
                 () = finished.as_mut() => return,
-                Some(notice) = self.notices.recv() => self.hear(&notice),
+                Some(notice) = self.notices.recv() => self.hear(notice),
             }
         }
     }
@@ -162,56 +172,31 @@ impl Control {
         if self.books.iter().zip(stopped_at).any(behind) { u64::MAX } else { open }
     }
 
-    fn hear(&mut self, notice: &Notice) {
-        let changed = self.machine.notice(notice);
+    fn hear(&mut self, notice: Notice) {
+        let changed = self.machine.notice(&notice);
         match notice {
             Notice::Up(role) if changed => {
-                let component = component(*role);
-                if !self.state.ever_up.insert(*role) {
+                let component = component(role);
+                if !self.state.ever_up.insert(role) {
                     self.telemetry.reconnected(component);
                 }
-                self.state.away.insert(*role);
-                self.journalist.up(&self.name(*role));
+                self.state.away.insert(role);
+                self.say_up(role);
             }
-            Notice::Down(role, reason) if changed => {
-                self.state.away.insert(*role);
-                let name = self.name(*role);
-                self.journalist.down(&name, reason, self.clock.now());
+            Notice::Up(_) => (),
+            Notice::Down(role, reason) => {
+                self.state.away.insert(role);
+                self.say_down(role, reason);
             }
-            Notice::Up(_) | Notice::Down(..) => (),
             Notice::Assigned { path, slot, topic, partition } => {
-                self.telemetry.name_partition(PathId(*path), *slot, topic, *partition);
-                if let Some(known) = self.state.partitions.get_mut(usize::from(*path)) {
-                    known.insert((topic.clone(), *partition));
+                self.telemetry.name_partition(PathId(path), slot, &topic, partition);
+                if let Some(known) = self.state.partitions.get_mut(usize::from(path)) {
+                    known.insert((topic, partition));
                 }
             }
-            Notice::Warning(text) => self.journalist.warn(text, self.clock.now()),
-        }
-    }
-
-    fn say_readiness(&mut self, now: Instant) {
-        for which in self.components.clone() {
-            let mut down = self.machine.down().filter(|(role, _)| component(*role) == which);
-            let first = down.next().map(|(role, reason)| {
-                let reason = reason.unwrap_or("not connected yet");
-                format!("{}: {reason}", self.name(role))
-            });
-            self.telemetry.component_up(which, first.is_none());
-            let more = down.count();
-            let reason = match first {
-                None if self.machine.is_ready() => "connected".to_owned(),
-                None => "connected; the run is not measuring".to_owned(),
-                Some(first) if more > 0 => format!("{first} (and {more} more)"),
-                Some(first) => first,
-            };
-            self.health.set(which, self.machine.is_ready() && reason == "connected", reason);
-        }
-        if self.machine.phase() == Phase::Connecting && now >= self.state.next_nag {
-            if self.state.next_nag > Instant::ZERO {
-                let waiting = self.waiting_for();
-                tracing::warn!("nothing is measured yet: waiting for {waiting}");
+            Notice::Warning { path, kind, text } => {
+                self.journalist.warn(path, kind, text, self.clock.now());
             }
-            self.state.next_nag = now + NAG_EVERY;
         }
     }
 
@@ -228,21 +213,9 @@ impl Control {
         self.output.show(&self.overview.stats, now.saturating_since(started), now);
     }
 
-    fn waiting_for(&self) -> String {
-        let mut down = self.machine.down();
-        let first = down.next().map(|(role, reason)| match reason {
-            Some(reason) => format!("{} ({reason})", self.name(role)),
-            None => self.name(role),
-        });
-        match (first, down.count()) {
-            (Some(first), 0) => first,
-            (Some(first), more) => format!("{first} and {more} more"),
-            (None, _) => "nothing".to_owned(),
-        }
-    }
-
     /// Ends the window: judges it, and exports what holds until the next one ends.
     pub(super) fn end_window(&mut self, now: Instant) {
+        let begun = self.overview.rolled();
         let lag_p99_nanos = self.overview.roll(&self.books, now);
         let down: Vec<Role> = self.machine.down().map(|(role, _)| role).collect();
         let waits: u64 = self
@@ -254,15 +227,16 @@ impl Control {
         let inbox_waits = waits - std::mem::replace(&mut self.state.inbox_waits, waits);
         let mut away = std::mem::take(&mut self.state.away);
         away.extend(down);
-        let first = self.state.windows == 0;
-        self.state.windows += 1;
         let roster = Arc::clone(self.overview.stats.roster());
         for (id, path) in (0..).map(PathId).zip(roster.paths()) {
             let totals = self.overview.stats.path(id);
             let consumes = path.lanes.contains(&Lane::MqttKafka);
+            let started = self.machine.started(id.0);
+            let is_away = away.iter().any(|&role| self.path_of(role) == id);
+            let first = started.map_or(!is_away, |started| started >= begun);
             let facts = WindowFacts {
                 first,
-                away: !first && away.iter().any(|&role| self.path_of(role) == id),
+                away: is_away && !first,
                 lag_p99_nanos,
                 inbox_waits,
                 behind: consumes.then(|| now.saturating_since(totals.caught_up)),
@@ -280,29 +254,9 @@ impl Control {
     }
 
     fn publish_status(&self) {
-        let _ =
-            self.status.send(Arc::from(self.journalist.status(&self.overview.stats, &self.meters)));
-    }
-
-    fn path_of(&self, role: Role) -> PathId {
-        match role {
-            Role::Publisher(index) => self.router.roster().publisher(PublisherId(index)).path,
-            Role::Subscriber(path) | Role::Consumer(path) => PathId(path),
-        }
-    }
-
-    /// A connection in words.
-    fn name(&self, role: Role) -> String {
-        let roster = self.router.roster();
-        let path = &roster.path(self.path_of(role)).name;
-        match role {
-            Role::Publisher(index) => {
-                let publisher = roster.publisher(PublisherId(index));
-                format!("{path}: MQTT publisher {}", publisher.index)
-            }
-            Role::Subscriber(_) => format!("{path}: MQTT subscriber"),
-            Role::Consumer(_) => format!("{path}: Kafka consumer"),
-        }
+        let unmeasured = self.unmeasured();
+        let status = self.journalist.status(&self.overview.stats, &self.meters, &unmeasured);
+        let _ = self.status.send(Arc::from(status));
     }
 }
 

@@ -26,13 +26,20 @@ struct Addresses {
     kafka: String,
 }
 
-/// Runs the demo; the exit code is the run's.
-pub(super) async fn run(rate: &str, listen: Option<&str>, options: Options) -> Result<u8, Error> {
+/// Runs the demo; the exit code is the run's. Of the environment it takes what says where to export.
+pub(super) async fn run(
+    rate: &str,
+    listen: Option<&str>,
+    variables: impl Iterator<Item = (String, String)>,
+    options: Options,
+) -> Result<u8, Error> {
     let systems = Tasks::new();
     let addresses = start(&systems).await?;
     let text = configuration(&addresses, rate);
     let flags = Overrides { listen: listen.map(str::to_owned), ..Overrides::default() };
-    let loaded = config::load_text("landfall demo", &text, &flags, std::iter::empty())?;
+    // What is ours is for a sidecar, which may run on the same machine.
+    let standard = variables.filter(|(name, _)| name.starts_with("OTEL_"));
+    let loaded = config::load_text("landfall demo", &text, &flags, standard)?;
     let code = measure(&loaded, options).await;
     systems.stop();
     systems.finished().await;
@@ -114,7 +121,7 @@ async fn bring_up(tasks: &Tasks) -> Result<Addresses, Error> {
     let group = tasks.clone();
     tasks.spawn(async move {
         if let Err(error) = bridge.run(&group).await {
-            tracing::error!("the demo's bridge ended: {error}");
+            tracing::error!("the demo's bridge ended: {error}; start the demo again");
         }
     });
     subscribed

@@ -9,12 +9,22 @@ use sha2::{Digest, Sha256};
 use crate::clock;
 use crate::config::Loaded;
 use crate::report::{Environment, Product};
+use crate::telemetry::Identity;
 
 /// This build.
 pub(super) fn product() -> Product {
     Product {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: option_env!("LANDFALL_COMMIT").map(str::to_owned),
+    }
+}
+
+/// Who sends over OTLP.
+pub(super) fn identity(loaded: &Loaded) -> Identity {
+    Identity {
+        probe: loaded.resolved.probe.clone(),
+        host: line("/proc/sys/kernel/hostname").unwrap_or_default(),
+        version: product().version,
     }
 }
 

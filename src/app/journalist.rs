@@ -1,18 +1,15 @@
 //! Room `app`: the log, and the report as it stands.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use super::logging::RECOVERY;
 use super::meters::Meters;
+use super::news::{Kind, Line, News};
 use crate::clock::{Clock, Instant, Pairing};
 use crate::report::{Environment, Inputs, Product, Report, Window};
 use crate::stats::{InvalidCause, Stats};
-use crate::study::{Objective, Verdict};
-
-/// How often the same line is logged at most.
-const REPEAT_EVERY: Duration = Duration::from_secs(30);
-/// How many different lines are remembered.
-const LINES_MAX: usize = 1_000;
+use crate::study::{Objective, Unmeasured, Verdict};
+use crate::telemetry::Component;
 
 /// Writes the log and the report.
 pub(super) struct Journalist {
@@ -23,12 +20,18 @@ pub(super) struct Journalist {
     judged: u64,
     valid: u64,
     invalid: BTreeMap<String, u64>,
-    said: BTreeMap<String, (Instant, u64)>,
+    news: News,
+    /// Names of the paths, by their index.
+    paths: Vec<String>,
 }
 
 impl Journalist {
     /// The story begins now.
-    pub(super) fn new(clock: Clock, product: Product, environment: Environment) -> Self {
+    pub(super) fn new(
+        clock: Clock,
+        (product, environment): (Product, Environment),
+        paths: Vec<String>,
+    ) -> Self {
         Self {
             clock,
             product,
@@ -37,7 +40,8 @@ impl Journalist {
             judged: 0,
             valid: 0,
             invalid: BTreeMap::new(),
-            said: BTreeMap::new(),
+            news: News::default(),
+            paths,
         }
     }
 
@@ -47,33 +51,51 @@ impl Journalist {
         self.begun = Pairing { instant: at, wall: now.wall_of(at), ..now };
     }
 
-    /// A connection stands.
-    pub(super) fn up(&mut self, name: &str) {
-        self.said.retain(|line, _| !line.starts_with(name));
-        tracing::info!("{name}: connected");
+    /// All connections of a path to a system stand.
+    pub(super) fn up(&mut self, of: (u8, Component), now: Instant) {
+        if let Some(line) = self.news.up(of, now) {
+            self.tell(of, &line);
+        }
     }
 
-    /// A connection is gone, or could not be made.
-    pub(super) fn down(&mut self, name: &str, reason: &str, now: Instant) {
-        self.warn(&format!("{name}: {reason}; trying again"), now);
+    /// A connection is gone, or could not be made: whose, and why.
+    pub(super) fn down(&mut self, of: (u8, Component), what: (String, String), now: Instant) {
+        if let Some(line) = self.news.down(of, what, now) {
+            self.tell(of, &line);
+        }
     }
 
-    /// Something a person should know. The same line again soon is counted and not repeated.
-    pub(super) fn warn(&mut self, text: &str, now: Instant) {
-        if let Some((next, held_back)) = self.said.get_mut(text) {
-            if now < *next {
-                *held_back += 1;
-                return;
+    /// Something a person should know. The same kind again soon is counted and not repeated.
+    pub(super) fn warn(&mut self, path: u8, kind: &'static str, text: String, now: Instant) {
+        if let Some(Line { text, held_back, .. }) = self.news.warn((path, kind), text, now) {
+            let held_back = (held_back > 0).then_some(held_back);
+            tracing::warn!(path = self.path(path), kind, held_back, "{text}");
+        }
+    }
+
+    /// Says what was held back and may be said now.
+    pub(super) fn catch_up(&mut self, now: Instant) {
+        for (of, line) in self.news.catch_up(now) {
+            self.tell(of, &line);
+        }
+    }
+
+    fn tell(&self, (path, component): (u8, Component), line: &Line) {
+        let (path, component, text) = (self.path(path), component.name(), &line.text);
+        let held_back = (line.held_back > 0).then_some(line.held_back);
+        match line.kind {
+            Kind::Connected => tracing::info!(path, component, "{text}"),
+            // Written by default, since the line that it answers was.
+            Kind::Back(away) => {
+                let away_seconds = away.as_secs_f64();
+                tracing::info!(target: RECOVERY, path, component, away_seconds, held_back, "{text}");
             }
-            let held_back = std::mem::take(held_back);
-            tracing::warn!(held_back, "{text}");
-        } else {
-            tracing::warn!("{text}");
+            Kind::Trouble => tracing::warn!(path, component, held_back, "{text}"),
         }
-        if self.said.len() >= LINES_MAX {
-            self.said.clear();
-        }
-        self.said.insert(text.to_owned(), (now + REPEAT_EVERY, 0));
+    }
+
+    fn path(&self, path: u8) -> &str {
+        self.paths.get(usize::from(path)).map_or("", String::as_str)
     }
 
     /// A window of a path was judged.
@@ -89,7 +111,7 @@ impl Journalist {
     }
 
     /// The report on the run as it stands.
-    pub(super) fn report(&self, stats: &Stats, meters: &Meters) -> Report {
+    pub(super) fn report(&self, stats: &Stats, meters: &Meters, unmeasured: &Unmeasured) -> Report {
         let now = self.clock.pairing();
         let length = now.instant.saturating_since(self.begun.instant);
         let mut window = Window::new(self.begun.wall, now.wall, length);
@@ -104,14 +126,14 @@ impl Journalist {
             window,
             host: meters.host(),
             processes: meters.processes(),
-            verdict: Verdict::judge(stats, &Objective::defaults(stats.roster())),
+            verdict: Verdict::judge(stats, &Objective::defaults(stats.roster()), unmeasured),
         })
     }
 
     /// The same as JSON without histograms.
-    pub(super) fn status(&self, stats: &Stats, meters: &Meters) -> String {
+    pub(super) fn status(&self, stats: &Stats, meters: &Meters, unmeasured: &Unmeasured) -> String {
         // Every key is text and every figure a number, so that writing can't fail.
-        self.report(stats, meters).status_json().unwrap_or_default()
+        self.report(stats, meters, unmeasured).status_json().unwrap_or_default()
     }
 }
 

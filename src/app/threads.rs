@@ -68,9 +68,9 @@ impl Threads {
         Ok(threads)
     }
 
-    /// Starts the schedule.
-    pub(super) fn pace(&mut self, stretch: Stretch) {
-        for (pacer, bell) in self.starts.drain(..) {
+    /// Starts the schedule of a path.
+    pub(super) fn pace(&self, stretch: Stretch) {
+        for (pacer, bell) in &self.starts {
             // A pacer that is gone has said why.
             let _ = pacer.send(stretch);
             bell.ring();

@@ -11,7 +11,7 @@ use crate::schedule;
 use crate::splitmix::mix;
 use crate::stamp::{Run, Stamper};
 use crate::study::{Plan, Role};
-use crate::telemetry::Component;
+use crate::telemetry::{Component, Source};
 use crate::wire::{Endpoint, Session, Version};
 use crate::{consume, publish, subscribe};
 
@@ -123,19 +123,46 @@ impl Parts {
         std::iter::once(Component::Mqtt).chain(kafka).collect()
     }
 
+    /// Where each publisher's messages go in, by its id.
+    pub(super) fn sources(&self, resolved: &Resolved) -> Arc<[Source]> {
+        let described: Vec<(Arc<str>, Arc<str>)> = resolved
+            .paths
+            .iter()
+            .map(|path| (Arc::from(path.mqtt.topic.as_str()), Arc::from(&*path.mqtt.url.host)))
+            .collect();
+        let mut publishers: Vec<_> = self.publishers.iter().map(|(config, _)| config).collect();
+        publishers.sort_unstable_by_key(|config| config.publisher);
+        let source = |config: &publish::Config| {
+            let (template, host) = &described[usize::from(config.path)];
+            Source {
+                topic: config.topic.clone(),
+                template: Arc::clone(template),
+                client_id: config.session.client_id.clone(),
+                host: Arc::clone(host),
+                port: config.endpoint.port,
+                version: config.endpoint.version.name(),
+                size: config.size.max(config.format.size_min()),
+            }
+        };
+        publishers.into_iter().map(source).collect()
+    }
+
     /// How the run goes through its phases.
     pub(super) fn plan(&self, resolved: &Resolved, measure_for: Option<Duration>) -> Plan {
-        let publishers = self.publishers.iter().map(|(config, _)| config.publisher.0);
+        let mut paths: Vec<Vec<Role>> = vec![Vec::new(); self.roster.paths().len()];
+        let publishers = self.publishers.iter();
+        let publishers =
+            publishers.map(|(config, _)| (config.path, Role::Publisher(config.publisher.0)));
         let subscribers = self.subscribers.iter().map(|config| config.path.0);
         let consumers = self.consumers.iter().map(|config| config.path.0);
-        let roles = publishers.map(Role::Publisher).chain(subscribers.map(Role::Subscriber));
-        let deadline = resolved.paths.iter().map(|path| path.deadline).max().unwrap_or_default();
-        Plan {
-            roles: roles.chain(consumers.map(Role::Consumer)).collect(),
-            measure_for,
-            settle: deadline + SETTLE_MARGIN,
-            drain: resolved.drain,
+        let roles = publishers
+            .chain(subscribers.map(|path| (path, Role::Subscriber(path))))
+            .chain(consumers.map(|path| (path, Role::Consumer(path))));
+        for (path, role) in roles {
+            paths[usize::from(path)].push(role);
         }
+        let deadline = resolved.paths.iter().map(|path| path.deadline).max().unwrap_or_default();
+        Plan { paths, measure_for, settle: deadline + SETTLE_MARGIN, drain: resolved.drain }
     }
 }
 

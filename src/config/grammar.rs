@@ -163,6 +163,24 @@ pub(super) fn url(text: &str) -> Result<Url, String> {
     Ok(Url { host, port })
 }
 
+/// `http://host:port` or `https://host:port`, perhaps with a path.
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
+    if text.contains('@') {
+        // What stands before it may be a password.
+        return Err("has user information in it; use OTEL_EXPORTER_OTLP_HEADERS".into());
+    }
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let Some(rest) = rest else {
+        return Err(format!("{} is not a URL such as http://localhost:4318", quote(text)));
+    };
+    if let Some(end) = rest.find(|c: char| c.is_whitespace() || c.is_control() || "?#".contains(c))
+    {
+        return Err(format!("{} stands behind the path; remove it", quote(&rest[end..])));
+    }
+    host_and_port(rest.split('/').next().unwrap_or_default(), 4318)?;
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
 /// One broker or several with commas between them; each with its port.
 pub(super) fn brokers(text: &str) -> Result<Vec<String>, String> {
     text.split(',')

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Surroundings;
 use super::grammar;
-use super::kind::{Choice, Count, List, Span, Text};
+use super::kind::{Choice, Count, List, Share, Span, Text};
 use super::properties::PropertyMap;
 use super::resolved::{TopicSelector, TopicTemplate, Url};
 use super::table::{Described, Fallback, Group, Key, Shape};
@@ -16,6 +16,7 @@ use crate::correlate::{Lane, Qos};
 use crate::host::ProcessSelector;
 use crate::schedule::Arrivals;
 use crate::stamp::Format;
+use crate::telemetry::{Histograms, Protocol};
 use crate::wire::Version;
 
 const QUOTE_IT: &str = "put it in quotes";
@@ -53,6 +54,8 @@ static PAYLOAD_KEYS: Keys = &[&SIZE, &FORMAT, &ASYNCAPI, &CHANNEL];
 static KAFKA_KEYS: Keys = &[&BROKERS, &TOPICS, &PROPERTIES, &CONTROL_TOPIC];
 static HOST_KEYS: Keys = &[&INTERVAL, &PROCESSES];
 static TELEMETRY_KEYS: Keys = &[&LISTEN, &LINGER, &OTLP];
+static OTLP_KEYS: Keys = &[&ENDPOINT, &PROTOCOL, &EXPORT_INTERVAL, &HISTOGRAMS, &TRACES];
+static TRACES_KEYS: Keys = &[&SAMPLE, &SLOW];
 
 key!(PROBE: Text<String> = "probe", Fallback::From(host_name), name("a name"),
     "The name of this probe. Default: the host name.");
@@ -162,7 +165,33 @@ key!(LISTEN: Text<SocketAddr> = "listen", Fallback::Yaml("127.0.0.1:9464"), Text
     "Where /metrics, health and status are served; port 0 is any free one.");
 key!(LINGER: Span = "linger", Fallback::Yaml("0s"), span(0, 3_600_000),
     "How long /metrics stays up after the report, for a last scrape, 0s to 1h.");
-key!(OTLP: Group = "otlp", Fallback::Absent, Group(Shape::NotBuilt), "");
+key!(OTLP: Group = "otlp", Fallback::Yaml("{}"), Group(Shape::Section(OTLP_KEYS)),
+    "What is sent to a Collector over OTLP. The standard OTEL_* variables win over these keys.");
+
+key!(ENDPOINT: Text<String> = "endpoint", Fallback::Absent, Text {
+        what: "a URL such as http://localhost:4318", instead_of_number: "write http://host:port",
+        pattern: r"^https?://[^\s@?#]+$", parse: grammar::endpoint },
+    "The Collector: http://localhost:4318, or http://localhost:4317 for grpc. Over HTTP the path of \
+     the signal (/v1/metrics, /v1/traces) is appended. Without it nothing is sent.");
+key!(PROTOCOL: Choice<Protocol> = "protocol", Fallback::Yaml("http/protobuf"), Choice {
+        what: "a protocol of OTLP", not_built: &["http/json"],
+        options: &[("http/protobuf", Protocol::Http), ("grpc", Protocol::Grpc)] },
+    "How the Collector is spoken to.");
+key!(EXPORT_INTERVAL: Span = "interval", Fallback::Yaml("10s"), span(1_000, 300_000),
+    "How often metrics are sent, 1s to 5m.");
+key!(HISTOGRAMS: Choice<Histograms> = "histograms", Fallback::Yaml("explicit_bucket_histogram"),
+    Choice { what: "a kind of histogram", not_built: &[],
+        options: &[("explicit_bucket_histogram", Histograms::Explicit),
+            ("base2_exponential_bucket_histogram", Histograms::Exponential)] },
+    "Whether histograms have the buckets of /metrics, or finer ones that adapt.");
+key!(TRACES: Group = "traces", Fallback::Yaml("{}"), Group(Shape::Section(TRACES_KEYS)),
+    "Which messages are traced, each under the very trace id that it carries.");
+
+key!(SAMPLE: Share = "sample", Fallback::Yaml("0.01"), Share,
+    "The share of messages that is traced whatever becomes of them, 0 to 1. Slow, lost and \
+     duplicate ones always are.");
+key!(SLOW: Span = "slow", Fallback::Yaml("1s"), span(1, 900_000),
+    "A message that takes longer from its intended send time to its receipt is slow, 1ms to 15m.");
 
 const LANE: Choice<Lane> = Choice {
     what: "a lane",

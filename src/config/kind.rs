@@ -131,6 +131,31 @@ impl Kind for Count {
     }
 }
 
+/// A share of a whole, 0 to 1.
+pub(super) struct Share;
+
+impl Kind for Share {
+    type Read = f64;
+
+    fn read(&self, node: &Node, path: &str, problems: &mut Problems) -> Option<f64> {
+        let share = match &node.value {
+            Value::Broken => return None,
+            Value::Scalar { kind: ScalarKind::Number, text } => text.parse::<f64>().ok(),
+            _ => None,
+        };
+        let share = share.filter(|share| (0.0..=1.0).contains(share));
+        if share.is_none() {
+            let found = node.describe();
+            problems.add(node.origin, path, format!("expected a share from 0 to 1, found {found}"));
+        }
+        share
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "number", "minimum": 0, "maximum": 1 })
+    }
+}
+
 /// One of a few words or numbers.
 pub(super) struct Choice<T: 'static> {
     /// What they are, with the article.

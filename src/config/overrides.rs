@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use secrecy::SecretString;
 
 use super::problem::Problems;
+use super::standard;
 use super::tree::{Node, Origin};
 use super::wording::{closest, enumerate, quote};
 
@@ -68,6 +69,8 @@ pub(super) struct Environment {
     values: BTreeMap<&'static str, String>,
     /// The MQTT password for paths with a user name and no `password_file`.
     pub(super) password: Option<SecretString>,
+    /// The standard variables of OpenTelemetry.
+    pub(super) standard: standard::Variables,
 }
 
 impl Environment {
@@ -76,7 +79,8 @@ impl Environment {
         variables: impl IntoIterator<Item = (String, String)>,
         problems: &mut Problems,
     ) -> Self {
-        let mut picked = Self { values: BTreeMap::new(), password: None };
+        let standard = standard::Variables::default();
+        let mut picked = Self { values: BTreeMap::new(), password: None, standard };
         for (name, value) in variables {
             if name == PASSWORD {
                 if value.is_empty() || value.len() > 65_535 {
@@ -86,6 +90,8 @@ impl Environment {
                 picked.password = Some(value.into());
             } else if let Some(known) = TABLE.iter().find(|known| known.variable == name) {
                 picked.values.insert(known.variable, value);
+            } else if picked.standard.take(&name, &value) {
+                // It is looked at when the tree is complete.
             } else if name.starts_with("LANDFALL_") && !is_foreign(&name) {
                 let what = unknown(&name);
                 problems.add(Origin::Environment("environment"), "", what);
@@ -95,7 +101,8 @@ impl Environment {
     }
 
     /// Puts flags and variables in the place of what the completed tree has from the file.
-    pub(super) fn apply(self, flags: &Overrides, root: &mut Node) {
+    pub(super) fn apply(&self, flags: &Overrides, root: &mut Node, problems: &mut Problems) {
+        self.standard.apply(root, problems);
         for Override { flag, variable, key } in &TABLE {
             let from_flag = flag.as_ref().and_then(|(name, get)| {
                 get(flags).map(|text| Node::text(Origin::Flag(name), text.clone()))
@@ -105,10 +112,7 @@ impl Environment {
                 Some(Node::text(Origin::Environment(variable), text))
             };
             let Some(node) = from_flag.or_else(from_variable) else { continue };
-            let place = key.iter().try_fold(&mut *root, |node, key| node.get_mut(key));
-            if let Some(place) = place {
-                *place = node;
-            }
+            root.put(key, node);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Room `config` (wiring): from the completed tree to the checked configuration.
 
+mod otlp;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -12,6 +14,7 @@ use super::problem::Problems;
 use super::resolved::{
     KafkaConfig, MqttConfig, PathConfig, PayloadConfig, Resolved, TelemetryConfig,
 };
+use super::standard;
 use super::table::Key;
 use super::tree::{Node, Origin, Value, join};
 use crate::correlate::Lane;
@@ -28,6 +31,8 @@ pub(super) struct Reader<'a> {
     pub(super) base: &'a Path,
     /// The MQTT password of the environment.
     pub(super) password: Option<SecretString>,
+    /// The standard variables of OpenTelemetry.
+    pub(super) standard: &'a standard::Variables,
     pub(super) problems: &'a mut Problems,
 }
 
@@ -234,7 +239,8 @@ impl Reader<'_> {
     fn telemetry(&mut self, view: &View<'_>) -> Option<TelemetryConfig> {
         let listen = view.get(&keys::LISTEN, self.problems);
         let linger = view.get(&keys::LINGER, self.problems);
-        Some(TelemetryConfig { listen: listen?, linger: linger? })
+        let otlp = view.section(&keys::OTLP).and_then(|view| self.otlp(&view));
+        Some(TelemetryConfig { listen: listen?, linger: linger?, otlp })
     }
 
     fn check_names(&mut self, views: &[View<'_>]) {

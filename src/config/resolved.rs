@@ -10,6 +10,7 @@ use crate::correlate::{Lane, Qos};
 use crate::host;
 use crate::schedule::Arrivals;
 use crate::stamp::Format;
+use crate::telemetry::OtlpConfig;
 use crate::wire::Version;
 
 /// The whole configuration, checked.
@@ -27,7 +28,7 @@ pub struct Resolved {
     pub drain: Duration,
     /// What is sampled on the host.
     pub host: host::Config,
-    /// What is served over HTTP.
+    /// What is served and exported.
     pub telemetry: TelemetryConfig,
 }
 
@@ -94,6 +95,12 @@ pub struct PayloadConfig {
 pub struct TopicTemplate(String);
 
 impl TopicTemplate {
+    /// As it is configured, with its placeholders.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// A template whose placeholders were checked before.
     pub(super) fn new(text: &str) -> Self {
         Self(text.into())
@@ -142,11 +149,13 @@ pub enum TopicSelector {
     Pattern(String),
 }
 
-/// What is served over HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is served over HTTP and exported over OTLP.
+#[derive(Clone, Debug, PartialEq)]
 pub struct TelemetryConfig {
     /// Where to listen; port 0 is any free one.
     pub listen: SocketAddr,
     /// How long `/metrics` stays up after the report.
     pub linger: Duration,
+    /// What is exported, if anything is.
+    pub otlp: Option<OtlpConfig>,
 }

@@ -95,6 +95,17 @@ impl Node {
         }
     }
 
+    /// Sets the value at a path of keys, if this is a mapping down to the last of them.
+    pub(super) fn put(&mut self, path: &[&str], node: Self) {
+        let Some((last, sections)) = path.split_last() else { return };
+        let section = sections.iter().try_fold(self, |node, key| node.get_mut(key));
+        let Some(Value::Map(entries)) = section.map(|node| &mut node.value) else { return };
+        match entries.iter_mut().find(|entry| entry.key == *last) {
+            Some(entry) => entry.node = node,
+            None => entries.push(Entry { key: (*last).to_owned(), line: 0, node }),
+        }
+    }
+
     /// What it is, for a message that expected something else.
     pub(super) fn describe(&self) -> String {
         match &self.value {

@@ -1,14 +1,24 @@
 //! Room `consume`: how its Kafka clients are set up.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
-use rdkafka::config::{FromClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaResult;
+use tokio::sync::mpsc::Sender;
 
-use super::Config;
 use super::fetching::{self, Fetching};
 use super::survey::Ears;
+use super::why::{self, Complaints};
+use super::{Config, NAP};
+use crate::clock::Clock;
+use crate::shutdown::Tasks;
+use crate::study::{Notice, Role};
+
+/// How long after a client could not be made it is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Properties of librdkafka that the measurement depends on, and what they are set to. The
 /// configuration refuses them by name.
@@ -49,8 +59,8 @@ pub(super) fn reader(config: &Config) -> KafkaResult<BaseConsumer<Fetching>> {
 }
 
 /// A client that only asks.
-pub(super) fn watch(config: &Config) -> KafkaResult<BaseConsumer> {
-    BaseConsumer::from_config(&silent(config, "watch"))
+pub(super) fn watch(config: &Config) -> KafkaResult<BaseConsumer<Complaints>> {
+    BaseConsumer::from_config_and_context(&silent(config, "watch"), Complaints::default())
 }
 
 /// A client that only asks, and hears what troubles librdkafka.
@@ -64,6 +74,29 @@ pub(super) fn surveyor(config: &Config, ears: Ears) -> KafkaResult<BaseConsumer<
 /// A client that asks about settings.
 pub(super) fn admin(config: &Config, ears: Ears) -> KafkaResult<AdminClient<Ears>> {
     AdminClient::from_config_and_context(&silent(config, "check-settings"), ears)
+}
+
+/// Makes a client, again and again until it can be made; `None` where it is time to stop. It takes the
+/// system's threads and descriptors, which may be there later.
+pub(super) fn made<C>(
+    make: impl Fn(&Config) -> KafkaResult<C>,
+    config: &Config,
+    (clock, notices, tasks): (Clock, &Sender<Notice>, &Tasks),
+) -> Option<C> {
+    while !tasks.stopping() {
+        match make(config) {
+            Ok(client) => return Some(client),
+            Err(error) => {
+                let reason = why::no_client(&error);
+                let _ = notices.blocking_send(Notice::Down(Role::Consumer(config.path.0), reason));
+            }
+        }
+        let again = clock.now() + AGAIN_AFTER;
+        while clock.now() < again && !tasks.stopping() {
+            clock.sleep_until(clock.now() + NAP);
+        }
+    }
+    None
 }
 
 /// Settings of a client whose statistics nobody wants.

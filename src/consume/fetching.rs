@@ -1,4 +1,4 @@
-//! Room `consume`: from when on every partition is part of the Fetches.
+//! Room `consume`: from when on every partition is part of the Fetches, and when that was interrupted.
 //!
 //! # Design
 //!
@@ -7,12 +7,19 @@
 //! asked for depends on connections, on metadata and on the validation of offsets, whose answer comes
 //! behind that of a Fetch. So it is not guessed: librdkafka's statistics say which partitions are
 //! fetched and how many Fetches were sent, and one that was sent behind that moment asks for all.
+//!
+//! A connection that breaks and is made again at once shows nowhere but in the statistics: librdkafka
+//! tells of an error only where the next attempt fails. Reading all of them each second would cost
+//! more than the messages do, so only the number of broken connections is looked for in the text, and
+//! all of it is read where that number has changed.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::consumer::ConsumerContext;
+use regex::bytes::Regex;
 use serde::Deserialize;
 
 /// How often librdkafka tells its statistics, in milliseconds, for a longest wait of a Fetch: there is
@@ -24,15 +31,26 @@ pub(super) fn every_millis(fetch_wait_millis: Option<&str>) -> u64 {
 
 /// Learns from librdkafka's statistics whether everything that was assigned is fetched.
 #[derive(Debug, Default)]
-pub(super) struct Fetching(Mutex<State>);
+pub(super) struct Fetching {
+    state: Mutex<State>,
+    /// Whether a connection broke that partitions are fetched on, and nobody asked since.
+    broke: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct State {
-    /// How many partitions are assigned, while the answer is open.
-    awaited: Option<usize>,
+    /// How many partitions are assigned.
+    assigned: usize,
+    /// Whether it is open when all of them are fetched.
+    is_awaited: bool,
     /// How many Fetches each broker had been sent when all of them were ready.
     sent: Option<HashMap<i32, i64>>,
     is_under_way: bool,
+    /// How many connections had broken when the statistics were told last.
+    broken: u64,
+    /// The same for each broker that partitions are fetched from, as of the last time that all of
+    /// the statistics were read.
+    broken_of: HashMap<i32, i64>,
 }
 
 /// The part of the statistics that is of interest (librdkafka's STATISTICS.md).
@@ -45,6 +63,8 @@ struct Statistics {
 #[derive(Deserialize)]
 struct Broker {
     nodeid: i32,
+    #[serde(default)]
+    disconnects: i64,
     #[serde(default)]
     req: HashMap<String, i64>,
 }
@@ -61,9 +81,16 @@ struct Partition {
 }
 
 impl Fetching {
-    /// So many partitions were assigned.
+    /// So many partitions are assigned.
     pub(super) fn await_partitions(&self, count: usize) {
-        *self.state() = State { awaited: Some(count), ..State::default() };
+        let mut state = self.state();
+        *state = State { assigned: count, broken: state.broken, ..State::default() };
+        state.is_awaited = true;
+    }
+
+    /// So many more are.
+    pub(super) fn add_partitions(&self, count: usize) {
+        self.state().assigned += count;
     }
 
     /// Whether a Fetch is on its way, or was answered, that asks for all of them.
@@ -71,23 +98,67 @@ impl Fetching {
         self.state().is_under_way
     }
 
+    /// Whether a connection broke that partitions are fetched on: said once. The Fetches are not under
+    /// way from then on, until they are again.
+    pub(super) fn take_break(&self) -> bool {
+        // Only read mostly, since it is asked for each record that the reader wakes for.
+        self.broke.load(Ordering::Acquire) && self.broke.swap(false, Ordering::AcqRel)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn note(&mut self, statistics: &Statistics) {
+    /// Whether there is anything in the statistics to be known: they may be long.
+    fn is_of_interest(&mut self, statistics: &[u8]) -> bool {
+        let broken = broken(statistics);
+        std::mem::replace(&mut self.broken, broken) != broken || self.is_awaited
+    }
+
+    /// Reads the statistics; whether a connection broke that mattered.
+    fn note(&mut self, statistics: &Statistics) -> bool {
         let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
         let mut leaders: Vec<i32> = partitions
             .filter(|partition| partition.fetch_state == "active")
             .map(|partition| partition.broker)
             .collect();
-        if self.awaited.is_none_or(|awaited| leaders.len() < awaited) {
-            return;
-        }
+        let fetched = leaders.len();
         leaders.sort_unstable();
         leaders.dedup();
+        let broke = self.note_breaks(statistics, &leaders);
+        let interrupted = broke && std::mem::take(&mut self.is_under_way);
+        if broke {
+            self.sent = None;
+        }
+        self.is_awaited |= interrupted;
+        if self.is_awaited && fetched >= self.assigned {
+            self.note_fetches(statistics, &leaders);
+        }
+        interrupted
+    }
+
+    fn note_breaks(&mut self, statistics: &Statistics, leaders: &[i32]) -> bool {
+        let mut broke = false;
+        for broker in statistics.brokers.values().filter(|broker| broker.nodeid >= 0) {
+            match self.broken_of.get_mut(&broker.nodeid) {
+                Some(known) => {
+                    broke |= broker.disconnects > *known;
+                    *known = broker.disconnects;
+                }
+                // Connections to others may close for want of use.
+                None if leaders.contains(&broker.nodeid) => {
+                    self.broken_of.insert(broker.nodeid, broker.disconnects);
+                }
+                None => (),
+            }
+        }
+        broke
+    }
+
+    /// All partitions are ready to be fetched from these brokers.
+    fn note_fetches(&mut self, statistics: &Statistics, leaders: &[i32]) {
         let counts: HashMap<i32, i64> = statistics
             .brokers
             .values()
@@ -101,19 +172,28 @@ impl State {
                 self.is_under_way = leaders.iter().all(sent_since);
             }
         }
-        if self.is_under_way {
-            self.awaited = None;
-        }
+        self.is_awaited = !self.is_under_way;
     }
+}
+
+/// How many connections have broken, over all brokers: cheap to learn from statistics of any length.
+fn broken(statistics: &[u8]) -> u64 {
+    static PATTERN: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r#""disconnects":([0-9]+)|"topics":"#).ok());
+    let Some(pattern) = &*PATTERN else { return 0 };
+    let counts = pattern.captures_iter(statistics).map_while(|found| found.get(1));
+    let number = |count: &[u8]| std::str::from_utf8(count).ok()?.parse::<u64>().ok();
+    counts.filter_map(|count| number(count.as_bytes())).fold(0, u64::wrapping_add)
 }
 
 impl ClientContext for Fetching {
     fn stats_raw(&self, statistics: &[u8]) {
         let mut state = self.state();
-        if state.awaited.is_some()
+        if state.is_of_interest(statistics)
             && let Ok(statistics) = serde_json::from_slice(statistics)
+            && state.note(&statistics)
         {
-            state.note(&statistics);
+            self.broke.store(true, Ordering::Release);
         }
     }
 }
@@ -126,6 +206,11 @@ mod tests {
 
     /// Statistics with one broker that was sent so many Fetches, and partitions in these states.
     fn told(fetching: &Fetching, sent: i64, states: [&str; 3]) -> bool {
+        told_of(fetching, (sent, [0, 0]), states)
+    }
+
+    /// The same where so many connections broke: the broker's, and the first one to the cluster.
+    fn told_of(fetching: &Fetching, (sent, broken): (i64, [i64; 2]), states: [&str; 3]) -> bool {
         let partitions: HashMap<String, serde_json::Value> = (0..)
             .zip(states)
             .map(|(n, state): (i32, _)| {
@@ -134,8 +219,8 @@ mod tests {
             .collect();
         let statistics = serde_json::json!({
             "brokers": {
-                "k:9092/1": { "nodeid": 1, "req": { "Fetch": sent } },
-                "k:9092/bootstrap": { "nodeid": -1 },
+                "k:9092/1": { "nodeid": 1, "disconnects": broken[0], "req": { "Fetch": sent } },
+                "k:9092/bootstrap": { "nodeid": -1, "disconnects": broken[1] },
             },
             "topics": { "t": { "partitions": partitions } },
         });
@@ -154,6 +239,32 @@ mod tests {
         assert!(!told(&fetching, 2, ["active", "active", "active"]));
         assert!(told(&fetching, 3, ["active", "active", "active"]));
         assert!(told(&fetching, 3, ["active", "none", "active"]), "it is said once");
+    }
+
+    #[test]
+    fn a_connection_that_breaks_is_told_once_and_fetches_are_awaited_anew() {
+        let (fetching, ready) = (Fetching::default(), ["active"; 3]);
+        fetching.await_partitions(3);
+        told(&fetching, 1, ready);
+        assert!(told(&fetching, 2, ready) && !fetching.take_break());
+        assert!(told_of(&fetching, (3, [0, 1]), ready), "nothing is fetched on that one");
+        assert!(!fetching.take_break());
+
+        assert!(!told_of(&fetching, (3, [1, 1]), ready));
+        assert!(fetching.take_break() && !fetching.take_break());
+        assert!(!told_of(&fetching, (3, [1, 1]), ready), "no Fetch was sent since");
+        assert!(!told_of(&fetching, (4, [2, 1]), ready), "it broke again");
+        assert!(!fetching.take_break(), "which interrupts nothing more");
+        assert!(told_of(&fetching, (5, [2, 1]), ready));
+        assert!(told_of(&fetching, (6, [2, 1]), ready) && !fetching.take_break());
+    }
+
+    #[test]
+    fn broken_connections_are_counted_in_the_text() {
+        let text = br#"{ "brokers":{ "a": { "connects":3, "disconnects":2, "req": {} }, "b": {
+            "disconnects":40, "toppars":{ } } }, "topics":{ "disconnects": { "disconnects":500 } } }"#;
+        assert_eq!(broken(text), 42);
+        assert_eq!(broken(b"{}"), 0);
     }
 
     #[test]

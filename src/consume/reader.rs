@@ -11,15 +11,13 @@ use tokio::sync::mpsc::Sender;
 
 use super::cursors::Cursors;
 use super::fetching::Fetching;
-use super::{Config, Lookout, Partition, Word, client};
+use super::{Config, Lookout, NAP, Partition, Word, client, why};
 use crate::clock::{Clock, Instant, Pairing, WallTime};
 use crate::correlate::{Append, Lane, Observation, PathId, RecordPlace, Router, Sink};
 use crate::shutdown::Tasks;
 use crate::stamp::{PROPERTY, Reading, Stamper};
 use crate::study::{Notice, Role};
 
-/// How long the thread waits for a record before it looks at anything else.
-const NAP: Duration = Duration::from_millis(100);
 /// How long after the assignment the reader is taken to be reading although some partition is not: it
 /// may have no leader, and the others are to be measured.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -41,8 +39,11 @@ struct Reader<'a> {
     goal: Option<(Instant, Vec<Partition>)>,
     pairing: Pairing,
     foreign: u32,
+    /// When all partitions were last assigned or had to be fetched anew.
     assigned: Option<Instant>,
     up: bool,
+    /// Whether the watch got an answer since this was not up.
+    answered: bool,
     /// Whether librdkafka has stopped reading some partition.
     stopped_reading: bool,
 }
@@ -56,15 +57,12 @@ pub fn read(
     tasks: &Tasks,
 ) {
     let path = config.path;
-    let consumer = match client::reader(config) {
-        Ok(consumer) => consumer,
-        Err(error) => {
-            let _ = notices.blocking_send(Notice::Down(Role::Consumer(path.0), error.to_string()));
-            return;
-        }
+    let Some(consumer) = client::made(client::reader, config, (clock, notices, tasks)) else {
+        return;
     };
     let (goal, pairing, cursors) = (None, clock.pairing(), Cursors::default());
-    let (foreign, assigned, up, stopped_reading) = (0, None, false, false);
+    let (foreign, assigned, up, answered) = (0, None, false, false);
+    let stopped_reading = false;
     let mut reader = Reader {
         path,
         clock,
@@ -78,11 +76,15 @@ pub fn read(
         foreign,
         assigned,
         up,
+        answered,
         stopped_reading,
     };
     while !tasks.stopping() {
         for word in words.try_iter() {
             reader.hear(word, &consumer);
+        }
+        if consumer.context().take_break() {
+            reader.say_broken();
         }
         reader.say_up(consumer.context());
         reader.turn(&consumer);
@@ -99,15 +101,23 @@ impl Reader<'_> {
             Word::Watermarks { asked, highs } => {
                 // An older goal is kept: a reader that is always behind would else reach none.
                 self.goal.get_or_insert((asked, highs));
-                self.up = false;
+                (self.up, self.answered) = (false, true);
             }
         }
+    }
+
+    /// Says that a connection broke, even where it was made again before the watch asked anything.
+    fn say_broken(&mut self) {
+        (self.up, self.answered) = (false, false);
+        self.assigned = Some(self.clock.now());
+        let why = "a connection to Kafka broke; check that its brokers run";
+        self.say(Notice::Down(Role::Consumer(self.path.0), why.to_owned()));
     }
 
     /// Says that the consumer stands: once it reads, and again after each answer of the watch, which
     /// may have said the contrary in between.
     fn say_up(&mut self, fetching: &Fetching) {
-        let Some(assigned) = self.assigned.filter(|_| !self.up) else { return };
+        let Some(assigned) = self.assigned.filter(|_| !self.up && self.answered) else { return };
         let is_late = self.clock.now() >= assigned + START_MAX;
         if fetching.is_under_way() || is_late {
             self.up = true;
@@ -127,20 +137,23 @@ impl Reader<'_> {
             }
             let offset = Offset::Offset(of.offset);
             if let Err(error) = list.add_partition_offset(&of.topic, of.partition, offset) {
-                let label = of.label();
-                self.say(Notice::Warning(format!("{label} is not read: {error}")));
+                self.say_unread(of, &error);
                 continue;
             }
             self.start(of);
         }
         if let Err(error) = consumer.incremental_assign(&list) {
-            self.say(Notice::Warning(format!(
-                "partitions could not be assigned, what arrives there is not seen: {error}"
-            )));
+            let text = format!(
+                "partitions could not be assigned, what arrives there counts as lost: {error}; \
+                 restart the probe"
+            );
+            self.warn("not_assigned", text);
         }
         if self.assigned.is_none() {
-            self.assigned = Some(self.clock.now());
+            (self.assigned, self.answered) = (Some(self.clock.now()), true);
             consumer.context().await_partitions(list.count());
+        } else {
+            consumer.context().add_partitions(list.count());
         }
     }
 
@@ -199,6 +212,7 @@ impl Reader<'_> {
             at,
             integrity: found.integrity,
             carriers: found.carriers,
+            span: found.span,
         };
         self.router.receive(self.path, publisher, observation);
     }
@@ -225,7 +239,10 @@ impl Reader<'_> {
                 | RDKafkaErrorCode::AllBrokersDown
                 | RDKafkaErrorCode::GroupAuthorizationFailed,
             ) => (),
-            _ => self.say(Notice::Warning(format!("reading from Kafka: {error}"))),
+            _ => {
+                let (kind, text) = why::unreadable(error);
+                self.warn(kind, text);
+            }
         }
     }
 
@@ -242,13 +259,14 @@ impl Reader<'_> {
                 return;
             };
             if !(low..=high).contains(&of.offset) {
-                self.say(Notice::Warning(format!(
+                let text = format!(
                     "{}: offset {} is gone, the log is {low}..{high}: what was removed unread \
                      counts as lost; keep records longer than the deadline (retention.ms, \
                      retention.bytes)",
                     of.label(),
                     of.offset
-                )));
+                );
+                self.warn("offset_gone", text);
                 of.offset = low;
                 self.start(&of);
             }
@@ -264,8 +282,19 @@ impl Reader<'_> {
             .and_then(|()| consumer.incremental_unassign(&list))
             .and_then(|()| consumer.incremental_assign(&list));
         if let Err(error) = again {
-            self.say(Notice::Warning(format!("{} is not read: {error}", of.label())));
+            self.say_unread(of, &error);
         }
+    }
+
+    fn say_unread(&self, of: &Partition, error: &KafkaError) {
+        let what = of.label();
+        let text =
+            format!("{what} is not read, its records count as lost: {error}; restart the probe");
+        self.warn("not_assigned", text);
+    }
+
+    fn warn(&self, kind: &'static str, text: String) {
+        self.say(Notice::Warning { path: self.path.0, kind, text });
     }
 
     fn start(&mut self, of: &Partition) {

@@ -12,6 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
 use tokio::sync::mpsc::Sender;
 
+use super::why::{self, Complaints};
 use super::{Config, Partition, Word, client};
 use crate::clock::{Clock, Instant};
 use crate::shutdown::Tasks;
@@ -24,7 +25,9 @@ const TOPICS_EVERY: Duration = Duration::from_secs(3);
 /// How long one question may take: a cluster that is silent for longer is down.
 const QUESTION: Duration = Duration::from_secs(2);
 /// How often the thread looks whether it is to stop.
-const NAP: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_millis(250);
+/// How many complaints of the client are heard after an answer did not come.
+const COMPLAINTS_MAX: usize = 100;
 /// How many partitions a path may have.
 const PARTITIONS_MAX: usize = 10_000;
 
@@ -34,7 +37,7 @@ struct Watch<'a> {
     clock: Clock,
     words: SyncSender<Word>,
     notices: Sender<Notice>,
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Complaints>,
     patterns: Vec<Regex>,
     known: BTreeSet<(String, i32)>,
     /// Whether the first partitions were found: later ones are read from their beginning.
@@ -55,12 +58,8 @@ pub fn watch(
     let role = Role::Consumer(config.path.0);
     let patterns = config.topics.iter().filter(|topic| topic.starts_with('^'));
     let patterns = patterns.filter_map(|pattern| Regex::new(pattern).ok()).collect();
-    let consumer = match client::watch(config) {
-        Ok(consumer) => consumer,
-        Err(error) => {
-            let _ = notices.blocking_send(Notice::Down(role, why(&error)));
-            return;
-        }
+    let Some(consumer) = client::made(client::watch, config, (clock, &notices, tasks)) else {
+        return;
     };
     let (known, next_topics) = (BTreeSet::new(), Instant::ZERO);
     let mut watch = Watch {
@@ -82,31 +81,41 @@ pub fn watch(
         let next = clock.now() + WATERMARKS_EVERY;
         while clock.now() < next && !tasks.stopping() {
             // Serves the client's own callbacks; nothing is assigned to this one.
-            let _ = watch.consumer.poll(NAP);
+            let _ = watch.consumer.poll(PAUSE);
         }
     }
 }
 
 impl Watch<'_> {
+    /// Why a question went unanswered.
+    fn why(&self, error: &KafkaError) -> String {
+        // Complaints are handed out by polling.
+        let mut polls = 0..COMPLAINTS_MAX;
+        while polls.next().is_some() && self.consumer.poll(Duration::ZERO).is_some() {}
+        self.consumer.context().take().unwrap_or_else(|| why::unanswered(error))
+    }
+
     /// Asks everything that is due, or says why it could not.
     fn look(&mut self) -> Result<(), String> {
         if self.clock.now() >= self.next_topics {
             let looked = self.clock.now();
-            let fresh = self.find_partitions().map_err(|error| why(&error))?;
+            let fresh = self.find_partitions().map_err(|error| self.why(&error))?;
             if self.known.is_empty() && fresh.is_empty() {
                 return Err(format!(
                     "no topic matches {}; create it, or correct kafka.topics",
                     self.config.topics.join(", ")
                 ));
             }
-            self.assign(&fresh).map_err(|error| why(&error))?;
+            self.assign(&fresh).map_err(|error| self.why(&error))?;
             self.name_missing();
             self.looked = looked;
             self.next_topics = self.clock.now() + TOPICS_EVERY;
         }
         let known: Vec<_> = self.known.iter().cloned().collect();
         let highs = self.offsets(&known, Offset::End);
-        let highs = highs.map_err(|error| why(&error))?;
+        let highs = highs.map_err(|error| self.why(&error))?;
+        // It was answered all the same.
+        self.consumer.context().take();
         // Nobody has caught up with a moment at which there may have been partitions unknown.
         let asked = self.looked;
         self.tell(Word::Watermarks { asked, highs });
@@ -137,12 +146,16 @@ impl Watch<'_> {
         }
         let here = |of: &(String, i32)| found.contains(of) || troubled.contains(&of.0);
         let gone: Vec<_> = self.known.iter().filter(|of| !here(of)).cloned().collect();
-        for (topic, partition) in gone {
-            let text =
-                format!("{topic}-{partition} was deleted; what it held unread counts as lost");
-            let _ = self.notices.blocking_send(Notice::Warning(text));
-            self.known.remove(&(topic, partition));
+        if let Some((topic, partition)) = gone.first() {
+            let more = gone.len() - 1;
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let text = format!(
+                "{topic}-{partition}{more} was deleted; what it held unread counts as lost; keep \
+                 topics that are measured, or take them out of kafka.topics"
+            );
+            self.warn("deleted", text);
         }
+        self.known.retain(|of| !gone.contains(of));
         let fresh: Vec<_> = found.into_iter().filter(|of| !self.known.contains(of)).collect();
         if self.known.len() + fresh.len() > PARTITIONS_MAX {
             let code = RDKafkaErrorCode::InvalidPartitions;
@@ -173,13 +186,23 @@ impl Watch<'_> {
 
     /// Says which topics are named and not there: the rest is read without waiting for them.
     fn name_missing(&self) {
-        for topic in self.config.topics.iter().filter(|topic| !topic.starts_with('^')) {
-            if !self.known.iter().any(|(known, _)| known == topic) {
-                let _ = self.notices.blocking_send(Notice::Warning(format!(
-                    "topic {topic} does not exist; create it, or take it out of kafka.topics"
-                )));
-            }
+        let named = self.config.topics.iter().filter(|topic| !topic.starts_with('^'));
+        let is_known = |topic: &str| self.known.iter().any(|(known, _)| known == topic);
+        let missing: Vec<&str> =
+            named.map(String::as_str).filter(|topic| !is_known(topic)).collect();
+        if !missing.is_empty() {
+            let text = format!(
+                "topic {} does not exist; create it, or take it out of kafka.topics",
+                missing.join(", ")
+            );
+            self.warn("missing", text);
         }
+    }
+
+    fn warn(&self, kind: &'static str, text: String) {
+        let path = self.config.path.0;
+        // Fails only when nobody listens any more, at the end of the run.
+        let _ = self.notices.blocking_send(Notice::Warning { path, kind, text });
     }
 
     /// The first or the next offset of each partition, asked for in one go.
@@ -206,16 +229,5 @@ impl Watch<'_> {
     fn tell(&self, word: Word) {
         // Fails only when the reader is gone, at the end of the run.
         let _ = self.words.send(word);
-    }
-}
-
-/// A question that went unanswered, in words.
-fn why(error: &KafkaError) -> String {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => {
-            "Kafka can't be reached; check kafka.brokers, and that it runs".to_owned()
-        }
-        Some(RDKafkaErrorCode::OperationTimedOut) => "Kafka does not answer in time".to_owned(),
-        _ => error.to_string(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Instant;
-use crate::stamp::Carriers;
+use crate::stamp::{Carriers, SpanId};
 
 use super::ledger::Entry;
 use super::{
@@ -104,6 +104,8 @@ impl Fixed {
 pub(super) struct Landing {
     pub(super) sink: Sink,
     pub(super) at: Instant,
+    /// The span that its property names in the place of ours.
+    pub(super) span: Option<SpanId>,
     /// Whether each carrier brought the stamp; `None` where it was not sent.
     pub(super) stamps: [Option<bool>; Carrier::ALL.len()],
 }
@@ -164,7 +166,7 @@ impl Books<'_> {
             sequence,
             lane,
             outcome,
-            intended: entry.intended,
+            departure: entry.departure(),
             not_sent,
             arrival,
         });
@@ -186,7 +188,7 @@ impl Books<'_> {
     /// Resolves an open slot whose message came out, and times the legs that end here.
     #[inline]
     pub(super) fn deliver(&mut self, slot: (u64, &mut Entry), landing: &Landing) {
-        let &Landing { sink, at, stamps } = landing;
+        let &Landing { sink, at, span, stamps } = landing;
         // All moments as distances from the one at which the message was due.
         let (intended, sent) = (slot.1.intended, slot.1.sent_after());
         let (publisher, lane) = (self.publisher, sink.lane());
@@ -196,19 +198,19 @@ impl Books<'_> {
         } else {
             Outcome::Late
         };
-        let (partition, append) = match sink {
-            Sink::Kafka { place, append: Append::LogAppendTime(append) } => {
-                (place.slot, Some(append.nanos_since(intended)))
+        let append = match sink {
+            Sink::Kafka { append: Append::LogAppendTime(append), .. } => {
+                Some(append.nanos_since(intended))
             }
-            Sink::Kafka { place, .. } => (place.slot, None),
-            Sink::Mqtt { .. } => (0, None),
+            Sink::Kafka { .. } | Sink::Mqtt { .. } => None,
         };
         let arrival = Arrival {
             end_to_end,
             service: sent.map(|sent| end_to_end.saturating_sub(sent)),
             append: append.zip(sent).map(|(append, sent)| append.saturating_sub(sent)),
             fetch: append.map(|append| end_to_end.saturating_sub(append)),
-            partition,
+            place: sink.place(),
+            span,
             stamps,
         };
         self.conclude(slot, lane, outcome, None, Some(arrival));

@@ -1,8 +1,9 @@
 //! Room `correlate`: what became of the slots.
 
 use crate::clock::Instant;
+use crate::stamp::SpanId;
 
-use super::{Lane, NotSent, PathId, PublisherId};
+use super::{Lane, NotSent, PathId, PublisherId, RecordPlace};
 
 /// What became of a slot on a lane; exactly one per slot and lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -152,6 +153,17 @@ impl Carrier {
     }
 }
 
+/// How a message set out. Distances are nanoseconds from when it was due, to within 256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// When it was due.
+    pub intended: Instant,
+    /// When it was handed to the socket, if it was.
+    pub sent: Option<i64>,
+    /// When the broker took it, if it has said so by now.
+    pub acknowledged: Option<i64>,
+}
+
 /// A message that came out for the first time, its slot being open. Durations are signed nanoseconds.
 ///
 /// It stands for everything that is counted about such a message, so that whoever counts looks its
@@ -166,8 +178,10 @@ pub struct Arrival {
     pub append: Option<i64>,
     /// [`Leg::Fetch`], where the append is known.
     pub fetch: Option<i64>,
-    /// Index of topic and partition, 0 for an MQTT sink.
-    pub partition: u32,
+    /// Where the record lies; 0 and 0 for an MQTT sink.
+    pub place: RecordPlace,
+    /// The span that the property names in the place of ours.
+    pub span: Option<SpanId>,
     /// Whether each carrier brought the stamp, by [`Carrier::index`]; `None` where it was not sent.
     pub stamps: [Option<bool>; Carrier::ALL.len()],
 }
@@ -197,6 +211,19 @@ pub enum Event {
     Acknowledged {
         /// Who had sent it.
         publisher: PublisherId,
+        /// Which slot.
+        sequence: u64,
+        /// When it said so.
+        at: Instant,
+    },
+    /// The broker refused a message; its outcomes follow.
+    Rejected {
+        /// Who had sent it.
+        publisher: PublisherId,
+        /// Which slot.
+        sequence: u64,
+        /// The MQTT reason code, 0x80 or above.
+        reason: u8,
     },
     /// A slot got its outcome on a lane.
     Resolved {
@@ -208,8 +235,8 @@ pub enum Event {
         lane: Lane,
         /// What became of it.
         outcome: Outcome,
-        /// When it was due.
-        intended: Instant,
+        /// How it set out.
+        departure: Departure,
         /// Why it was not sent, where it was not.
         not_sent: Option<NotSent>,
         /// How it came out, where it did.
@@ -234,6 +261,12 @@ pub enum Event {
         lane: Lane,
         /// Why.
         cause: DuplicateCause,
+        /// When.
+        at: Instant,
+        /// Where the copy lies; 0 and 0 for an MQTT sink.
+        place: RecordPlace,
+        /// How the message had set out, where that is still known.
+        departure: Option<Departure>,
     },
     /// A message came out after a later one of its publisher.
     Reordered {
@@ -263,6 +296,12 @@ pub enum Event {
         was: Outcome,
         /// From the intended send time to receipt, where the former is still known.
         end_to_end: Option<i64>,
+        /// When.
+        at: Instant,
+        /// Where the record lies; 0 and 0 for an MQTT sink.
+        place: RecordPlace,
+        /// How the message had set out, where that is still known.
+        departure: Option<Departure>,
     },
     /// An end-to-end latency came out below zero: counted, and kept out of nothing.
     Negative {

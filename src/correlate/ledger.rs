@@ -4,14 +4,14 @@
 //!
 //! Sequences of a publisher are consecutive, so its open slots are a dense window: an entry is found
 //! by subtracting the first sequence, with no hashing and no allocation per message. An entry takes
-//! 16 bytes. The send time is kept as a distance from the intended one in units of 256 ns, which last
-//! 18 minutes; configuration keeps deadlines below that.
+//! 24 bytes. Send time and acknowledgement are kept as distances from the intended send time in units
+//! of 256 ns, which last 18 minutes; configuration keeps deadlines below that.
 
 use std::collections::VecDeque;
 
 use crate::clock::Instant;
 
-use super::{Lane, Outcome};
+use super::{Departure, Lane, Outcome};
 
 const UNIT_NANOS: i64 = 256;
 const ABSENT: u32 = u32::MAX;
@@ -25,13 +25,20 @@ pub(super) struct Entry {
     /// When it was due.
     pub(super) intended: Instant,
     sent: u32,
+    acknowledged: u32,
     /// Four bits a lane (0 open, else one more than the outcome's index), flags above.
     bits: u32,
 }
 
 impl Entry {
     pub(super) fn new(intended: Instant) -> Self {
-        Self { intended, sent: ABSENT, bits: 0 }
+        Self { intended, sent: ABSENT, acknowledged: ABSENT, bits: 0 }
+    }
+
+    /// How it set out.
+    pub(super) fn departure(&self) -> Departure {
+        let acknowledged = nanos(self.acknowledged);
+        Departure { intended: self.intended, sent: self.sent_after(), acknowledged }
     }
 
     /// When it was handed to the socket, to within 256 ns.
@@ -41,7 +48,7 @@ impl Entry {
 
     /// The same as a distance from when it was due, in nanoseconds.
     pub(super) fn sent_after(&self) -> Option<i64> {
-        (self.sent != ABSENT).then(|| i64::from(self.sent) * UNIT_NANOS)
+        nanos(self.sent)
     }
 
     pub(super) fn set_sent(&mut self, at: Instant) {
@@ -53,8 +60,10 @@ impl Entry {
         self.bits & ACCEPTED != 0
     }
 
-    pub(super) fn set_accepted(&mut self) {
+    /// Notes that the broker took it.
+    pub(super) fn set_accepted(&mut self, at: Instant) {
         self.bits |= ACCEPTED;
+        self.acknowledged = self.distance(at);
     }
 
     /// Whether no further answer of the broker is awaited.
@@ -96,6 +105,11 @@ impl Entry {
         let units = at.nanos_since(self.intended).max(0) / UNIT_NANOS;
         u32::try_from(units).unwrap_or(ABSENT).min(ABSENT - 1)
     }
+}
+
+/// A kept distance in nanoseconds, where there is one.
+fn nanos(distance: u32) -> Option<i64> {
+    (distance != ABSENT).then(|| i64::from(distance) * UNIT_NANOS)
 }
 
 /// The open slots of one publisher.
@@ -157,7 +171,7 @@ impl Ledger {
     }
 }
 
-const _: () = assert!(size_of::<Entry>() <= 16, "an open slot takes 16 bytes");
+const _: () = assert!(size_of::<Entry>() <= 24, "an open slot takes 24 bytes");
 
 #[cfg(test)]
 mod tests {
@@ -172,7 +186,8 @@ mod tests {
             assert_eq!(entry.outcome(Lane::MqttKafka), None);
         }
         entry.set_outcome(Lane::MqttKafka, Outcome::Late);
-        entry.set_accepted();
+        entry.set_accepted(Instant::from_nanos(512));
+        assert_eq!(entry.departure().acknowledged, Some(512));
         assert_eq!(entry.outcome(Lane::MqttMqtt), Some(Outcome::Unresolved));
         assert_eq!(entry.outcome(Lane::MqttKafka), Some(Outcome::Late));
         assert!(entry.is_accepted() && !entry.is_answered());

@@ -20,7 +20,7 @@ const RESENT_MAX: usize = 4_096;
 /// Bounds on memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Open slots over all publishers, at 16 bytes each.
+    /// Open slots over all publishers, at 24 bytes each.
     pub open_max: usize,
     /// Ranges of verdicts over all publishers and lanes, in even shares, at about 60 bytes each.
     pub verdicts_max: usize,
@@ -225,14 +225,15 @@ impl Correlator {
             // What the broker has taken is its own, whatever it answers later: a PUBCOMP with 0x92
             // (packet identifier not found) says that it lost the handshake, not the message.
             if !entry.is_accepted() {
+                books.events.push(Event::Rejected { publisher: id, sequence, reason });
                 books.resolve_all((sequence, entry), Outcome::Rejected, None);
             }
             entry.set_answered();
             return;
         }
         if !entry.is_accepted() {
-            entry.set_accepted();
-            books.events.push(Event::Acknowledged { publisher: id });
+            entry.set_accepted(at);
+            books.events.push(Event::Acknowledged { publisher: id, sequence, at });
         }
         if stage == Stage::Pubrec || entry.is_answered() {
             return;

@@ -1,7 +1,7 @@
 //! Room `correlate`: what the edges saw.
 
 use crate::clock::Instant;
-use crate::stamp::{Carriers, Integrity};
+use crate::stamp::{Carriers, Integrity, SpanId};
 
 /// Index of a publisher in the run's [`Roster`](super::Roster), over all paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,6 +130,15 @@ impl Sink {
             Self::Mqtt { .. } => Lane::MqttMqtt,
         }
     }
+
+    /// Where the record lies; 0 and 0 for an MQTT subscriber, which has no such thing.
+    #[must_use]
+    pub const fn place(&self) -> RecordPlace {
+        match self {
+            Self::Kafka { place, .. } => *place,
+            Self::Mqtt { .. } => RecordPlace { slot: 0, offset: 0 },
+        }
+    }
 }
 
 /// One thing that an edge saw. Edges report, they never judge.
@@ -200,6 +209,8 @@ pub enum Observation {
         integrity: Integrity,
         /// Which carriers brought the stamp.
         carriers: Carriers,
+        /// The span that its property names in the place of ours: somebody on the way traces, too.
+        span: Option<SpanId>,
     },
     /// Records or messages came out that carry no stamp of this run.
     Foreign {

@@ -104,7 +104,7 @@ impl Broker {
                 }
             };
             if let Err(error) = ended {
-                tracing::error!(%error, "the embedded MQTT broker ended");
+                tracing::error!(%error, "the embedded MQTT broker ended; start the demo again");
             }
         });
         ready

@@ -176,6 +176,9 @@ pub enum Reading {
     NotAsked,
     /// So many partitions are read.
     Stands(usize),
+    /// Partitions are, and the cluster keeps the records to itself: it shows partitions to whoever may
+    /// describe a topic, and records only to whoever may read it.
+    Barred,
     /// They are not, and why.
     Fails(String),
     /// There was nothing to read, as was said before.

@@ -1,6 +1,6 @@
 //! Room `preflight`: why a message did not come back, told apart by what was seen.
 
-use super::message::{acknowledged, since, step};
+use super::message::{acknowledged, since, split, step};
 use super::wording::{escaped, listed, said, time};
 use super::{Crossing, Evidence, Fault, Finding, Message, Reading, Sample, Strangers};
 use crate::clock::Instant;
@@ -17,7 +17,8 @@ pub(super) fn explain(message: &Message, sent: Instant, crossing: &Crossing) -> 
     let fail = |words, advice: String| Finding::fail(Fault::Broken, step.clone(), words, advice);
     let waited = time(crossing.waited);
     if let Some(why) = &message.broke {
-        let words = format!("sent, and then the connection broke: {}", said(why));
+        let (why, _) = split(why);
+        let words = format!("sent, and then the connection broke: {why}");
         let advice = format!(
             "look at the broker's log: brokers close connections over messages that they do not \
              allow or want (rights to publish to {}, size, format, schema)",
@@ -33,7 +34,7 @@ pub(super) fn explain(message: &Message, sent: Instant, crossing: &Crossing) -> 
                 .to_owned(),
         );
     }
-    if !crossing.reads() {
+    if !matches!(crossing.reading, Reading::Stands(_)) {
         return unseen(message, sent, crossing);
     }
     let words = match message.qos {

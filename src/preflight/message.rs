@@ -37,25 +37,12 @@ fn say_once(findings: &mut [Finding]) {
     }
 }
 
-impl Crossing {
-    /// Whether what comes out in Kafka is seen.
-    pub(super) fn reads(&self) -> bool {
-        matches!(self.reading, Reading::Stands(_)) && !self.is_barred()
-    }
-
-    /// Whether the cluster keeps the records to itself: partitions are shown to whoever may describe a
-    /// topic, and records only to whoever may read it.
-    fn is_barred(&self) -> bool {
-        self.warnings.iter().any(|warning| warning.contains("TopicAuthorizationFailed"))
-    }
-}
-
 /// The findings on the reading itself.
 fn reading(crossing: &Crossing) -> Vec<Finding> {
     const STEP: &str = "reading";
     let mut findings = match &crossing.reading {
         Reading::NotAsked | Reading::NotTried => Vec::new(),
-        Reading::Stands(_) if crossing.is_barred() => {
+        Reading::Barred => {
             let words = "the cluster does not hand records to this user";
             let advice = "allow this user Read on the topics in kafka.topics";
             vec![Finding::fail(Fault::Broken, STEP, words, advice)]
@@ -69,8 +56,7 @@ fn reading(crossing: &Crossing) -> Vec<Finding> {
             vec![Finding::fail(Fault::Broken, STEP, words, advice)]
         }
     };
-    let warnings: BTreeSet<&String> =
-        crossing.warnings.iter().filter(|_| !crossing.is_barred()).collect();
+    let warnings: BTreeSet<&String> = crossing.warnings.iter().collect();
     findings.extend(warnings.into_iter().take(WARNINGS_MAX).map(|warning| {
         let (words, advice) = split(warning);
         Finding::warn(STEP, words, advice)
@@ -79,7 +65,7 @@ fn reading(crossing: &Crossing) -> Vec<Finding> {
 }
 
 /// What was said, and what to do about it, where it says so itself.
-fn split(why: &str) -> (String, String) {
+pub(super) fn split(why: &str) -> (String, String) {
     let (words, advice) = why.split_once("; ").unwrap_or((why, "look at the log of the brokers"));
     (said(words), said(advice))
 }
@@ -350,7 +336,7 @@ mod tests {
         here.warnings = vec!["t is gone; make it".into(), "t is gone; make it".into()];
         let all = messages(&here);
         assert_eq!((all.len(), all[1].mark, all[1].words.as_str()), (3, Mark::Warn, "t is gone"));
-        here.warnings = vec!["reading from Kafka: TopicAuthorizationFailed".into()];
+        (here.reading, here.warnings) = (Reading::Barred, Vec::new());
         let all = messages(&here);
         assert_eq!((all.len(), all[0].mark), (2, Mark::Fail(Fault::Broken)));
         assert_eq!(all[1].mark, Mark::Warn, "nobody can know: {all:?}");

@@ -52,6 +52,9 @@ fn told(alike: &[Login], (version, levels): (&str, &str), needs: Needs) -> Vec<F
         Ok(accepted) => accepted,
         Err(why) => {
             let (words, advice) = why.split_once("; ").unwrap_or((why, UNEXPLAINED));
+            // Of a broker that says nothing more than that, this may be no MQTT broker at all.
+            let advice =
+                if words.ends_with("closed the connection") { UNEXPLAINED } else { advice };
             let words = format!("{words}{levels}");
             return vec![Finding::fail(Fault::Unreachable, STEP, words, advice)];
         }
@@ -134,12 +137,12 @@ mod tests {
 
     #[test]
     fn what_one_client_is_told_names_its_qos() {
-        let refused = "the broker takes QoS 1 at most; lower mqtt.qos".to_owned();
+        let refused = "the broker takes QoS 1 at most; change mqtt.qos".to_owned();
         let all = found([Ok(accepted(1)), Ok(accepted(1)), Err(refused)]);
         assert_eq!(all[1].words, "accepted after 1.00 ms, MQTT 5 (QoS 0, 1)");
         assert_eq!(all[2].mark, Mark::Fail(Fault::Unreachable));
         assert_eq!(all[2].words, "the broker takes QoS 1 at most (QoS 2)");
-        assert_eq!(all[2].advice.as_deref(), Some("lower mqtt.qos"));
+        assert_eq!(all[2].advice.as_deref(), Some("change mqtt.qos"));
     }
 
     #[test]

@@ -14,24 +14,16 @@ use crate::wire::{Client, Clients, Failure, Handler, Happening, Unsendable};
 /// How many overdue slots are sent before the connections of the thread get their turn.
 const TURN_MAX: usize = 64;
 
-/// What is left of the schedule.
-#[derive(Debug)]
-enum Schedule {
-    /// Nobody has said yet when it begins.
-    Untold(Receiver<Stretch>),
-    /// Slots are sent up to the last moment.
-    Running(Agenda, Instant),
-    /// No more slots are sent.
-    Over,
-}
-
 /// Sends the slots of some publishers and reports what happens to them.
 pub(super) struct Pacer {
-    /// The publishers, as the event loop numbers them.
-    publishers: Vec<PublisherId>,
-    plans: Vec<schedule::Config>,
+    /// The publishers and their paths, as the event loop numbers them.
+    publishers: Vec<(PublisherId, u8)>,
     around: Surroundings,
-    schedule: Schedule,
+    agenda: Agenda,
+    /// Slots are sent up to this moment.
+    last: Instant,
+    /// Says which path begins when.
+    told: Receiver<Stretch>,
     tasks: Tasks,
     /// Lets nobody believe that the last slot was sent while one may follow.
     pacing: Option<Hold>,
@@ -39,29 +31,41 @@ pub(super) struct Pacer {
 
 impl Pacer {
     pub(super) fn new(
-        publishers: Vec<PublisherId>,
+        publishers: Vec<(PublisherId, u8)>,
         plans: Vec<schedule::Config>,
         around: Surroundings,
         told: Receiver<Stretch>,
         (tasks, held): (Tasks, Hold),
     ) -> Self {
-        let pacing = Some(held);
-        Self { publishers, plans, around, schedule: Schedule::Untold(told), tasks, pacing }
+        let (agenda, last) = (Agenda::new(plans), Instant::from_nanos(u64::MAX));
+        Self { publishers, around, agenda, last, told, tasks, pacing: Some(held) }
     }
 
-    fn end(&mut self) {
-        self.schedule = Schedule::Over;
-        self.pacing = None;
+    /// Begins the plans of a path's publishers.
+    fn begin(&mut self, Stretch { path, start, until }: Stretch) {
+        if let Some(until) = until {
+            self.last = self.last.min(until.offset(-1));
+        }
+        for (client, _) in (0..).zip(&self.publishers).filter(|(_, of)| of.1 == path) {
+            self.agenda.begin(client, start);
+        }
+    }
+
+    /// Lets the hold go once nothing more will be sent.
+    fn look_for_end(&mut self) {
+        if self.tasks.stopping() && self.next_due().is_none() {
+            self.pacing = None;
+        }
     }
 
     fn tell(&self, client: usize, observation: impl FnOnce(PublisherId) -> Observation) {
-        if let Some(&publisher) = self.publishers.get(client) {
+        if let Some(&(publisher, _)) = self.publishers.get(client) {
             self.around.router.publish(publisher, observation(publisher));
         }
     }
 
     fn say(&self, client: usize, notice: impl FnOnce(Role) -> Notice) {
-        if let Some(publisher) = self.publishers.get(client) {
+        if let Some((publisher, _)) = self.publishers.get(client) {
             // Fails only when nobody listens any more, at the end of the run.
             let _ = self.around.notices.blocking_send(notice(Role::Publisher(publisher.0)));
         }
@@ -72,17 +76,13 @@ impl Handler for Pacer {
     type Source = Composer;
 
     fn next_due(&self) -> Option<Instant> {
-        match &self.schedule {
-            Schedule::Running(agenda, last) => agenda.next_due().filter(|due| due <= last),
-            Schedule::Untold(_) | Schedule::Over => None,
-        }
+        self.agenda.next_due().filter(|&due| due <= self.last)
     }
 
     fn act(&mut self, now: Instant, clients: &mut Clients<'_, Composer>) {
         let (mut now, mut woken) = (now, true);
         for _ in 0..TURN_MAX {
-            let Schedule::Running(agenda, last) = &mut self.schedule else { return };
-            let Some(slot) = agenda.take_due(now.min(*last)) else { break };
+            let Some(slot) = self.agenda.take_due(now.min(self.last)) else { break };
             let (client, intended, sequence) =
                 (slot.publisher as usize, slot.intended, slot.sequence);
             // Only the first shows how late the thread was woken.
@@ -101,23 +101,17 @@ impl Handler for Pacer {
             }
             now = self.around.clock.now();
         }
-        if self.next_due().is_none() {
-            self.end();
-        }
+        self.look_for_end();
     }
 
     fn called(&mut self) {
-        if self.tasks.stopping() {
-            return self.end();
+        while let Ok(stretch) = self.told.try_recv() {
+            self.begin(stretch);
         }
-        if let Schedule::Untold(told) = &self.schedule
-            && let Ok(Stretch { start, until }) = told.try_recv()
-        {
-            let last = until.map_or(Instant::from_nanos(u64::MAX), |until| until.offset(-1));
-            self.schedule = Schedule::Running(Agenda::new(start, self.plans.drain(..)), last);
-            if self.next_due().is_none() {
-                self.end();
-            }
+        if self.tasks.stopping() {
+            // What is due by now was to be sent, however late the thread is; every slot is told.
+            self.last = self.last.min(self.around.clock.now());
+            self.look_for_end();
         }
     }
 

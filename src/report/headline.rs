@@ -42,10 +42,15 @@ fn failures(report: &Report, name: fn(&str) -> String) -> impl Iterator<Item = S
 
 fn doubts(report: &Report, name: fn(&str) -> String) -> impl Iterator<Item = String> {
     let nothing = report.verdict.objectives.is_empty();
-    let reasons = report.verdict.objectives.iter().filter_map(move |judged| {
+    let unmeasured = &report.verdict.unmeasured;
+    let waits = unmeasured.iter().map(move |(path, why)| {
+        format!("path {}: never measured, waited for {}", name(path), name(why))
+    });
+    let told = report.verdict.objectives.iter().filter(|of| !unmeasured.contains_key(&of.path));
+    let reasons = told.filter_map(move |judged| {
         judged.reason.as_ref().map(|reason| format!("path {}: {reason}", name(&judged.path)))
     });
-    nothing.then(|| "nothing was judged".to_owned()).into_iter().chain(reasons)
+    nothing.then(|| "nothing was judged".to_owned()).into_iter().chain(waits).chain(reasons)
 }
 
 fn losses(report: &Report) -> String {

@@ -182,7 +182,10 @@ pub(super) fn is_plain(
     (id, text): (TraceId, &[u8; TRACEPARENT_LEN]),
 ) -> bool {
     let within = match payload.first() {
-        Some(0) => return binary_is_intact(payload, id).unwrap_or(false),
+        // Somebody may have put a span of his own into the property.
+        Some(0) => {
+            return id.is_traceparent(text) && binary_is_intact(payload, id).unwrap_or(false);
+        }
         Some(b'{') => payload.strip_prefix(JSON_TRACEPARENT),
         _ => Some(payload),
     };

@@ -1,7 +1,7 @@
 //! Room `stamp`: writes stamps into messages and finds them again in whatever comes out.
 
 use super::payload::{self, Format};
-use super::{Flags, Identity, Permutation, Run, TraceId};
+use super::{Flags, Identity, Permutation, Run, SpanId, TraceId};
 
 /// Name of the MQTT 5 user property and of the Kafka header that carry the stamp.
 pub const PROPERTY: &str = "traceparent";
@@ -53,6 +53,9 @@ pub struct Found {
     pub carriers: Carriers,
     /// Whether the payload is what was sent.
     pub integrity: Integrity,
+    /// The span that the property names, where it is not the one that was sent: somebody on the way
+    /// traces, too, and made a span of its own under our trace id.
+    pub span: Option<SpanId>,
 }
 
 impl Stamper {
@@ -106,7 +109,7 @@ impl Stamper {
         let identity = self.permutation.identity(id)?;
         let is_plain = identity.run == self.run && payload::is_plain(payload, identity, (id, text));
         let carriers = Carriers { property: true, payload: true };
-        is_plain.then_some(Found { identity, carriers, integrity: Integrity::Intact })
+        is_plain.then_some(Found { identity, carriers, integrity: Integrity::Intact, span: None })
     }
 
     /// Reads a message of which anything may be missing or damaged, or that is not ours.
@@ -143,7 +146,9 @@ impl Stamper {
             Some(false) => Integrity::Corrupt,
         };
         let carriers = Carriers { property: carried.is_some(), payload: is_within };
-        Reading::Ours(Found { identity, carriers, integrity })
+        let span = carried_id.filter(|_| carriers.property).zip(property);
+        let span = span.and_then(|(id, property)| id.other_span(property));
+        Reading::Ours(Found { identity, carriers, integrity, span })
     }
 
     /// The identity within a short form of this run. It has no checksum of its own: only this very

@@ -1,5 +1,7 @@
 //! Room `stamp`: identities made into trace ids, and back.
 
+use std::num::NonZeroU64;
+
 use aes::Aes128;
 use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
 use sha2::{Digest, Sha256};
@@ -17,6 +19,27 @@ pub(super) const BINARY_LEN: usize = 29;
 
 /// One in each byte.
 const EACH: u64 = 0x0101_0101_0101_0101;
+
+/// A W3C span id; never zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SpanId(NonZeroU64);
+
+impl SpanId {
+    /// The span of this number, if it is one.
+    #[must_use]
+    pub const fn new(number: u64) -> Option<Self> {
+        match NonZeroU64::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// The eight bytes.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 8] {
+        self.0.get().to_be_bytes()
+    }
+}
 
 /// A W3C trace id that carries an [`Identity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +75,15 @@ impl TraceId {
         hex::write(&self.0, &mut text[3..35]);
         hex::write(&self.parent_id(), &mut text[36..52]);
         text
+    }
+
+    /// The span that the text form names as parent, where that is not [`TraceId::parent_id`]. The trace
+    /// id was read from `text`.
+    #[must_use]
+    pub fn other_span(self, text: &[u8]) -> Option<SpanId> {
+        let number = |at: usize| text.get(at..)?.first_chunk().copied().and_then(hex::read_number);
+        let parent = u64::from(number(36)?) << 32 | u64::from(number(44)?);
+        SpanId::new(parent).filter(|_| parent != u64::from_be_bytes(self.parent_id()))
     }
 
     /// The trace id within the text form, if `text` begins with one.
@@ -188,6 +220,19 @@ mod tests {
         let identity = Identity::from_bytes([7; 12]);
         let id = Permutation::new(b"plant-7").trace_id(identity);
         assert_eq!(Permutation::new(b"plant-8").identity(id), None);
+    }
+
+    #[test]
+    fn a_span_of_somebody_else_is_told_from_ours() {
+        let id = Permutation::new(b"plant-7").trace_id(Identity::from_bytes([7; 12]));
+        let ours = id.traceparent();
+        assert_eq!(id.other_span(&ours), None);
+        let mut theirs = ours;
+        theirs[36..52].copy_from_slice(b"00000000000000a7");
+        assert_eq!(id.other_span(&theirs), SpanId::new(0xa7));
+        theirs[36..52].copy_from_slice(b"0000000000000000");
+        assert_eq!(id.other_span(&theirs), None, "zero is no span");
+        assert_eq!(id.other_span(&ours[..40]), None);
     }
 
     #[test]

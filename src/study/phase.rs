@@ -6,6 +6,10 @@
 //! of a run: not ready any more; stop the schedule; wait for acknowledgements; keep consuming until
 //! every slot has its verdict; what is left is unresolved, never lost. Time comes in as an argument,
 //! commands go out, and the wiring obeys them.
+//!
+//! Each path begins when its own connections stand: one whose systems are missing must not keep the
+//! others from being measured. Paths that are ready at about the same time begin together, so that
+//! they can be compared; the end is the same for all.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -42,15 +46,22 @@ pub enum Notice {
         partition: i32,
     },
     /// Something is wrong that a person should know of, and what to do about it.
-    Warning(String),
+    Warning {
+        /// Index of the path.
+        path: u8,
+        /// Its kind, in the same words each time: repeats are known by it.
+        kind: &'static str,
+        /// All of it, with what varies.
+        text: String,
+    },
 }
 
 /// How a run is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The connections that must stand before the first slot.
-    pub roles: Vec<Role>,
-    /// How long to measure from the first slot on; for ever without it.
+    /// The connections that must stand before the first slot of each path, by its index.
+    pub paths: Vec<Vec<Role>>,
+    /// How long to measure from the first slot of any path on; for ever without it.
     pub measure_for: Option<Duration>,
     /// How long an end by time may wait for verdicts: the longest deadline and a margin.
     pub settle: Duration,
@@ -61,11 +72,11 @@ pub struct Plan {
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Waiting for every connection.
+    /// No path has begun.
     Connecting,
-    /// Slots come due.
+    /// Slots come due, on one path at least.
     Loading {
-        /// When the schedule started.
+        /// When the schedule of the first path started.
         since: Instant,
     },
     /// No more slots; outcomes are awaited.
@@ -80,8 +91,10 @@ pub enum Phase {
 /// What the wiring is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Start the schedule.
+    /// Start the schedule of a path.
     Start {
+        /// Index of the path.
+        path: u8,
         /// When its time begins.
         at: Instant,
         /// No slot comes due from here on; for ever without it.
@@ -95,22 +108,49 @@ pub enum Command {
 
 /// The distance between readiness and the first slot: time for threads to be in place.
 const LEAD: Duration = Duration::from_millis(20);
+/// How long the first path that is ready waits for the others, so that all begin together.
+const TOGETHER: Duration = Duration::from_secs(5);
 
 /// The run as a state machine.
 #[derive(Debug)]
 pub struct Machine {
     plan: Plan,
     phase: Phase,
-    down: BTreeMap<Role, Option<String>>,
+    path_of: BTreeMap<Role, u8>,
+    paths: Vec<Path>,
+    /// Since when some path has been ready to begin, before any has.
+    ready_since: Option<Instant>,
     stop_asked: bool,
+}
+
+/// Where a path stands.
+#[derive(Debug)]
+struct Path {
+    /// What doesn't stand, with the reason where one is known.
+    down: BTreeMap<Role, Option<String>>,
+    started: Option<Instant>,
+}
+
+impl Path {
+    fn is_ready(&self) -> bool {
+        self.started.is_none() && self.down.is_empty()
+    }
 }
 
 impl Machine {
     /// Everything yet to connect.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
-        let down = plan.roles.iter().map(|&role| (role, None)).collect();
-        Self { plan, phase: Phase::Connecting, down, stop_asked: false }
+        let path = |roles: &Vec<Role>| Path {
+            down: roles.iter().map(|&role| (role, None)).collect(),
+            started: None,
+        };
+        let paths: Vec<Path> = plan.paths.iter().map(path).collect();
+        let roles = (0..).zip(&plan.paths);
+        let path_of = roles.flat_map(|(path, roles)| roles.iter().map(move |&role| (role, path)));
+        let path_of = path_of.collect();
+        let (phase, ready_since, stop_asked) = (Phase::Connecting, None, false);
+        Self { plan, phase, path_of, paths, ready_since, stop_asked }
     }
 
     /// Where the run stands.
@@ -119,26 +159,42 @@ impl Machine {
         self.phase
     }
 
-    /// Whether the run measures and every connection stands.
+    /// Whether every path is measured and every connection stands.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.down.is_empty() && matches!(self.phase, Phase::Loading { .. })
+        let is_measured = |path: &Path| path.started.is_some() && path.down.is_empty();
+        matches!(self.phase, Phase::Loading { .. }) && self.paths.iter().all(is_measured)
+    }
+
+    /// When a path began; `None` where it has not.
+    #[must_use]
+    pub fn started(&self, path: u8) -> Option<Instant> {
+        self.paths.get(usize::from(path)).and_then(|path| path.started)
     }
 
     /// The connections that don't stand, with the reason where one is known.
     pub fn down(&self) -> impl Iterator<Item = (Role, Option<&str>)> {
-        self.down.iter().map(|(&role, reason)| (role, reason.as_deref()))
+        (0..).take(self.paths.len()).flat_map(|path| self.down_on(path))
     }
 
-    /// Takes in what an edge said; true where it changed whether the connection stands.
+    /// The same of one path.
+    pub fn down_on(&self, path: u8) -> impl Iterator<Item = (Role, Option<&str>)> {
+        let path = self.paths.get(usize::from(path));
+        let down = path.into_iter().flat_map(|path| &path.down);
+        down.map(|(&role, reason)| (role, reason.as_deref()))
+    }
+
+    /// Takes in what an edge said; true where it changed whether the connection stands, or why not.
     pub fn notice(&mut self, notice: &Notice) -> bool {
         match notice {
-            Notice::Up(role) => self.down.remove(role).is_some(),
-            Notice::Down(role, reason) => self
-                .down
-                .insert(*role, Some(reason.clone()))
-                .is_none_or(|known| known.as_deref() != Some(reason)),
-            Notice::Assigned { .. } | Notice::Warning(_) => false,
+            Notice::Up(role) => {
+                self.path(*role).is_some_and(|path| path.down.remove(role).is_some())
+            }
+            Notice::Down(role, reason) => self.path(*role).is_some_and(|path| {
+                let known = path.down.insert(*role, Some(reason.clone()));
+                known.is_none_or(|known| known.as_deref() != Some(reason))
+            }),
+            Notice::Assigned { .. } | Notice::Warning { .. } => false,
         }
     }
 
@@ -147,20 +203,22 @@ impl Machine {
         self.stop_asked = true;
     }
 
-    /// Moves on as far as `now` and the number of outcomes that are awaited allow.
+    /// Moves on by one command as far as `now` and the number of outcomes that are awaited allow. To
+    /// be asked again with the same `now` until there is none.
     pub fn advance(&mut self, now: Instant, open_outcomes: u64) -> Option<Command> {
         match self.phase {
             Phase::Connecting if self.stop_asked => Some(self.finish()),
-            Phase::Connecting if self.down.is_empty() => {
-                let since = now + LEAD;
-                self.phase = Phase::Loading { since };
-                let until = self.plan.measure_for.map(|length| since + length);
-                Some(Command::Start { at: since, until })
+            Phase::Connecting => {
+                if self.may_begin(now) {
+                    self.start_next(now)
+                } else {
+                    None
+                }
             }
             Phase::Loading { since } => {
                 let over = self.plan.measure_for.is_some_and(|length| now >= since + length);
                 if !over && !self.stop_asked {
-                    return None;
+                    return self.start_next(now);
                 }
                 self.stop_asked = false;
                 let patience = if over { self.plan.settle } else { self.plan.drain };
@@ -174,8 +232,37 @@ impl Machine {
                 }
                 (open_outcomes == 0 || now >= until).then(|| self.finish())
             }
-            Phase::Connecting | Phase::Done => None,
+            Phase::Done => None,
         }
+    }
+
+    /// Whether the first path may begin: all are ready, or one of them has waited long enough.
+    fn may_begin(&mut self, now: Instant) -> bool {
+        if !self.paths.iter().any(Path::is_ready) {
+            self.ready_since = None;
+            return false;
+        }
+        let since = *self.ready_since.get_or_insert(now);
+        now >= since + TOGETHER || self.paths.iter().all(Path::is_ready)
+    }
+
+    /// Begins a path that is ready, if there is one and slots still come due.
+    fn start_next(&mut self, now: Instant) -> Option<Command> {
+        let at = now + LEAD;
+        let since = if let Phase::Loading { since } = self.phase { since } else { at };
+        let until = self.plan.measure_for.map(|length| since + length);
+        if until.is_some_and(|until| at >= until) {
+            return None;
+        }
+        let (path, ready) = (0..).zip(&mut self.paths).find(|(_, path)| path.is_ready())?;
+        ready.started = Some(at);
+        self.phase = Phase::Loading { since };
+        Some(Command::Start { path, at, until })
+    }
+
+    fn path(&mut self, role: Role) -> Option<&mut Path> {
+        let path = *self.path_of.get(&role)?;
+        self.paths.get_mut(usize::from(path))
     }
 
     fn finish(&mut self) -> Command {
@@ -185,85 +272,4 @@ impl Machine {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn at(seconds: u64) -> Instant {
-        Instant::from_nanos(seconds * 1_000_000_000)
-    }
-
-    fn machine(measure_for: Option<Duration>) -> Machine {
-        let roles = vec![Role::Publisher(0), Role::Consumer(0)];
-        Machine::new(Plan { roles, measure_for, settle: 40 * SECOND, drain: 20 * SECOND })
-    }
-
-    fn loading(measure_for: Option<Duration>) -> Machine {
-        let mut machine = machine(measure_for);
-        machine.notice(&Notice::Up(Role::Publisher(0)));
-        machine.notice(&Notice::Up(Role::Consumer(0)));
-        let since = at(1) + LEAD;
-        let until = measure_for.map(|length| since + length);
-        assert_eq!(machine.advance(at(1), 0), Some(Command::Start { at: since, until }));
-        machine
-    }
-
-    #[test]
-    fn nothing_is_due_before_everything_stands() {
-        let mut machine = machine(None);
-        assert!(machine.notice(&Notice::Up(Role::Publisher(0))));
-        assert_eq!(machine.advance(at(100), 0), None);
-        assert_eq!(machine.down().collect::<Vec<_>>(), [(Role::Consumer(0), None)]);
-        machine.notice(&Notice::Up(Role::Consumer(0)));
-        assert!(matches!(machine.advance(at(101), 0), Some(Command::Start { until: None, .. })));
-        assert!(machine.is_ready());
-    }
-
-    #[test]
-    fn an_end_by_time_waits_for_every_verdict() {
-        let mut machine = loading(Some(10 * SECOND));
-        assert_eq!(machine.advance(at(11), 5), None, "the lead is not measured");
-        assert_eq!(machine.advance(at(12), 5), Some(Command::StopSchedule));
-        assert!(!machine.is_ready());
-        assert_eq!(machine.advance(at(51), 5), None);
-        assert_eq!(machine.advance(at(51), 0), Some(Command::Finish));
-        assert_eq!((machine.phase(), machine.advance(at(99), 0)), (Phase::Done, None));
-    }
-
-    #[test]
-    fn a_signal_waits_for_the_drain_and_no_longer() {
-        let mut machine = loading(None);
-        machine.stop();
-        assert_eq!(machine.advance(at(5), 3), Some(Command::StopSchedule));
-        assert_eq!(machine.advance(at(24), 3), None);
-        assert_eq!(machine.advance(at(25), 3), Some(Command::Finish));
-    }
-
-    #[test]
-    fn a_signal_shortens_the_wait_for_verdicts() {
-        let mut machine = loading(Some(10 * SECOND));
-        assert_eq!(machine.advance(at(12), 5), Some(Command::StopSchedule));
-        machine.stop();
-        assert_eq!(machine.advance(at(13), 5), None);
-        assert_eq!(machine.advance(at(32), 5), None);
-        assert_eq!(machine.advance(at(33), 5), Some(Command::Finish));
-    }
-
-    #[test]
-    fn a_signal_before_readiness_ends_at_once() {
-        let mut machine = machine(None);
-        machine.stop();
-        assert_eq!(machine.advance(at(1), 0), Some(Command::Finish));
-    }
-
-    #[test]
-    fn a_repeated_reason_is_no_news() {
-        let mut machine = loading(None);
-        let down = Notice::Down(Role::Consumer(0), "refused".into());
-        assert!(machine.notice(&down));
-        assert!(!machine.notice(&down));
-        assert!(!machine.is_ready());
-        assert!(machine.notice(&Notice::Up(Role::Consumer(0))));
-    }
-}
+mod tests;

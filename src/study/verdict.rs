@@ -4,8 +4,11 @@
 //!
 //! Counts are judged on net books: a loss that was announced and came out after all is no loss. What
 //! can't be told is said to be unknown, never held: an objective over a path of which nothing is
-//! known would otherwise pass for want of evidence. The words for paths and outcomes are those of
-//! room `correlate`, whose types name the totals of room `stats`.
+//! known would otherwise pass for want of evidence. The same holds for a path that never began, whether
+//! it has objectives or not. The words for paths and outcomes are those of room `correlate`, whose types
+//! name the totals of room `stats`.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,12 +40,21 @@ impl Objective {
             .collect()
     }
 
-    fn judge(self, stats: &Stats) -> Judged {
+    fn judge(self, stats: &Stats, unmeasured: &Unmeasured) -> Judged {
         match self {
-            Self::AckedLost { path, target } => judge_acked_lost(stats, path, target),
+            Self::AckedLost { path, target } => {
+                let mut judged = judge_acked_lost(stats, path, target);
+                if unmeasured.contains_key(&path) {
+                    judged.reason = Some("the path was never measured".to_owned());
+                }
+                judged
+            }
         }
     }
 }
+
+/// The paths that never began, and what each waited for.
+pub type Unmeasured = BTreeMap<PathId, String>;
 
 /// The verdict on a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +63,9 @@ pub struct Verdict {
     pub result: VerdictResult,
     /// Each objective.
     pub objectives: Vec<Judged>,
+    /// Paths that never began by name, and what each waited for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unmeasured: BTreeMap<String, String>,
 }
 
 /// What a verdict comes to.
@@ -61,7 +76,8 @@ pub enum VerdictResult {
     Passed,
     /// An objective did not hold, whatever is unknown beside it.
     Failed,
-    /// No objective failed, and of one at least it can't be said that it held.
+    /// No objective failed, and of one at least it can't be said that it held, or a path was never
+    /// measured.
     Invalid,
 }
 
@@ -99,17 +115,22 @@ impl Verdict {
     /// Judges the totals of a run after its drain. Before that it is the verdict on the slots that
     /// have an outcome so far. Without any objective the verdict is invalid: nothing was judged.
     #[must_use]
-    pub fn judge(stats: &Stats, objectives: &[Objective]) -> Self {
+    pub fn judge(stats: &Stats, objectives: &[Objective], unmeasured: &Unmeasured) -> Self {
         let objectives: Vec<Judged> =
-            objectives.iter().map(|objective| objective.judge(stats)).collect();
+            objectives.iter().map(|objective| objective.judge(stats, unmeasured)).collect();
+        let is_unknown = objectives.is_empty()
+            || !unmeasured.is_empty()
+            || objectives.iter().any(|judged| judged.held.is_none());
         let result = if objectives.iter().any(|judged| judged.held == Some(false)) {
             VerdictResult::Failed
-        } else if objectives.is_empty() || objectives.iter().any(|judged| judged.held.is_none()) {
+        } else if is_unknown {
             VerdictResult::Invalid
         } else {
             VerdictResult::Passed
         };
-        Self { result, objectives }
+        let name = |path: PathId| stats.roster().path(path).name.clone();
+        let unmeasured = unmeasured.iter().map(|(&path, why)| (name(path), why.clone())).collect();
+        Self { result, objectives, unmeasured }
     }
 
     /// The exit code of a run: 0 where it passed, 1 where it failed or is invalid.

@@ -43,6 +43,15 @@ impl Board {
         }
     }
 
+    /// Every series of a metric: the values of its labels, in order, and its own.
+    pub(super) fn series(&self, metric: &Metric) -> Vec<(Vec<String>, f64)> {
+        let families = self.lock();
+        let family = families.get(metric.name);
+        family.map_or_else(Vec::new, |family| {
+            family.series.iter().map(|(labels, value)| (labels.clone(), *value)).collect()
+        })
+    }
+
     /// Appends the exposition of every family that has a value.
     pub(super) fn render(&self, text: &mut String) {
         for family in self.lock().values().filter(|family| !family.series.is_empty()) {

@@ -70,6 +70,8 @@ pub enum Label {
     Process,
     /// A system that is talked to.
     Component,
+    /// What is exported to.
+    Exporter,
     /// The part of the probe that dropped something.
     DroppedBy,
     /// Version of landfall.
@@ -95,7 +97,7 @@ impl Label {
             Self::Scope => "scope",
             Self::Resource => "resource",
             Self::Process => "process",
-            Self::Component | Self::DroppedBy => "component",
+            Self::Component | Self::Exporter | Self::DroppedBy => "component",
             Self::Version => "version",
             Self::Commit => "commit",
         }
@@ -120,6 +122,7 @@ impl Label {
             Self::Scope => all(&SCOPES, |name| name),
             Self::Resource => all(&Resource::ALL, Resource::name),
             Self::Component => all(&Component::ALL, Component::name),
+            Self::Exporter => vec![Component::Otlp.name().to_owned()],
             Self::Path
             | Self::Partition
             | Self::Process

@@ -3,8 +3,8 @@
 use super::catalogue::{Kind, Label, Metric};
 
 use Label::{
-    Carrier, Commit, Component, DropCause, DroppedBy, DuplicateCause, InvalidCause, Lane, Leg,
-    Outcome, Partition, Path, Process, Qos, Quantile, Resource, Scope, StampOutcome, Version,
+    Carrier, Commit, Component, DropCause, DroppedBy, DuplicateCause, Exporter, InvalidCause, Lane,
+    Leg, Outcome, Partition, Path, Process, Qos, Quantile, Resource, Scope, StampOutcome, Version,
 };
 
 /// Declares metrics as constants, for the code that feeds them, and the table of all of them.
@@ -82,6 +82,8 @@ catalogue! {
         "1 while every connection to the system is up, else 0.";
     RECONNECTS = Counter "landfall_reconnects_total" "{connection}" [Component]
         "Connections that were made again after they had been lost.";
+    EXPORT_FAILURES = Counter "landfall_export_failures_total" "{attempt}" [Exporter]
+        "Attempts to send metrics or spans to a Collector that it did not take.";
     DROPPED = Counter "landfall_dropped_total" "{event}" [DroppedBy, DropCause]
         "What the probe itself had to drop to stay within its bounds.";
     BUILD_INFO = Gauge "landfall_build_info" "1" [Version, Commit]

@@ -90,8 +90,15 @@ pub(super) struct PathHandles {
     pub(super) stamps: [[Counter; 2]; Carrier::ALL.len()],
     pub(super) foreign: Counter,
     pub(super) invalid_windows: [Counter; InvalidCause::ALL.len()],
-    pub(super) partitions: Box<[OnceLock<Counter>]>,
+    pub(super) partitions: Box<[OnceLock<PartitionHandle>]>,
     pub(super) other_partitions: Counter,
+}
+
+/// A partition that is consumed.
+pub(super) struct PartitionHandle {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    pub(super) consumed: Counter,
 }
 
 impl GroupHandles {
@@ -191,6 +198,6 @@ impl PathHandles {
     /// Counts a record of ours out of a partition.
     pub(super) fn consumed(&self, partition: u32) {
         let named = self.partitions.get(partition as usize).and_then(OnceLock::get);
-        named.unwrap_or(&self.other_partitions).increment(1);
+        named.map_or(&self.other_partitions, |named| &named.consumed).increment(1);
     }
 }

@@ -19,11 +19,13 @@ pub enum Component {
     Mqtt,
     /// The Kafka clusters.
     Kafka,
+    /// The Collector that metrics and spans are sent to.
+    Otlp,
 }
 
 impl Component {
     /// Every component, in the order of their indices.
-    pub const ALL: [Self; 2] = [Self::Mqtt, Self::Kafka];
+    pub const ALL: [Self; 3] = [Self::Mqtt, Self::Kafka, Self::Otlp];
 
     /// The name in metrics and in `/readyz`.
     #[must_use]
@@ -31,14 +33,21 @@ impl Component {
         match self {
             Self::Mqtt => "mqtt",
             Self::Kafka => "kafka",
+            Self::Otlp => "otlp",
         }
+    }
+
+    /// Whether nothing can be measured without it.
+    #[must_use]
+    pub const fn is_needed(self) -> bool {
+        !matches!(self, Self::Otlp)
     }
 }
 
 /// The answer of `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Readiness {
-    /// Whether every component is up.
+    /// Whether every component is up that measuring needs.
     pub ready: bool,
     /// Each component by name.
     pub components: BTreeMap<&'static str, ComponentState>,
@@ -51,6 +60,8 @@ pub struct ComponentState {
     pub up: bool,
     /// Why, in words.
     pub reason: String,
+    /// Whether nothing can be measured without it.
+    pub needed: bool,
 }
 
 /// Health of the process and of what it talks to. Clones share it.
@@ -67,8 +78,11 @@ impl Health {
     /// Alive as of `now`, with these components, none of which is up yet.
     #[must_use]
     pub fn new(now: Instant, components: &[Component]) -> Self {
-        let waiting = || ComponentState { up: false, reason: "not connected yet".to_owned() };
-        let components = components.iter().map(|component| (component.name(), waiting())).collect();
+        let waiting = |component: &Component| {
+            let reason = "not connected yet".to_owned();
+            (component.name(), ComponentState { up: false, reason, needed: component.is_needed() })
+        };
+        let components = components.iter().map(waiting).collect();
         Self(Arc::new(Shared {
             beat_nanos: AtomicU64::new(now.nanos()),
             components: Mutex::new(components),
@@ -82,7 +96,7 @@ impl Health {
 
     /// Sets whether a component is up, and why in a few words without secrets.
     pub fn set(&self, component: Component, up: bool, reason: impl Into<String>) {
-        let state = ComponentState { up, reason: reason.into() };
+        let state = ComponentState { up, reason: reason.into(), needed: component.is_needed() };
         let mut components = self.0.components.lock().unwrap_or_else(PoisonError::into_inner);
         components.insert(component.name(), state);
     }
@@ -94,11 +108,11 @@ impl Health {
         now.saturating_since(beat) <= HEARTBEAT_AGE_MAX
     }
 
-    /// Each component, and whether all are up.
+    /// Each component, and whether all are up that are needed.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         let components = self.0.components.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Readiness { ready: components.values().all(|state| state.up), components }
+        Readiness { ready: components.values().all(|state| state.up || !state.needed), components }
     }
 }
 

@@ -227,7 +227,7 @@ mod tests {
         let clock = Clock::system();
         let build = Build { version: "0".into(), commit: String::new() };
         let pages = Pages {
-            telemetry: Telemetry::new(&Roster::default(), &build),
+            telemetry: Telemetry::new(&Roster::default(), &build, None),
             health: Health::new(clock.now(), &[]),
             status: watch::channel("{}".into()).1,
             clock,

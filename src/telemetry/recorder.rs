@@ -4,20 +4,24 @@ use std::sync::Arc;
 
 use metrics::{Counter, Histogram, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
 use crate::correlate::{Arrival, Carrier, Event, Lane, Leg, PathId, PublisherId, Qos, Roster};
 use crate::stats::{InvalidCause, QUANTILES, Stats};
 
 use super::board::Board;
+use super::both::Both;
 use super::catalogue::{Metric, SCOPES, buckets};
 use super::families::{
-    BUILD_INFO, COMPONENT_UP, CONSUMED, DROPPED, HOST_CPU, HOST_MEMORY_TOTAL, HOST_MEMORY_USED,
-    HOST_PRESSURE, IN_FLIGHT, PARTITIONS, PARTITIONS_COVERED, PROCESS_CPU, PROCESS_RESIDENT,
-    QUANTILE, RECONNECTS, SCHEDULER_LAG, WINDOW_VALID,
+    BUILD_INFO, COMPONENT_UP, CONSUMED, DROPPED, EXPORT_FAILURES, HOST_CPU, HOST_MEMORY_TOTAL,
+    HOST_MEMORY_USED, HOST_PRESSURE, IN_FLIGHT, PARTITIONS, PARTITIONS_COVERED, PROCESS_CPU,
+    PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG, WINDOW_VALID,
 };
 use super::figures::{Build, HostFigures, ProcessFigures, Resource};
-use super::handles::{GroupHandles, LaneHandles, PathHandles, Registrar, counter};
+use super::handles::{GroupHandles, LaneHandles, PartitionHandle, PathHandles, Registrar, counter};
 use super::health::Component;
+use super::otlp::{Histograms, Identity, Instruments, Meters};
 
 /// Processes that have series of their own.
 const PROCESSES_MAX: usize = 256;
@@ -29,27 +33,39 @@ pub struct Telemetry(Arc<Inner>);
 struct Inner {
     recorder: Box<dyn Recorder + Send + Sync>,
     prometheus: PrometheusHandle,
-    board: Board,
+    /// What is sent over OTLP, if anything is.
+    meters: Option<Meters>,
+    board: Arc<Board>,
     paths: Vec<PathHandles>,
     groups: Vec<GroupHandles>,
     /// Index of the group of each publisher.
     group_of: Vec<u16>,
     scheduler_lag: Histogram,
     reconnects: [Counter; Component::ALL.len()],
+    export_failures: Counter,
     overflow: Counter,
 }
 
 impl Telemetry {
-    /// Every counter and histogram of the roster at zero.
+    /// Every counter and histogram of the roster at zero; in `/metrics`, and for `otlp` too where
+    /// that is given.
     #[must_use]
-    pub fn new(roster: &Roster, build: &Build) -> Self {
+    pub fn new(roster: &Roster, build: &Build, otlp: Option<(Histograms, &Identity)>) -> Self {
         // An empty list is all that is refused, and this one is not.
         let builder = PrometheusBuilder::new().set_buckets(&buckets()).unwrap_or_default();
         let recorder = builder.build_recorder();
         let prometheus = recorder.handle();
-        let registrar = Registrar::new(&recorder);
         let paths = roster.paths();
-        let board = Board::default();
+        let board = Arc::<Board>::default();
+        let (recorder, meters): (Box<dyn Recorder + Send + Sync>, _) = match otlp {
+            None => (Box::new(recorder), None),
+            Some((histograms, identity)) => {
+                let (instruments, meters) =
+                    Instruments::new(histograms, identity, paths.len(), &board);
+                (Box::new(Both(recorder, instruments)), Some(meters))
+            }
+        };
+        let registrar = Registrar::new(&*recorder);
         board.set(&BUILD_INFO, &[&build.version, &build.commit], Some(1.0));
         let groups = paths
             .iter()
@@ -63,9 +79,11 @@ impl Telemetry {
             group_of,
             scheduler_lag: registrar.histogram(&SCHEDULER_LAG, &[]),
             reconnects: Component::ALL.map(|it| registrar.counter(&RECONNECTS, &[it.name()])),
+            export_failures: registrar.counter(&EXPORT_FAILURES, &[Component::Otlp.name()]),
             overflow: registrar.counter(&DROPPED, &["correlator", "memory_bound"]),
-            recorder: Box::new(recorder),
+            recorder,
             prometheus,
+            meters,
             board,
         }))
     }
@@ -100,8 +118,15 @@ impl Telemetry {
         let Some(slot) = path.partitions.get(index as usize) else { return };
         slot.get_or_init(|| {
             let label = format!("{topic}-{partition}");
-            counter(&*self.0.recorder, &CONSUMED, &[&path.name, &label])
+            let consumed = counter(&*self.0.recorder, &CONSUMED, &[&path.name, &label]);
+            PartitionHandle { topic: topic.to_owned(), partition, consumed }
         });
+    }
+
+    /// Topic and partition of a dense partition index, where they are known.
+    pub(super) fn partition(&self, path: PathId, index: u32) -> Option<(&str, i32)> {
+        let named = self.path(path)?.partitions.get(index as usize)?.get()?;
+        Some((&named.topic, named.partition))
     }
 
     /// Sets how many partitions a path has, and out of how many a stamp has come.
@@ -148,6 +173,11 @@ impl Telemetry {
         self.0.reconnects[component as usize].increment(1);
     }
 
+    /// Counts a sending that was not taken.
+    pub(super) fn export_failed(&self) {
+        self.0.export_failures.increment(1);
+    }
+
     /// Counts what a part of the probe dropped. Called with 0 at the start, it makes the series exist.
     pub fn dropped(&self, component: &'static str, cause: &'static str, count: u64) {
         counter(&*self.0.recorder, &DROPPED, &[component, cause]).increment(count);
@@ -176,6 +206,18 @@ impl Telemetry {
         text
     }
 
+    /// All metrics for OTLP.
+    ///
+    /// # Errors
+    ///
+    /// When there is no OTLP, or the SDK fails.
+    pub fn collect(&self, into: &mut ResourceMetrics) -> OTelSdkResult {
+        match &self.0.meters {
+            Some(meters) => meters.collect(into),
+            None => Err(OTelSdkError::InternalFailure("nothing is sent over OTLP".to_owned())),
+        }
+    }
+
     fn path(&self, id: PathId) -> Option<&PathHandles> {
         self.0.paths.get(usize::from(id.0))
     }
@@ -193,7 +235,7 @@ impl Inner {
                     path.consumed(partition);
                 }
             }
-            Event::Consumed { lane: Lane::MqttMqtt, .. } => {}
+            Event::Consumed { lane: Lane::MqttMqtt, .. } | Event::Rejected { .. } => {}
             Event::Foreign { path, count } => {
                 if let Some(path) = self.paths.get(usize::from(path.0)) {
                     path.foreign.increment(u64::from(count));
@@ -203,7 +245,7 @@ impl Inner {
             Event::Woken { nanos, .. } => self.scheduler_lag.record(seconds(nanos)),
             Event::Offered { publisher }
             | Event::Published { publisher }
-            | Event::Acknowledged { publisher }
+            | Event::Acknowledged { publisher, .. }
             | Event::Resolved { publisher, .. }
             | Event::Timed { publisher, .. }
             | Event::Duplicate { publisher, .. }
@@ -245,6 +287,7 @@ impl Inner {
             Event::Consumed { .. }
             | Event::Foreign { .. }
             | Event::Overflow { .. }
+            | Event::Rejected { .. }
             | Event::Woken { .. } => {}
         }
     }
@@ -261,7 +304,7 @@ impl Inner {
             }
         }
         if lane == Lane::MqttKafka {
-            path.consumed(arrival.partition);
+            path.consumed(arrival.place.slot);
         }
         for (carrier, survived) in Carrier::ALL.into_iter().zip(arrival.stamps) {
             if let Some(survived) = survived {

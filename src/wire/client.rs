@@ -192,9 +192,10 @@ impl<S: Source> Client<S> {
 }
 
 fn closed() -> Failure {
-    Failure::new("the broker closed the connection")
+    Failure::new("the broker closed the connection", "see its log")
 }
 
 fn lost(error: &io::Error) -> Failure {
-    Failure::new(format!("the connection to the broker was lost: {error}"))
+    let what = format!("the connection to the broker was lost: {error}");
+    Failure::new(what, "check that it runs, and the network")
 }

@@ -12,7 +12,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 
-use super::dial::Resolver;
+use super::dial::{self, Resolver};
 use super::place::{CONNECT_MAX, Leaving, Phase, Place};
 use super::{Bell, Client, Clients, Failure, Handler, Happening};
 use crate::clock::{Alarm, Clock, Instant};
@@ -56,6 +56,17 @@ impl<H: Handler> EventLoop<H> {
         clients: impl IntoIterator<Item = Client<H::Source>>,
         bell: Bell,
     ) -> io::Result<Self> {
+        let resolver = Resolver::new(bell.clone(), dial::addresses)?;
+        Self::resolving(clock, handler, clients, bell, resolver)
+    }
+
+    fn resolving(
+        clock: Clock,
+        handler: H,
+        clients: impl IntoIterator<Item = Client<H::Source>>,
+        bell: Bell,
+        resolver: Resolver,
+    ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let alarm = Alarm::new()?;
         epoll::add(&epoll, &alarm, EventData::new_u64(ALARM), EventFlags::IN)?;
@@ -66,7 +77,7 @@ impl<H: Handler> EventLoop<H> {
             places: clients.into_iter().map(Place::new).collect(),
             epoll,
             alarm,
-            resolver: Resolver::new(bell.clone())?,
+            resolver,
             bell,
             timers: BinaryHeap::new(),
             end: None,
@@ -294,7 +305,8 @@ impl<H: Handler> EventLoop<H> {
                 // It has taken long enough to leave.
                 Phase::Open if place.leaving != Leaving::No => self.close(client),
                 Phase::Open => self.ping(client),
-                Phase::Resolving | Phase::Gone => (),
+                Phase::Resolving => self.complain_of_resolver(client),
+                Phase::Gone => (),
             }
         }
     }
@@ -336,3 +348,6 @@ impl<H: Handler> EventLoop<H> {
 fn place_of(data: u64) -> usize {
     usize::try_from(data).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,7 +45,7 @@ impl<'a> Frame<'a> {
                     let words = format!(
                         "the broker sent a packet of {size} bytes, where {bytes_max} were asked for at most"
                     );
-                    return Err(Failure::new(words));
+                    return Err(Failure::new(words, "do not share the topic with larger messages"));
                 }
                 return Ok(bytes
                     .get(..start + length)
@@ -53,7 +53,7 @@ impl<'a> Frame<'a> {
             }
         }
         if bytes.len() > 4 {
-            return Err(Failure::new("the broker sent what is no MQTT packet"));
+            return Err(Failure::new("the broker sent what is no MQTT packet", "check mqtt.url"));
         }
         Ok(None)
     }

@@ -11,6 +11,8 @@ use crate::clock::Instant;
 
 const DELAY_MIN: Duration = Duration::from_millis(100);
 const DELAY_MAX: Duration = Duration::from_secs(5);
+/// How long the name server may take until that is said. It is asked on, as long as it takes.
+pub(super) const RESOLVE_MAX: Duration = Duration::from_secs(5);
 /// How long a broker may take to accept a connection, and again to answer CONNECT.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(5);
 
@@ -99,8 +101,18 @@ impl<S: Source> Place<S> {
 
     /// What is said of a broker that can't be reached.
     pub(super) fn unreachable(&self, why: &str) -> Failure {
+        self.unconnected(why, "check mqtt.url, and that the broker runs")
+    }
+
+    /// What is said of a broker whose name nobody looks up.
+    pub(super) fn unresolved(&self) -> Failure {
+        self.unconnected("no answer from the name server", "check that it runs")
+    }
+
+    fn unconnected(&self, why: &str, to_do: &str) -> Failure {
         let endpoint = self.client.endpoint();
-        Failure::new(format!("can't connect to {}:{}: {why}", endpoint.host, endpoint.port))
+        let what = format!("can't connect to {}:{}: {why}", endpoint.host, endpoint.port);
+        Failure::new(what, to_do)
     }
 
     /// The broker does what is asked of it: the next attempt need not wait long. Accepting is not

@@ -153,12 +153,14 @@ impl<S: Source> Protocol<S> {
     /// has come either. A broker that has much to say may answer late.
     pub(super) fn ping(&mut self) -> Result<Happening, Failure> {
         if self.state == State::Asking {
-            return Err(Failure::new("no answer to CONNECT in time"));
+            let to_do = "check that an MQTT broker listens there";
+            return Err(Failure::new("no answer to CONNECT in time", to_do));
         }
         let was_heard = std::mem::take(&mut self.was_heard);
         if std::mem::replace(&mut self.pong_awaited, true) && !was_heard {
             let after = self.keep_alive().as_secs();
-            return Err(Failure::new(format!("no answer to PINGREQ within {after} s")));
+            let what = format!("no answer to PINGREQ within {after} s");
+            return Err(Failure::new(what, "look at the broker's load, and the network"));
         }
         self.outbox.bytes().extend_from_slice(&frame::PINGREQ);
         Ok(Happening::Ping)
@@ -294,7 +296,8 @@ impl<S: Source> Protocol<S> {
 
 /// What is said of a packet that can't be read.
 pub(super) fn malformed(what: &str) -> Failure {
-    Failure::new(format!("the broker sent {what} that can't be read"))
+    let what = format!("the broker sent {what} that can't be read");
+    Failure::new(what, "check mqtt.url and mqtt.version")
 }
 
 #[cfg(test)]

@@ -64,7 +64,11 @@ pub(super) fn farewell(packet: Frame<'_>) -> Failure {
     let code = packet.body.first().copied().unwrap_or(0);
     let reason = DisconnectReasonCode::try_from(code);
     let reason = reason.map_or_else(|_| format!("reason {code:#04x}"), |name| format!("{name:?}"));
-    Failure::new(format!("the broker ended the connection: {reason}"))
+    let to_do = match DisconnectReasonCode::try_from(code) {
+        Ok(DisconnectReasonCode::SessionTakenOver) => "give each probe a name of its own",
+        _ => "see the broker's log",
+    };
+    Failure::new(format!("the broker ended the connection: {reason}"), to_do)
 }
 
 fn accepted(ack: ConnAck) -> Accepted {

@@ -104,7 +104,6 @@ fn keys_that_do_not_belong() {
     top("probe: q", "probe: is given twice; the first is on line 1");
     mqtt("url: mqtt://c", "url: is given twice; the first is on line 5");
     top("state_dir: /tmp", &format!("state_dir: {NOT_BUILT}"));
-    top("telemetry: {otlp: {endpoint: x}}", &format!("telemetry.otlp: {NOT_BUILT}"));
     mqtt("tls: {ca_file: ca.pem}", &format!("tls: {NOT_BUILT}"));
     mqtt("payload: {asyncapi: a.yaml}", &format!("payload.asyncapi: {NOT_BUILT}"));
     mqtt("payload: {channel: c}", &format!("payload.channel: {NOT_BUILT}"));

@@ -493,6 +493,7 @@ impl Link {
             at,
             integrity: Integrity::Intact,
             carriers: Carriers { property: true, payload: true },
+            span: None,
         });
     }
 
@@ -506,6 +507,7 @@ impl Link {
             at: self.now,
             integrity: if damaged { Integrity::Corrupt } else { Integrity::Intact },
             carriers: Carriers { property: true, payload: !damaged },
+            span: None,
         });
     }
 

@@ -11,8 +11,9 @@ use std::fmt;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -27,6 +28,10 @@ const PATIENCE: Duration = Duration::from_mins(2);
 struct Process {
     child: Child,
     said: Arc<Said>,
+    /// The part of it on standard error.
+    complained: Arc<Said>,
+    /// Who reads its two streams.
+    heard: Vec<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -41,14 +46,16 @@ impl Said {
     }
 
     #[expect(clippy::disallowed_methods, reason = "a reader of a pipe, which ends with it")]
-    fn hear(self: &Arc<Self>, pipe: impl Read + Send + 'static) {
-        let said = Arc::clone(self);
+    fn hear(all: &[&Arc<Self>], pipe: impl Read + Send + 'static) -> JoinHandle<()> {
+        let all: Vec<Arc<Self>> = all.iter().map(|&said| Arc::clone(said)).collect();
         std::thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                said.lines().push(line);
-                said.more.notify_all();
+                for said in &all {
+                    said.lines().push(line.clone());
+                    said.more.notify_all();
+                }
             }
-        });
+        })
     }
 }
 
@@ -60,10 +67,21 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let said = Arc::<Said>::default();
-        said.hear(child.stdout.take().unwrap());
-        said.hear(child.stderr.take().unwrap());
-        Self { child, said }
+        let (said, complained) = (Arc::<Said>::default(), Arc::<Said>::default());
+        let heard = [
+            Said::hear(&[&said], child.stdout.take().unwrap()),
+            Said::hear(&[&said, &complained], child.stderr.take().unwrap()),
+        ];
+        Self { child, said, complained, heard: heard.into() }
+    }
+
+    /// Waits for its end, and for all that it said.
+    fn ended(&mut self) -> ExitStatus {
+        let status = self.child.wait().unwrap();
+        for pipe in self.heard.drain(..) {
+            pipe.join().unwrap();
+        }
+        status
     }
 
     /// Waits for the `nth` line with this text in it, and returns it.
@@ -81,8 +99,13 @@ impl Process {
     }
 
     fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let kill = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(kill.unwrap().success());
     }
 
     fn text(&self) -> String {
@@ -103,28 +126,44 @@ pub(crate) struct Bridge(Process);
 impl Bridge {
     /// Joins the MQTT topics `landfall/NAME/#` to the Kafka topic NAME, and waits until it does.
     pub(crate) fn start(name: &str, mqtt: &str, kafka: &str) -> Self {
-        Self::start_to(name, name, (mqtt, kafka))
+        Self::start_with(name, mqtt, kafka, &[])
     }
 
-    /// Joins the MQTT topics `landfall/NAME/#` to a Kafka topic, and waits until it does.
-    pub(crate) fn start_to(name: &str, topic: &str, (mqtt, kafka): (&str, &str)) -> Self {
+    /// The same with further arguments.
+    pub(crate) fn start_with(name: &str, mqtt: &str, kafka: &str, arguments: &[&str]) -> Self {
+        Self::launch(name, name, (mqtt, kafka), arguments)
+    }
+
+    /// Joins the MQTT topics `landfall/NAME/#` to another Kafka topic, and waits until it does.
+    pub(crate) fn start_to(name: &str, topic: &str, systems: (&str, &str)) -> Self {
+        Self::launch(name, topic, systems, &[])
+    }
+
+    fn launch(name: &str, topic: &str, (mqtt, kafka): (&str, &str), arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
         command.args(["bridge", "--mqtt", mqtt, "--kafka", kafka, "--topic", topic]);
         command.args(["--filter", &format!("landfall/{name}/#"), "--client-id", name]);
+        command.args(arguments);
         let process = Process::start(&mut command);
         process.await_line(1, "subscribed");
         Self(process)
     }
 
-    /// Waits until it has subscribed anew, once.
-    pub(crate) fn await_return(&self) {
-        self.0.await_line(2, "subscribed");
+    /// Waits until it has subscribed so often.
+    pub(crate) fn await_subscription(&self, nth: usize) {
+        self.0.await_line(nth, "subscribed");
     }
 
-    /// Ends it when all that it has taken over is in Kafka.
-    pub(crate) fn stop(mut self) {
+    /// Sends it a signal such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        self.0.signal(name);
+    }
+
+    /// Ends it when all that it has taken over is in Kafka; everything that it said.
+    pub(crate) fn stop(mut self) -> String {
         self.0.terminate();
-        assert!(self.0.child.wait().unwrap().success(), "{}", self.0.text());
+        assert!(self.0.ended().success(), "{}", self.0.text());
+        self.0.text()
     }
 }
 
@@ -149,7 +188,9 @@ impl Run {
         command.env("LANDFALL_LOG", "info,mqtt5=error");
         let process = Process::start(&mut command);
         let line = process.await_line(1, "listening on http://");
-        let address = line.rsplit("http://").next().unwrap().trim().to_owned();
+        // Up to where text ends, or the string of a JSON line.
+        let address = line.rsplit("http://").next().unwrap().split('"').next().unwrap();
+        let address = address.trim().to_owned();
         Self { process, address, directory, metrics: String::new() }
     }
 
@@ -159,15 +200,52 @@ impl Run {
         self.process.terminate();
     }
 
+    /// Where it serves HTTP.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Waits until its report is written: the report. It may linger.
+    pub(crate) fn await_report(&self) -> Value {
+        let file = self.file("report/report.json");
+        self.await_good("a report", || (file.exists(), self.said()));
+        self.report()
+    }
+
     /// Waits for its end: the exit code.
     pub(crate) fn ended(&mut self) -> i32 {
-        let code = self.process.child.wait().unwrap().code();
+        let code = self.process.ended().code();
         code.unwrap_or_else(|| panic!("ended by a signal:\n{}", self.said()))
     }
 
     /// Everything that it wrote to the two streams.
     pub(crate) fn said(&self) -> String {
         self.process.text()
+    }
+
+    /// Everything that it wrote to standard error so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.process.complained.lines().clone()
+    }
+
+    /// The answer of `/readyz`: whether it is ready, and each component.
+    pub(crate) fn readiness(&self) -> Value {
+        let answer = self.get("/readyz");
+        serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap()
+    }
+
+    /// Waits until `/readyz` says what is good.
+    pub(crate) fn await_readiness(&self, what: &str, is_good: impl Fn(&Value) -> bool) {
+        self.await_good(what, || {
+            let readiness = self.readiness();
+            (is_good(&readiness), readiness.to_string())
+        });
+    }
+
+    /// Its `report.json`, once it has ended.
+    pub(crate) fn report(&self) -> Value {
+        let report = std::fs::read_to_string(self.file("report/report.json")).unwrap();
+        serde_json::from_str(&report).unwrap()
     }
 
     /// The sum of a metric over all series whose name and labels contain this text.
@@ -186,22 +264,36 @@ impl Run {
     }
 
     /// Waits until a series has a value that is good.
-    #[expect(clippy::disallowed_methods, reason = "a scrape is all there is to wait for")]
     pub(crate) fn await_that(&self, series: &str, is_good: impl Fn(f64) -> bool) {
+        self.await_good(series, || {
+            let value = self.metric(series);
+            (is_good(value), value.to_string())
+        });
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "asking again is all there is to wait for")]
+    fn await_good(&self, what: &str, ask: impl Fn() -> (bool, String)) {
         let step = Duration::from_millis(200);
+        let mut last = String::new();
         for _ in 0..PATIENCE.as_millis() / step.as_millis() {
-            if is_good(self.metric(series)) {
+            let (is_good, found) = ask();
+            if is_good {
                 return;
             }
+            last = found;
             std::thread::sleep(step);
         }
-        panic!("{series} stays {}:\n{}", self.metric(series), self.said());
+        panic!("{what} stays {last}:\n{}", self.said());
     }
 
     fn scrape(&self) -> String {
+        self.get("/metrics")
+    }
+
+    fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(&self.address)
             .unwrap_or_else(|error| panic!("{error}: the run has ended:\n{}", self.said()));
-        write!(stream, "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
@@ -231,7 +323,7 @@ pub(crate) enum Payload {
 }
 
 /// What the trace id, and where it shows the publisher and sequence, of a record are.
-fn stamp(payload: Payload, value: &[u8]) -> (String, Option<(u64, u64)>) {
+pub(crate) fn stamp(payload: Payload, value: &[u8]) -> (String, Option<(u64, u64)>) {
     match payload {
         Payload::Json => {
             let object: Value = serde_json::from_slice(value).unwrap();
@@ -255,8 +347,14 @@ pub(crate) struct Audit {
     pub(crate) slots: u64,
     /// Slots that are delivered or late, by lane.
     pub(crate) came_out: BTreeMap<String, u64>,
-    /// Slots by lane and outcome.
-    pub(crate) outcomes: BTreeMap<(String, String), u64>,
+    /// Trace ids of the slots by lane and outcome.
+    pub(crate) outcomes: BTreeMap<(String, String), BTreeSet<String>>,
+    /// Trace ids of the records in Kafka.
+    pub(crate) found: BTreeSet<String>,
+    /// Messages that were published, as the report has it.
+    pub(crate) published: u64,
+    /// Messages that were acknowledged, as the report has it.
+    pub(crate) acknowledged: u64,
     /// Records in Kafka.
     pub(crate) records: u64,
     /// The report's duplicates on `mqtt_kafka`.
@@ -270,7 +368,12 @@ pub(crate) struct Audit {
 impl Audit {
     /// Slots of a lane with an outcome.
     pub(crate) fn count(&self, lane: &str, outcome: &str) -> u64 {
-        self.outcomes.get(&(lane.to_owned(), outcome.to_owned())).copied().unwrap_or(0)
+        self.of(lane, outcome).len() as u64
+    }
+
+    /// Their trace ids.
+    pub(crate) fn of(&self, lane: &str, outcome: &str) -> BTreeSet<String> {
+        self.outcomes.get(&(lane.to_owned(), outcome.to_owned())).cloned().unwrap_or_default()
     }
 }
 
@@ -281,8 +384,8 @@ impl fmt::Display for Audit {
             "{} slots, {} records, {} duplicates, {} late recoveries;",
             self.slots, self.records, self.duplicates, self.late_recoveries
         )?;
-        self.outcomes.iter().try_for_each(|((lane, outcome), count)| {
-            write!(formatter, " {lane} {outcome} {count};")
+        self.outcomes.iter().try_for_each(|((lane, outcome), slots)| {
+            write!(formatter, " {lane} {outcome} {};", slots.len())
         })
     }
 }
@@ -321,8 +424,7 @@ fn read_slots(text: &str) -> Slots {
 /// Holds the file of slots, the report and the records of Kafka against each other.
 pub(crate) fn audit(run: &Run, records: &[Record], payload: Payload) -> Audit {
     let slots = read_slots(&std::fs::read_to_string(run.file("slots.tsv")).unwrap());
-    let report = std::fs::read_to_string(run.file("report/report.json")).unwrap();
-    let report: Value = serde_json::from_str(&report).unwrap();
+    let report = run.report();
     let named = every_slot_once(&slots);
     report_agrees(&report, &slots, named.len() as u64);
 
@@ -365,7 +467,8 @@ pub(crate) fn audit(run: &Run, records: &[Record], payload: Payload) -> Audit {
     assert_eq!(extra, duplicates, "copies in Kafka, and in the report\n{}", run.said());
     let mut outcomes = BTreeMap::new();
     for ((lane, ..), slot) in &slots {
-        *outcomes.entry((lane.clone(), slot.outcome.clone())).or_default() += 1;
+        let of = outcomes.entry((lane.clone(), slot.outcome.clone()));
+        of.or_insert_with(BTreeSet::new).insert(slot.trace_id.clone());
     }
     let lanes = ["mqtt_kafka", "mqtt_mqtt"];
     Audit {
@@ -373,6 +476,9 @@ pub(crate) fn audit(run: &Run, records: &[Record], payload: Payload) -> Audit {
         came_out: lanes.map(|lane| (lane.to_owned(), said(lane).len() as u64)).into(),
         outcomes,
         records: records.len() as u64,
+        published: report["paths"][0]["published"].as_u64().unwrap(),
+        acknowledged: report["paths"][0]["acknowledged"].as_u64().unwrap(),
+        found: copies.into_keys().collect(),
         duplicates,
         late_recoveries: lanes.iter().map(|lane| anomaly(&report, lane, "late_recovery")).sum(),
         passed: report["verdict"]["result"] == "passed",

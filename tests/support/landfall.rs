@@ -38,7 +38,13 @@ fn command(arguments: &[&str]) -> Command {
 impl Running {
     /// Starts it and waits until it says where it listens.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_in(&[], arguments)
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_in(variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let mut command = command(arguments);
+        command.envs(variables.iter().copied());
         command.args(["--log", "info,mqtt5=error"]);
         let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().unwrap();

@@ -7,85 +7,14 @@
 #![expect(clippy::panic, reason = "test support: a system that fails has to fail its test")]
 
 use std::fmt::Write as _;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
-use tempfile::TempDir;
+#[path = "systems/observers.rs"]
+pub(crate) mod observers;
+#[path = "systems/process.rs"]
+mod process;
 
-/// Runs one of the scripts of `tests/systems` and returns what it prints.
-fn script(name: &str, arguments: &[&str]) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems").join(name);
-    run(Command::new(path).args(arguments))
-}
-
-/// Runs a command to its end and returns its standard output as text.
-fn run(command: &mut Command) -> String {
-    String::from_utf8_lossy(&output(command)).into_owned()
-}
-
-fn output(command: &mut Command) -> Vec<u8> {
-    let Output { status, stdout, stderr } = command
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-    assert!(
-        status.success(),
-        "{command:?} failed ({status}):\n{}{}",
-        String::from_utf8_lossy(&stderr),
-        String::from_utf8_lossy(&stdout)
-    );
-    stdout
-}
-
-/// One process behind a script of `tests/systems`, and its directory.
-#[derive(Debug)]
-struct System {
-    script: &'static str,
-    directory: TempDir,
-    address: String,
-    pid: u32,
-}
-
-impl System {
-    fn start(system: &'static str, script: &'static str, settings: &[&str]) -> Self {
-        self::script("install.sh", &[system]);
-        let directory =
-            TempDir::new().unwrap_or_else(|error| panic!("no scratch directory: {error}"));
-        let mut this = Self { script, directory, address: String::new(), pid: 0 };
-        let owner = std::process::id().to_string();
-        let mut arguments = vec!["--owner", &owner];
-        for setting in settings {
-            arguments.extend(["--config", setting]);
-        }
-        this.act("start", &arguments);
-        this
-    }
-
-    /// Runs the script and takes over the address and pid that it prints.
-    fn act(&mut self, action: &str, arguments: &[&str]) {
-        let directory = self.directory.path().display().to_string();
-        let printed = script(self.script, &[&[action, &directory], arguments].concat());
-        for (key, value) in printed.lines().filter_map(|line| line.split_once('=')) {
-            if key.ends_with("_PID") {
-                self.pid = value.parse().unwrap_or_else(|_| panic!("{value} is no pid"));
-            } else {
-                value.clone_into(&mut self.address);
-            }
-        }
-        assert!(!self.address.is_empty() && self.pid != 0, "{} printed:\n{printed}", self.script);
-    }
-}
-
-impl Drop for System {
-    fn drop(&mut self) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems").join(self.script);
-        let stopped = Command::new(path).arg("stop").arg(self.directory.path()).status();
-        // A panic while the test already panics would abort and hide its message.
-        if !std::thread::panicking() {
-            assert!(stopped.is_ok_and(|status| status.success()), "{} did not stop", self.script);
-        }
-    }
-}
+use process::{System, output};
 
 /// One Apache Kafka node that creates no topic by itself.
 #[derive(Debug)]
@@ -101,31 +30,30 @@ impl Kafka {
     /// Installs it if need be and waits until it answers (2 to 8 s). Each of `properties` is a
     /// broker property `key=value` that overrides the ones in `kafka.sh`.
     pub(crate) fn start(properties: &[&str]) -> Self {
-        let system = System::start("kafka", "kafka.sh", properties);
-        Self { address: system.address.clone(), pid: system.pid, system }
+        let system = System::start("kafka", "--config", properties);
+        Self { address: system.offer("KAFKA"), pid: system.pid("KAFKA_PID"), system }
     }
 
     /// Creates a topic, for instance with `("message.timestamp.type", "LogAppendTime")`, and waits
     /// until each partition has a leader.
     pub(crate) fn topic(&self, name: &str, partitions: u32, settings: &[(&str, &str)]) {
-        let directory = self.system.directory.path().display().to_string();
         let partitions = partitions.to_string();
         let settings: Vec<String> =
             settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let mut arguments = vec!["topic", &directory, name, &partitions];
+        let mut arguments = vec![name, &partitions];
         arguments.extend(settings.iter().map(String::as_str));
-        script("kafka.sh", &arguments);
+        self.system.act("topic", &arguments);
     }
 
     /// Ends it with SIGKILL and keeps its data.
     pub(crate) fn kill(&self) {
-        script("kafka.sh", &["kill", &self.system.directory.path().display().to_string()]);
+        self.system.act("kill", &[]);
     }
 
     /// Stops it if it runs, and starts it again with its data at the same address.
     pub(crate) fn restart(&mut self) {
-        self.system.act("restart", &[]);
-        self.pid = self.system.pid;
+        self.system.restart();
+        self.pid = self.system.pid("KAFKA_PID");
     }
 }
 
@@ -143,8 +71,8 @@ impl Mosquitto {
     /// Installs it if need be and waits until it answers. Each of `lines` is a further line of its
     /// configuration, for instance `persistence true`.
     pub(crate) fn start(lines: &[&str]) -> Self {
-        let system = System::start("mosquitto", "mosquitto.sh", lines);
-        Self { address: system.address.clone(), pid: system.pid, system }
+        let system = System::start("mosquitto", "--config", lines);
+        Self { address: system.offer("MOSQUITTO"), pid: system.pid("MOSQUITTO_PID"), system }
     }
 
     /// The port of [`Mosquitto::address`], for tools that take it apart from the host.
@@ -154,13 +82,13 @@ impl Mosquitto {
 
     /// Ends it with SIGKILL.
     pub(crate) fn kill(&self) {
-        script("mosquitto.sh", &["kill", &self.system.directory.path().display().to_string()]);
+        self.system.act("kill", &[]);
     }
 
     /// Stops it if it runs, and starts it again at the same address.
     pub(crate) fn restart(&mut self) {
-        self.system.act("restart", &[]);
-        self.pid = self.system.pid;
+        self.system.restart();
+        self.pid = self.system.pid("MOSQUITTO_PID");
     }
 }
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Installs the real systems of the integration tests on Debian 12, without a container engine.
 #
-#     install.sh kafka|mosquitto|kcat|all
+#     install.sh kafka|mosquitto|kcat|collector|prometheus|all
 #
-# Debian packages come by apt-get (as root or with sudo), Apache Kafka from Maven Central. Downloads
-# stay under ${LANDFALL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/landfall}. Quiet when nothing is to be done.
+# Debian packages come by apt-get (as root or with sudo), Apache Kafka from Maven Central. The
+# OpenTelemetry Collector is built once from Go modules, by a Go that comes the same way where there
+# is none or an old one. Except for Debian's packages and the caches that Go keeps of its own, all
+# stays under ${LANDFALL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/landfall}. Quiet when nothing is to be done.
 
 set -euo pipefail
 export PATH="$PATH:/usr/sbin:/usr/local/sbin"
@@ -60,16 +62,24 @@ have() {
     command -v "$1" >/dev/null
 }
 
+# A package also enables its service for the next boot; the tests run processes of their own.
+disable() {
+    as_root update-rc.d "$1" disable # for systemd as well
+}
+
 install_mosquitto() {
     local packages=()
     have mosquitto || packages+=(mosquitto)
     have mosquitto_pub || packages+=(mosquitto-clients)
     ((${#packages[@]} == 0)) && return
     debian "${packages[@]}"
-    # The package also enables its service for the next boot; the tests run brokers of their own.
-    if [[ " ${packages[*]} " == *" mosquitto "* && -d /run/systemd/system ]]; then
-        as_root systemctl -q disable mosquitto.service
-    fi
+    [[ " ${packages[*]} " != *" mosquitto "* ]] || disable mosquitto
+}
+
+install_prometheus() {
+    have prometheus && have promtool && return
+    debian prometheus
+    disable prometheus
 }
 
 install_kcat() {
@@ -113,6 +123,63 @@ install_kafka() {
     echo "$digest" >"$home/complete"
 }
 
+# Prints a Go of version 1.25 or newer, which is what the Collector needs.
+go_1_25() {
+    local candidate version
+    for candidate in "$(command -v go || true)" "$cache/go/bin/go"; do
+        version=$("$candidate" env GOVERSION 2>/dev/null) || continue
+        if [[ $(printf '%s\n' go1.25 "$version" | sort -V | head -n 1) == go1.25 ]]; then
+            echo "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+# Debian 12 has Go 1.19. That is too old, but fetches a newer Go as a module, checked against Go's
+# checksum database. A module carries no permissions, hence chmod.
+install_go() {
+    local version=1.26.8 module fetched
+    have go || debian golang-go ca-certificates
+    echo "install.sh: fetching Go $version" >&2
+    module=golang.org/toolchain@v0.0.1-go$version.linux-$(go env GOARCH)
+    rm -rf "$cache/go" "$cache/go-modules"
+    GOMODCACHE=$cache/go-modules go mod download -json "$module" >"$cache/go.log" 2>&1 </dev/null || {
+        tail -n 20 "$cache/go.log" >&2
+        fail "$(go version) could not fetch $module; what it said is above"
+    }
+    fetched=$(sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' "$cache/go.log")
+    chmod -R u+w "$cache/go-modules"
+    chmod -R +x "$fetched/bin" "$fetched/pkg/tool"
+    mv "$fetched" "$cache/go"
+    rm -rf "$cache/go-modules"
+}
+
+# The Collector as $cache/collector/otelcol, with a stamp as Kafka has it.
+install_collector() {
+    local home=$cache/collector manifest=$systems/collector-build.yaml digest version go
+    digest=$(sha256sum <"$manifest")
+    [[ -x $home/otelcol && $(cat "$home/complete" 2>/dev/null) == "$digest" ]] && return
+    version=$(sed -n 's/^  version: //p' "$manifest")
+    go_1_25 >/dev/null || install_go
+    go=$(go_1_25) || fail "no Go 1.25 after its installation"
+    echo "install.sh: building OpenTelemetry Collector $version; this takes minutes" >&2
+    rm -rf "$home"
+    mkdir -p "$home"
+    (
+        export PATH="${go%/*}:$PATH" GOBIN=$home
+        cd "$home" &&
+            go install "go.opentelemetry.io/collector/cmd/builder@v$version" &&
+            ./builder --config "$manifest"
+    ) >"$cache/collector.log" 2>&1 </dev/null || {
+        tail -n 20 "$cache/collector.log" >&2
+        fail "the Collector could not be built; the end of the output is above"
+    }
+    mv "$home/build/otelcol" "$home/otelcol"
+    rm -rf "$home/build" "$home/builder"
+    echo "$digest" >"$home/complete"
+}
+
 mkdir -p "$cache"
 exec 9>"$cache/lock" # test programs run side by side; one of them installs
 flock 9
@@ -124,10 +191,14 @@ kafka)
     ;;
 mosquitto) install_mosquitto ;;
 kcat) install_kcat ;;
+collector) install_collector ;;
+prometheus) install_prometheus ;;
 all)
     install_mosquitto
     install_kcat
     install_kafka
+    install_prometheus
+    install_collector
     ;;
-*) fail "usage: install.sh kafka|mosquitto|kcat|all" ;;
+*) fail "usage: install.sh kafka|mosquitto|kcat|collector|prometheus|all" ;;
 esac

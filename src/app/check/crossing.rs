@@ -15,7 +15,7 @@ use crate::app::threads::{Surroundings, Threads};
 use crate::app::wiring::Parts;
 use crate::app::{INBOX, NOTICES};
 use crate::clock::{Clock, Instant};
-use crate::consume::Lookout;
+use crate::consume::{self, Lookout};
 use crate::correlate::{Append, Lane, Observation, PathId, Qos, Router, Sink, Stage};
 use crate::preflight::{self, Copy, Crossing, Finding, Message, Reading, Record};
 use crate::publish::{self, SEQUENCE};
@@ -43,6 +43,8 @@ struct Ears {
     up: BTreeSet<Role>,
     down: BTreeMap<Role, (String, Instant)>,
     partitions: BTreeMap<u32, (String, i32)>,
+    /// Whether the cluster does not hand records over.
+    is_barred: bool,
     warnings: Vec<String>,
     records: Vec<(u32, Record)>,
     copies: Vec<(u32, Copy)>,
@@ -90,6 +92,9 @@ pub(super) async fn cross(
     let reads = matches!(reading, Reading::Stands(_));
     let hears = is_heard && ears.subscriber().is_ok();
     ears.await_messages((reads, hears), probes, (path.wait, stop)).await;
+    if reads && ears.is_barred {
+        reading = Reading::Barred;
+    }
     let waited = path.clock.now().saturating_since(begun).min(path.wait);
     let crossing = Crossing {
         messages: ears.messages(probes).into_iter().map(|(_, message)| message).collect(),
@@ -161,6 +166,7 @@ impl Ears {
             up: BTreeSet::new(),
             down: BTreeMap::new(),
             partitions: BTreeMap::new(),
+            is_barred: false,
             warnings: Vec::new(),
             records: Vec::new(),
             copies: Vec::new(),
@@ -185,7 +191,8 @@ impl Ears {
                 Notice::Assigned { slot, topic, partition, .. } => {
                     self.partitions.insert(slot, (topic, partition));
                 }
-                Notice::Warning(text) => self.warnings.push(text),
+                Notice::Warning { kind: consume::NOT_ALLOWED, .. } => self.is_barred = true,
+                Notice::Warning { text, .. } => self.warnings.push(text),
             }
         }
         let mut batch = Vec::new();

@@ -18,7 +18,6 @@ use crate::publish;
 use crate::reach::reach;
 use crate::shutdown::Tasks;
 use crate::stamp::Stamper;
-use crate::wire::Version;
 use crate::{consume, subscribe};
 
 /// A path to check, with the parts that a run would have of it.
@@ -142,11 +141,7 @@ impl Path {
             probes = Probes::start(&self.publishers, (clock, self.stamper.clone()));
             probes.await_logins(stop).await;
         }
-        let version = match version {
-            Version::V4 => "3.1.1",
-            Version::V5 => "5",
-        };
-        say(preflight::mqtt(&reached, version, &probes.logins(), self.needs())).await;
+        say(preflight::mqtt(&reached, version.name(), &probes.logins(), self.needs())).await;
         Some(probes)
     }
 

@@ -20,6 +20,7 @@ impl Correlator {
             at,
             integrity,
             carriers,
+            span,
         } = observation
         else {
             return;
@@ -38,8 +39,15 @@ impl Correlator {
         if let Sink::Kafka { place, .. } = sink
             && !self.paths[usize::from(path.0)].moves_on(place.slot, place.offset)
         {
-            let cause = DuplicateCause::Reread;
-            events.push(Event::Duplicate { publisher: id, sequence, lane, cause });
+            events.push(Event::Duplicate {
+                publisher: id,
+                sequence,
+                lane,
+                cause: DuplicateCause::Reread,
+                at,
+                place,
+                departure: None,
+            });
             return;
         }
         if integrity == Integrity::Corrupt {
@@ -49,12 +57,12 @@ impl Correlator {
         if let Place::Open(entry) = state.ledger.place(sequence)
             && entry.is_open(lane)
         {
-            let landing = Landing { sink, at, stamps: books.fixed.survived(carriers) };
+            let landing = Landing { sink, at, span, stamps: books.fixed.survived(carriers) };
             books.deliver((sequence, entry), &landing);
             books.note_order(sequence, lane, &mut state.highest);
             return;
         }
-        let partition = if let Sink::Kafka { place, .. } = sink { place.slot } else { 0 };
+        let partition = sink.place().slot;
         events.push(Event::Consumed { path, lane, partition });
         self.arrived_again(id, sequence, (sink, at), carriers, events);
     }
@@ -72,26 +80,46 @@ impl Correlator {
     ) {
         let lane = sink.lane();
         let (mut books, state) = self.split(id, events);
-        let wrong_verdict = match state.ledger.place(sequence) {
+        let place = sink.place();
+        let (wrong_verdict, departure) = match state.ledger.place(sequence) {
             Place::Unknown => return,
-            Place::Closed => state.verdicts[lane.index()].remove(sequence),
-            Place::Open(entry) => match entry.outcome(lane) {
-                None | Some(Outcome::Delivered | Outcome::Late) => None,
-                Some(was) => {
-                    entry.set_outcome(lane, Outcome::Late);
-                    Some((was, Some(entry.intended)))
-                }
-            },
+            Place::Closed => (state.verdicts[lane.index()].remove(sequence), None),
+            Place::Open(entry) => {
+                let wrong = match entry.outcome(lane) {
+                    None | Some(Outcome::Delivered | Outcome::Late) => None,
+                    Some(was) => {
+                        entry.set_outcome(lane, Outcome::Late);
+                        Some((was, Some(entry.intended)))
+                    }
+                };
+                (wrong, Some(entry.departure()))
+            }
         };
         let Some((was, intended)) = wrong_verdict else {
             let resent = state.resent.contains(&sequence) || sink == Sink::Mqtt { resent: true };
             let cause = if resent { DuplicateCause::Resent } else { DuplicateCause::Pipeline };
-            books.events.push(Event::Duplicate { publisher: id, sequence, lane, cause });
+            books.events.push(Event::Duplicate {
+                publisher: id,
+                sequence,
+                lane,
+                cause,
+                at,
+                place,
+                departure,
+            });
             return;
         };
         let end_to_end = intended.map(|intended| at.nanos_since(intended));
-        let recovery = Event::LateRecovery { publisher: id, sequence, lane, was, end_to_end };
-        books.events.push(recovery);
+        books.events.push(Event::LateRecovery {
+            publisher: id,
+            sequence,
+            lane,
+            was,
+            end_to_end,
+            at,
+            place,
+            departure,
+        });
         books.note_order(sequence, lane, &mut state.highest);
         for (carrier, survived) in Carrier::ALL.into_iter().zip(books.fixed.survived(carriers)) {
             if let Some(survived) = survived {

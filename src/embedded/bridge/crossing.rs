@@ -23,6 +23,8 @@ pub(super) struct Crossing<'a> {
     in_flight: Arc<Semaphore>,
     back_off: Duration,
     connections: u64,
+    /// Attempts to connect that failed in a row.
+    failures: u64,
 }
 
 impl<'a> Crossing<'a> {
@@ -33,7 +35,7 @@ impl<'a> Crossing<'a> {
         in_flight: Arc<Semaphore>,
     ) -> Self {
         let back_off = FIRST_BACK_OFF;
-        Self { bridge, acknowledgements, kafka, in_flight, back_off, connections: 0 }
+        Self { bridge, acknowledgements, kafka, in_flight, back_off, connections: 0, failures: 0 }
     }
 
     /// Carries messages until something fails for good.
@@ -69,9 +71,10 @@ impl<'a> Crossing<'a> {
                 let mqtt = &self.bridge.config.mqtt;
                 let qos = granted(&answer, &mqtt.filter)?;
                 if qos != mqtt.qos_max {
-                    tracing::warn!(asked = ?mqtt.qos_max, granted = ?qos, filter = mqtt.filter, "the broker grants the bridge another QoS");
+                    tracing::warn!(asked = ?mqtt.qos_max, granted = ?qos, filter = mqtt.filter, "the broker grants the bridge another QoS; let it grant the one that is asked for");
                 }
                 self.back_off = FIRST_BACK_OFF;
+                self.failures = 0;
                 self.bridge.subscribed.send_replace(true);
             }
             _ => {}
@@ -104,7 +107,12 @@ impl<'a> Crossing<'a> {
         let mqtt = &self.bridge.config.mqtt;
         let wait = jittered(self.back_off, self.bridge.clock.now().nanos());
         self.back_off = (self.back_off * 2).min(LONGEST_BACK_OFF);
-        tracing::warn!(%error, broker = %format_args!("{}:{}", mqtt.host, mqtt.port), ?wait, "the bridge has no MQTT connection; it tries again");
+        self.failures += 1;
+        // Ever more seldom: an outage of hours is no news any more.
+        if self.failures.is_power_of_two() {
+            let broker = format_args!("{}:{}", mqtt.host, mqtt.port);
+            tracing::warn!(%error, %broker, failures = self.failures, "the bridge has no MQTT connection and tries again; check that the broker runs");
+        }
         tokio::time::sleep(wait).await;
     }
 }

@@ -93,7 +93,7 @@ impl Reports {
                 .is_ok();
         if due_now {
             let unsaid = self.unsaid.swap(0, Ordering::Relaxed);
-            tracing::warn!(%error, bytes, unsaid, "Kafka refuses a message; acknowledged and dropped");
+            tracing::warn!(%error, bytes, unsaid, "Kafka refuses a message, which is acknowledged and dropped; see max.message.bytes, and that the topic is there");
         } else {
             self.unsaid.fetch_add(1, Ordering::Relaxed);
         }

@@ -36,6 +36,9 @@ const CONNECT_TIMEOUT_SECONDS: u64 = 5;
 const SESSION_EXPIRY_SECONDS: u32 = 3_600;
 /// Well above what Kafka takes by default, so that Kafka decides what is too large.
 const MAX_PACKET_BYTES: u32 = 16 * 1024 * 1024;
+/// One acknowledgement for each packet id, and one subscription. Not as many as the receive maximum
+/// allows: Mosquitto 2.0 sends more, and an acknowledgement that found no room would be owed for ever.
+const REQUESTS: usize = 65_536;
 /// The bridge publishes nothing; the library reserves memory for each.
 const OUTGOING_IN_FLIGHT: u16 = 16;
 
@@ -70,8 +73,7 @@ impl Session {
         if let Some(credentials) = &mqtt.credentials {
             options.set_credentials(&credentials.username, credentials.password.expose_secret());
         }
-        // One acknowledgement for each message the broker may have under way, one subscription.
-        let (client, events) = AsyncClient::new(options, usize::from(receive_maximum) + 1);
+        let (client, events) = AsyncClient::new(options, REQUESTS);
         let filter = Filter {
             retain_forward_rule: RetainForwardRule::OnNewSubscribe,
             ..Filter::new(&mqtt.filter, mqtt.qos_max)
@@ -171,9 +173,8 @@ impl Acknowledgements {
     fn acknowledge(&self, qos: QoS, packet: u16) {
         let mut publish = Publish::new(String::new(), qos, Vec::new(), None);
         publish.pkid = packet;
-        if self.client.try_ack(&publish).is_err() {
-            tracing::warn!(packet, "the broker exceeds the receive maximum; not acknowledged");
-        }
+        // There is room; closed means that the bridge is ending, and the broker sends it again.
+        let _ = self.client.try_ack(&publish);
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

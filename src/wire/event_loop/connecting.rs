@@ -4,7 +4,7 @@ use std::io;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 
-use super::super::place::{CONNECT_MAX, Phase};
+use super::super::place::{CONNECT_MAX, Leaving, Phase, RESOLVE_MAX};
 use super::super::{Failure, Handler};
 use super::EventLoop;
 
@@ -33,6 +33,19 @@ impl<H: Handler> EventLoop<H> {
         if let Some(address) = self.resolver.ask(client, &endpoint.host, endpoint.port) {
             let connecting = place.dial(vec![address].into_iter());
             self.await_connection(client, connecting);
+        } else {
+            self.set_timer(client, RESOLVE_MAX);
+        }
+    }
+
+    /// Says that the name server is silent. The answer may still come and is awaited: asking again
+    /// would only queue behind the first question.
+    pub(super) fn complain_of_resolver(&mut self, client: usize) {
+        let place = &mut self.places[client];
+        place.timer = None;
+        if place.leaving == Leaving::No {
+            let failure = place.unresolved();
+            self.handler.broke(client, &failure);
         }
     }
 

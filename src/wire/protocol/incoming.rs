@@ -13,7 +13,7 @@ impl<S: Source> Protocol<S> {
         match first >> 4 {
             frame::CONNACK | frame::DISCONNECT => Ok(()),
             _ if self.state != State::Asking => Ok(()),
-            _ => Err(Failure::new("what answers there does not speak MQTT")),
+            _ => Err(Failure::new("what answers there does not speak MQTT", "check mqtt.url")),
         }
     }
 
@@ -86,8 +86,8 @@ impl<S: Source> Protocol<S> {
     fn accepted(&mut self, accepted: Accepted) -> Result<(), Failure> {
         if accepted.qos_max < self.sending.qos {
             let (max, asked) = (accepted.qos_max.level(), self.sending.qos.level());
-            let words = format!("the broker takes QoS {max} at most; take {asked} out of mqtt.qos");
-            return Err(Failure::new(words));
+            let what = format!("the broker takes QoS {max} at most, {asked} is asked for");
+            return Err(Failure::new(what, "change mqtt.qos"));
         }
         self.state = State::Up;
         self.limits = Some(accepted.limits());

@@ -1,0 +1,246 @@
+//! Room `telemetry`: one span.
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
+
+use opentelemetry::trace::{
+    Link, SpanContext, SpanId as OtelSpanId, SpanKind, Status, TraceFlags, TraceId as OtelTraceId,
+    TraceState,
+};
+use opentelemetry::{KeyValue, Value};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+
+use super::super::otlp::SCOPE;
+use super::journey::{Ending, Journey, Receipt};
+use super::{Lane, Slot, Tracer};
+use crate::clock::{Instant, Pairing};
+use crate::splitmix::mix;
+use crate::stamp::{SpanId, TraceId};
+
+/// Tells the span ids of a message apart.
+const CROSSING: u64 = 0x6372_6f73_7369_6e67;
+const RECEIVE: u64 = 0x7265_6365_6976_6500;
+
+impl Tracer {
+    /// From the intended send time to the acknowledgement.
+    pub(super) fn publish_span(&self, journey: &Journey, now: &Pairing) -> SpanData {
+        let id = self.trace_id(journey.slot);
+        let source = &self.sources[journey.slot.0.0 as usize];
+        let mut attributes = self.common(journey);
+        attributes.extend([
+            KeyValue::new("messaging.system", "mqtt"),
+            KeyValue::new("messaging.operation.name", "publish"),
+            KeyValue::new("messaging.operation.type", "send"),
+            KeyValue::new("messaging.destination.name", source.topic.clone()),
+            KeyValue::new("messaging.destination.template", source.template.clone()),
+            KeyValue::new("messaging.client.id", source.client_id.clone()),
+            KeyValue::new("messaging.message.body.size", integer(source.size)),
+            KeyValue::new("server.address", source.host.clone()),
+            KeyValue::new("server.port", i64::from(source.port)),
+            KeyValue::new("network.protocol.name", "mqtt"),
+            KeyValue::new("network.protocol.version", source.version),
+            KeyValue::new("landfall.publish_delay", seconds(journey.intended, journey.sent)),
+        ]);
+        if let Some(reason) = journey.refusal {
+            attributes.push(KeyValue::new("landfall.mqtt.reason_code", i64::from(reason)));
+        }
+        let status = match journey.refusal {
+            Some(reason) => Status::error(format!("refused with reason code {reason:#04x}")),
+            None => Status::Unset,
+        };
+        let end = journey.acknowledged.unwrap_or(journey.sent);
+        let context = context(id, id.parent_id());
+        SpanData {
+            status,
+            ..span(
+                (context, OtelSpanId::INVALID, SpanKind::Producer),
+                format!("publish {}", source.template),
+                times((journey.intended, end), now),
+                attributes,
+            )
+        }
+    }
+
+    /// From the socket to receipt, and the receipt itself.
+    pub(super) fn ending_spans(
+        &self,
+        journey: &Journey,
+        ending: &Ending,
+        now: &Pairing,
+    ) -> Vec<SpanData> {
+        let id = self.trace_id(journey.slot);
+        // A copy has spans of its own.
+        let copy = ending.duplicate.map_or(0, |_| ending.at.nanos());
+        let salt = mix(ending.lane.index() as u64 ^ copy);
+        let crossing = context(id, span_id(id, CROSSING ^ salt));
+        let mut attributes = self.common(journey);
+        attributes.extend(said(ending));
+        let status = if ending.is_error { Status::error(ending.outcome) } else { Status::Unset };
+        let path = self.path_name(journey.slot);
+        let mut spans = vec![SpanData {
+            status,
+            ..span(
+                (crossing.clone(), OtelSpanId::from_bytes(id.parent_id()), SpanKind::Internal),
+                format!("crossing {path} {}", ending.lane.name()),
+                times((journey.sent, ending.at), now),
+                attributes,
+            )
+        }];
+        if let Some(receipt) = &ending.receipt {
+            let receive = context(id, span_id(id, RECEIVE ^ salt));
+            let parent = crossing.span_id();
+            spans.push(self.receive_span(journey, (ending, receipt), (receive, parent), now));
+        }
+        spans
+    }
+
+    fn receive_span(
+        &self,
+        journey: &Journey,
+        (ending, receipt): (&Ending, &Receipt),
+        (context_of_it, parent): (SpanContext, OtelSpanId),
+        now: &Pairing,
+    ) -> SpanData {
+        let id = self.trace_id(journey.slot);
+        let mut attributes = self.common(journey);
+        attributes.extend(said(ending));
+        attributes.push(KeyValue::new("messaging.operation.type", "receive"));
+        let name = match ending.lane {
+            Lane::MqttKafka => {
+                attributes.push(KeyValue::new("messaging.system", "kafka"));
+                attributes.push(KeyValue::new("messaging.operation.name", "poll"));
+                attributes.push(KeyValue::new("messaging.kafka.offset", receipt.place.offset));
+                let path = self.roster.publisher(journey.slot.0).path;
+                match self.sink.telemetry.partition(path, receipt.place.slot) {
+                    Some((topic, partition)) => {
+                        attributes
+                            .push(KeyValue::new("messaging.destination.name", topic.to_owned()));
+                        attributes.push(KeyValue::new(
+                            "messaging.destination.partition.id",
+                            partition.to_string(),
+                        ));
+                        format!("poll {topic}")
+                    }
+                    None => "poll".to_owned(),
+                }
+            }
+            Lane::MqttMqtt => {
+                let source = &self.sources[journey.slot.0.0 as usize];
+                attributes.push(KeyValue::new("messaging.system", "mqtt"));
+                attributes.push(KeyValue::new("messaging.operation.name", "receive"));
+                attributes.push(KeyValue::new("messaging.destination.name", source.topic.clone()));
+                format!("receive {}", source.template)
+            }
+        };
+        let mut links = SpanLinks::default();
+        let linked = [Some(id.parent_id()), receipt.span.map(SpanId::to_bytes)];
+        links.links.extend(
+            linked.into_iter().flatten().map(|of| Link::new(context(id, of), Vec::new(), 0)),
+        );
+        let from = receipt.append.unwrap_or(ending.at);
+        SpanData {
+            links,
+            ..span(
+                (context_of_it, parent, SpanKind::Consumer),
+                name,
+                times((from, ending.at), now),
+                attributes,
+            )
+        }
+    }
+
+    /// What every span of a message says.
+    fn common(&self, journey: &Journey) -> Vec<KeyValue> {
+        let (publisher, sequence) = journey.slot;
+        let publisher = self.roster.publisher(publisher);
+        let path = self.path_name(journey.slot).to_owned();
+        vec![
+            KeyValue::new("landfall.path", path),
+            KeyValue::new("landfall.qos", i64::from(publisher.qos.level())),
+            KeyValue::new("landfall.publisher", i64::from(publisher.index)),
+            KeyValue::new("landfall.sequence", integer(sequence)),
+            KeyValue::new("landfall.traced_because", journey.why.name()),
+        ]
+    }
+
+    fn path_name(&self, (publisher, _): Slot) -> &str {
+        &self.roster.path(self.roster.publisher(publisher).path).name
+    }
+
+    fn trace_id(&self, (publisher, sequence): Slot) -> TraceId {
+        let publisher = self.roster.publisher(publisher);
+        let identity = self.stamper.identity(publisher.path.0, publisher.index, sequence);
+        self.stamper.trace_id(identity)
+    }
+}
+
+/// What is said of an ending.
+fn said(ending: &Ending) -> impl Iterator<Item = KeyValue> {
+    let cause = ending.duplicate.map(|cause| KeyValue::new("landfall.duplicate", cause.name()));
+    [
+        KeyValue::new("landfall.lane", ending.lane.name()),
+        KeyValue::new("landfall.outcome", ending.outcome),
+    ]
+    .into_iter()
+    .chain(cause)
+}
+
+fn span(
+    (span_context, parent_span_id, span_kind): (SpanContext, OtelSpanId, SpanKind),
+    name: String,
+    (start_time, end_time): (SystemTime, SystemTime),
+    attributes: Vec<KeyValue>,
+) -> SpanData {
+    SpanData {
+        span_context,
+        parent_span_id,
+        parent_span_is_remote: false,
+        span_kind,
+        name: Cow::Owned(name),
+        start_time,
+        end_time,
+        attributes,
+        dropped_attributes_count: 0,
+        events: SpanEvents::default(),
+        links: SpanLinks::default(),
+        status: Status::Unset,
+        instrumentation_scope: SCOPE.clone(),
+    }
+}
+
+fn context(trace: TraceId, span: [u8; 8]) -> SpanContext {
+    SpanContext::new(
+        OtelTraceId::from_bytes(trace.0),
+        OtelSpanId::from_bytes(span),
+        TraceFlags::SAMPLED,
+        false,
+        TraceState::NONE,
+    )
+}
+
+/// A span id that follows from trace and salt; never zero.
+fn span_id(trace: TraceId, salt: u64) -> [u8; 8] {
+    let [low @ .., _, _, _, _, _, _, _, _] = trace.0;
+    mix(u64::from_be_bytes(low) ^ salt).max(1).to_be_bytes()
+}
+
+/// Both ends on the wall clock. A clock that is less exact than the span is short must not turn it
+/// around.
+fn times((from, to): (Instant, Instant), now: &Pairing) -> (SystemTime, SystemTime) {
+    (wall(from.min(to), now), wall(to, now))
+}
+
+fn wall(instant: Instant, now: &Pairing) -> SystemTime {
+    let nanos = now.wall_of(instant).nanos();
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 104 days")]
+fn seconds(from: Instant, to: Instant) -> f64 {
+    to.nanos_since(from) as f64 / 1e9
+}
+
+/// Sizes and sequences are far below 2^63.
+fn integer(number: impl TryInto<i64>) -> Value {
+    Value::I64(number.try_into().unwrap_or(i64::MAX))
+}

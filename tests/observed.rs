@@ -1,0 +1,282 @@
+//! Three ways to the same figures, with real systems: the report, `/metrics` scraped by Prometheus, and
+//! OTLP through an OpenTelemetry Collector, which Prometheus scrapes too. Mosquitto, Apache Kafka and
+//! the reference bridge carry the messages.
+//!
+//! `LANDFALL_TEST_OBSERVED_SECONDS` says how long the first test measures (25 without it), and
+//! `LANDFALL_TEST_FAULT_SECONDS` how long each fault of a Collector lasts (3 without it).
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where it finds something wrong, in its helper functions, too"
+)]
+
+#[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
+#[path = "support/crossing.rs"]
+mod crossing;
+#[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
+#[path = "support/exposition.rs"]
+mod exposition;
+#[path = "support/sink.rs"]
+mod sink;
+#[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
+#[path = "support/systems.rs"]
+mod systems;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::time::Duration;
+
+use landfall::clock::Clock;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crossing::{Bridge, Run};
+use sink::{Mode, Sink};
+use systems::observers::{Collector, Prometheus};
+use systems::{Kafka, Mosquitto};
+
+/// Slots by lane, QoS and outcome, as the books stand at the end.
+type Outcomes = BTreeMap<(String, String, String), u64>;
+
+fn of_report(report: &Value) -> Outcomes {
+    let mut outcomes = Outcomes::new();
+    for lane in report["paths"][0]["lanes"].as_array().unwrap() {
+        for (outcome, count) in lane["outcomes"].as_object().unwrap() {
+            let name = lane["lane"].as_str().unwrap().to_owned();
+            let key = (name, lane["qos"].to_string(), outcome.clone());
+            outcomes.insert(key, count.as_u64().unwrap());
+        }
+    }
+    outcomes
+}
+
+/// The same from Prometheus, for one job: what was announced less what proved wrong, which was late.
+fn of_prometheus(prometheus: &Prometheus, job: &str) -> Outcomes {
+    let vector = |name: &str| {
+        let series = prometheus.query(&format!("{name}{{job=\"{job}\"}}"));
+        series.into_iter().map(|(labels, value)| {
+            let label = |name: &str| labels[name].clone();
+            let key = (label("lane"), label("qos"), label("outcome"));
+            (key, format!("{value}").parse::<u64>().unwrap())
+        })
+    };
+    let mut outcomes: Outcomes = vector("landfall_slots_total").collect();
+    for ((lane, qos, outcome), count) in vector("landfall_late_recoveries_total") {
+        *outcomes.entry((lane.clone(), qos.clone(), outcome)).or_default() -= count;
+        *outcomes.entry((lane, qos, "late".to_owned())).or_default() += count;
+    }
+    outcomes
+}
+
+/// Asks again until the answer is the expected one; what it was in the end.
+fn settled(expected: &Outcomes, ask: impl Fn() -> Outcomes) -> Outcomes {
+    let clock = Clock::system();
+    let mut last = Outcomes::new();
+    for _ in 0..100 {
+        last = ask();
+        if last == *expected {
+            break;
+        }
+        clock.sleep_until(clock.now() + Duration::from_millis(200));
+    }
+    last
+}
+
+#[test]
+fn report_prometheus_and_collector_count_the_same() {
+    let seconds = std::env::var("LANDFALL_TEST_OBSERVED_SECONDS");
+    let seconds: u64 = seconds.map_or(25, |text| text.parse().unwrap());
+    let (kafka, mosquitto) = (Kafka::start(&[]), Mosquitto::start(&[]));
+    kafka.topic("observed", 3, &[("message.timestamp.type", "LogAppendTime")]);
+    let backend = Sink::start();
+    let traces = format!("COLLECTOR_TRACES_ENDPOINT={}", backend.url());
+    let collector = Collector::start(&[&traces]);
+    let bridge = Bridge::start("observed", &mosquitto.address, &kafka.address);
+    let config = format!(
+        "probe: observed
+paths:
+  - name: observed
+    mqtt: {{ url: 'mqtt://{}', topic: 'landfall/observed/{{client}}', qos: [0, 1, 2], rate: 200/s }}
+    kafka: {{ brokers: ['{}'], topics: [observed] }}
+    lanes: [mqtt_kafka, mqtt_mqtt]
+    deadline: 3s
+telemetry:
+  listen: 127.0.0.1:0
+  otlp: {{ endpoint: 'http://{}', interval: 1s }}
+",
+        mosquitto.address, kafka.address, collector.http
+    );
+    let for_seconds = format!("{seconds}s");
+    let mut run = Run::start(&config, &["--for", &for_seconds, "--linger", "40s"]);
+    let scraped = format!("{}=scraped", run.address());
+    let through = format!("{}=through", collector.scrape);
+    let prometheus = Prometheus::start(&[&scraped, &through]);
+    // A bridge that stands still for longer than the deadline: losses are announced that are none.
+    let slots = "landfall_slots_total{path=\"observed\",lane=\"mqtt_kafka\",qos=\"1\"";
+    run.await_metric(slots, 200.0);
+    bridge.signal("STOP");
+    run.await_metric("outcome=\"acked_lost\"", 50.0);
+    bridge.signal("CONT");
+
+    let report = run.await_report();
+    let expected = of_report(&report);
+    let counted = settled(&expected, || of_prometheus(&prometheus, "scraped"));
+    assert_eq!(counted, expected, "scraped from landfall\n{}", run.said());
+    // The job of what came by OTLP is the name of the service.
+    let counted = settled(&expected, || of_prometheus(&prometheus, "landfall"));
+    assert_eq!(counted, expected, "through the Collector\n{}", run.said());
+    let recovered = prometheus.query("sum(landfall_late_recoveries_total{job=\"landfall\"})");
+    let instances = prometheus.query("count by (instance) (landfall_build_info{job=\"landfall\"})");
+    assert_eq!(instances[0].0["instance"], "observed");
+    run.terminate();
+    run.ended();
+    bridge.stop();
+
+    let total: u64 = expected.values().sum();
+    println!(
+        "{total} outcomes of {seconds} s, {recovered:?} of them late recoveries: {expected:?}"
+    );
+    assert!(total > 2 * seconds * 150, "{expected:?}");
+    assert!(recovered[0].1 >= 50.0, "announced losses came out after all: {recovered:?}");
+    // All of what was late or announced as lost is traced, and has gone through the Collector.
+    let late: u64 =
+        expected.iter().filter(|((.., outcome), _)| outcome == "late").map(|(_, n)| n).sum();
+    let traces: BTreeSet<_> = backend.spans().into_iter().map(|span| span.trace_id).collect();
+    assert!(traces.len() as u64 >= late / 2, "{} traces, {late} late", traces.len());
+}
+
+/// Has the Collector of a run refuse, hang and be away for so long each; the one that is there in the
+/// end.
+fn fail_in_every_way(sink: Sink, exporting: &Run, fault: Duration) -> Sink {
+    let clock = Clock::system();
+    let wait = || clock.sleep_until(clock.now() + fault);
+    let failures = || exporting.metric("landfall_export_failures_total");
+    wait();
+    assert!(failures() < 0.5, "nothing has failed yet");
+    for mode in [Mode::Status(503), Mode::Hang] {
+        let before = failures();
+        sink.set(mode);
+        exporting.await_metric("landfall_export_failures_total", before + 1.0);
+        wait();
+        sink.set(Mode::Take);
+        exporting.await_metric("landfall_component_up{component=\"otlp\"}", 1.0);
+    }
+    let (address, before) = (sink.address, failures());
+    sink.stop();
+    exporting.await_metric("landfall_export_failures_total", before + 1.0);
+    wait();
+    let sink = Sink::start_at(address);
+    exporting.await_metric("landfall_component_up{component=\"otlp\"}", 1.0);
+    sink
+}
+
+/// Two sidecars side by side, one of which has a Collector that fails in every way, one after the other.
+#[test]
+fn a_collector_that_fails_costs_the_measurement_nothing() {
+    let seconds = std::env::var("LANDFALL_TEST_FAULT_SECONDS");
+    let fault = Duration::from_secs(seconds.map_or(3, |text| text.parse().unwrap()));
+    let (kafka, mosquitto) = (Kafka::start(&[]), Mosquitto::start(&[]));
+    let mut sink = Sink::start();
+    let runs = ["alone", "exporting"].map(|name| {
+        kafka.topic(name, 3, &[("message.timestamp.type", "LogAppendTime")]);
+        let bridge = Bridge::start(name, &mosquitto.address, &kafka.address);
+        let otlp = format!(
+            "otlp: {{ endpoint: '{}', interval: 1s, traces: {{ sample: 1 }} }}",
+            sink.url()
+        );
+        let config = format!(
+            "probe: {name}
+paths:
+  - name: {name}
+    mqtt: {{ url: 'mqtt://{}', topic: 'landfall/{name}/{{client}}', qos: [0, 1, 2], rate: 100/s }}
+    kafka: {{ brokers: ['{}'], topics: [{name}] }}
+host: {{ interval: 1s }}
+telemetry: {{ listen: 127.0.0.1:0, {} }}
+",
+            mosquitto.address,
+            kafka.address,
+            if name == "exporting" { &otlp } else { "" },
+        );
+        (bridge, Run::start(&config, &[]))
+    });
+    let [(_, alone), (_, exporting)] = &runs;
+    exporting.await_metric("landfall_published_messages_total", 100.0);
+    alone.await_metric("landfall_published_messages_total", 100.0);
+    sink = fail_in_every_way(sink, exporting, fault);
+    let resident = |run: &Run| run.metric("landfall_process_resident_memory_bytes") / 1e6;
+    let (of_alone, of_exporting) = (resident(alone), resident(exporting));
+    let dropped = exporting.metric("landfall_dropped_total{component=\"otlp\"");
+    let failures = exporting.metric("landfall_export_failures_total");
+    println!("failures {failures}, spans dropped {dropped}");
+    println!("resident MB: alone {of_alone:.1}, exporting {of_exporting:.1}");
+    assert!(of_exporting < of_alone + 40.0, "{of_alone} MB alone, {of_exporting} MB exporting");
+
+    for (name, (bridge, mut run)) in ["alone", "exporting"].into_iter().zip(runs) {
+        run.terminate();
+        let report = run.await_report();
+        assert_eq!(run.ended(), 0, "{}", run.said());
+        bridge.stop();
+        for lane in report["paths"][0]["lanes"].as_array().unwrap() {
+            println!(
+                "{name}: QoS {}: publish delay {}",
+                lane["qos"], lane["legs"]["publish_delay"]
+            );
+        }
+        for ((_, _, outcome), count) in of_report(&report) {
+            assert!(count == 0 || outcome == "delivered", "{name}: {count} {outcome}");
+        }
+        if name == "exporting" {
+            let sent = sink::samples(sink.inbox().metrics.last().unwrap());
+            let slots = sent.iter().filter(|((name, _), _)| name == "landfall_slots_total");
+            let sum: f64 = slots.map(|(_, value)| value).sum();
+            let counted: u64 = of_report(&report).values().sum();
+            assert_eq!(format!("{sum}"), counted.to_string(), "the last values have come");
+        }
+    }
+}
+
+/// One processor, gRPC, a runtime with one worker: the end is reached, and has brought everything.
+#[test]
+fn over_grpc_on_one_processor_the_end_brings_the_last_values() {
+    let backend = Sink::start();
+    let traces = format!("COLLECTOR_TRACES_ENDPOINT={}", backend.url());
+    let collector = Collector::start(&[&traces]);
+    let directory = TempDir::new().unwrap();
+    let mut demo = Command::new("taskset");
+    demo.args(["-c", "0", env!("CARGO_BIN_EXE_landfall"), "demo", "--listen", "127.0.0.1:0"]);
+    demo.args(["--for", "4s", "--rate", "60/s", "--report"]).arg(directory.path());
+    demo.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.grpc));
+    demo.env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    // The first sending and the last are the only ones.
+    demo.env("OTEL_METRIC_EXPORT_INTERVAL", "300000");
+    demo.env("OTEL_TRACES_SAMPLER", "always_on");
+    let ended = demo.output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let report = std::fs::read(directory.path().join("report.json")).unwrap();
+    let expected = of_report(&serde_json::from_slice(&report).unwrap());
+
+    let shown = || {
+        let exposition = exposition::Exposition::parse(&collector_text(&collector)).samples;
+        let slots = exposition.into_iter().filter(|((name, _), _)| name == "landfall_slots_total");
+        let key = |((_, labels), value): ((String, exposition::Labels), f64)| {
+            let label = |name: &str| labels[name].clone();
+            let key = (label("lane"), label("qos"), label("outcome"));
+            (key, format!("{value}").parse::<u64>().unwrap())
+        };
+        slots.map(key).collect::<Outcomes>()
+    };
+    assert_eq!(settled(&expected, shown), expected);
+    let messages: u64 = expected.values().sum::<u64>() / 2;
+    let spans = usize::try_from(messages * 5).unwrap();
+    backend.await_that("every span", |inbox| {
+        let requests = inbox.traces.iter().flat_map(|request| &request.resource_spans);
+        let scopes = requests.flat_map(|of| &of.scope_spans);
+        scopes.map(|of| of.spans.len()).sum::<usize>() == spans
+    });
+}
+
+/// What the Collector shows, as the text format that landfall has: without empty lines at its end.
+fn collector_text(collector: &Collector) -> String {
+    let text = collector.exposition();
+    format!("{}\n", text.trim_end())
+}
