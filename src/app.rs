@@ -9,6 +9,7 @@
 mod audit;
 mod books;
 mod bridge;
+mod check;
 mod cli;
 mod control;
 mod demo;

@@ -14,7 +14,9 @@
 mod client;
 mod cursors;
 mod fetching;
+mod lookout;
 mod reader;
+mod survey;
 mod watch;
 mod why;
 
@@ -23,8 +25,11 @@ use std::time::Duration;
 use crate::correlate::PathId;
 
 pub use client::OWNED;
+pub use lookout::Lookout;
 pub use reader::read;
+pub use survey::survey;
 pub use watch::watch;
+pub use why::NOT_ALLOWED;
 
 /// How long the reader waits for a record before it looks at anything else.
 const NAP: Duration = Duration::from_millis(100);
@@ -42,6 +47,8 @@ pub struct Config {
     pub properties: Properties,
     /// Consumer group id, which librdkafka asks for even where no group is joined.
     pub group: String,
+    /// What a check wants to know of records that are not its own; a run wants nothing.
+    pub lookout: Option<Lookout>,
 }
 
 /// Properties of librdkafka.

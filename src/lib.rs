@@ -16,8 +16,10 @@
 //! | [`stats`] | pure | counts and distributions, of the run and of its windows |
 //! | [`study`] | pure | the phases of a run, and its verdict |
 //! | [`report`] | pure | a run as JSON, Markdown and text |
+//! | [`preflight`] | pure | what a check saw, in plain words |
 //! | [`publish`], [`subscribe`] | edge | MQTT |
 //! | [`consume`] | edge | Kafka |
+//! | [`reach`] | edge | names and TCP ports, for a check |
 //! | [`host`] | edge | CPU and memory of machine, cgroup and processes |
 //! | [`telemetry`] | edge | the metric catalogue, `/metrics`, OTLP, traces, health |
 //! | [`embedded`] | edge | broker, bridge and Kafka of the demo |
@@ -33,7 +35,9 @@ pub mod consume;
 pub mod correlate;
 pub mod embedded;
 pub mod host;
+pub mod preflight;
 pub mod publish;
+pub mod reach;
 pub mod report;
 pub mod schedule;
 pub mod shutdown;

@@ -10,6 +10,7 @@
 
 mod composer;
 mod pacer;
+mod probe;
 
 use std::io;
 use std::sync::mpsc::Receiver;
@@ -23,6 +24,8 @@ use crate::shutdown::{Hold, Tasks};
 use crate::stamp::{Format, Stamper};
 use crate::study::Notice;
 use crate::wire::{Bell, Client, Endpoint, EventLoop, Sending, Session};
+
+pub use probe::{SEQUENCE, Seen, Sight, probe};
 
 use composer::Composer;
 use pacer::Pacer;

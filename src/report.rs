@@ -28,6 +28,7 @@ pub use document::{
     Anomalies, Durations, Environment, HostUsage, LaneReport, Legs, Outcomes, PathReport, Process,
     Product, Stamps, Window,
 };
+pub use figures::{bytes, counted, duration, plain};
 pub use live::{LIVE_HEADER, Row, live_rows, plain_line};
 pub use moment::rfc3339;
 

@@ -167,6 +167,17 @@ pub enum Happening {
     Pong,
 }
 
+/// What a broker takes, as it said when it accepted a connection. MQTT 3.1.1 says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many unacknowledged messages at a time.
+    pub receive_max: Option<u16>,
+    /// The largest packet, in bytes.
+    pub packet_bytes_max: Option<u32>,
+    /// The highest QoS.
+    pub qos_max: Qos,
+}
+
 /// A message from the broker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {

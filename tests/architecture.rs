@@ -27,12 +27,26 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("stats", &["correlate", "clock::Instant"]),
     ("study", &["schedule", "stats", "correlate", "clock::Instant"]),
     ("report", &["study", "stats", "correlate", "clock::WallTime"]),
+    // A check writes figures as reports do.
+    (
+        "preflight",
+        &[
+            "correlate",
+            "stamp",
+            "clock::Instant",
+            "report::bytes",
+            "report::counted",
+            "report::duration",
+            "report::plain",
+        ],
+    ),
     // One MQTT connection of either version, which the two MQTT edges share.
     ("wire", &["correlate", "stamp", "clock", "shutdown"]),
     // Edges meet in `app`'s channels and never import each other.
     ("publish", &["wire", "stamp", "schedule", "correlate", "study", "clock", "shutdown"]),
     ("subscribe", &["wire", "stamp", "correlate", "study", "clock", "shutdown"]),
-    ("consume", &["stamp", "correlate", "study", "clock", "shutdown"]),
+    ("consume", &["stamp", "correlate", "study", "preflight", "clock", "shutdown"]),
+    ("reach", &["preflight", "clock", "shutdown"]),
     ("host", &["clock"]),
     ("telemetry", &["stamp", "correlate", "stats", "splitmix", "clock", "shutdown"]),
     ("embedded", &["clock", "shutdown"]),
@@ -63,7 +77,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "correlate",
             "embedded",
             "host",
+            "preflight",
             "publish",
+            "reach",
             "report",
             "schedule",
             "shutdown",
@@ -83,7 +99,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that read no clock, file or socket.
-const PURE: &[&str] = &["stamp", "schedule", "correlate", "stats", "study", "report", "splitmix"];
+const PURE: &[&str] =
+    &["stamp", "schedule", "correlate", "stats", "study", "report", "preflight", "splitmix"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[

@@ -6,7 +6,7 @@
 )]
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -322,5 +322,76 @@ fn a_client_that_leaves_says_so_and_closes_even_if_the_broker_does_not() {
         let written = whole_conversation(&listener, &[0x20, 2, 0, 0]);
         assert_eq!(written[9], 2, "a clean session: the old one is forgotten");
         assert!(written.ends_with(&[0xe0, 0]));
+    });
+}
+
+/// The same, once: whatever breaks stays broken.
+struct Once(Complaints);
+
+impl Handler for Once {
+    type Source = Large;
+
+    fn opened(&mut self, _: usize, _: Instant) {
+        self.0.tell.send("opened".to_owned()).unwrap();
+    }
+
+    fn happened(&mut self, client: (usize, &mut Client<Large>), happening: Happening, at: Instant) {
+        let limits = client.1.limits();
+        self.0.happened(client, happening, at);
+        self.0.tell.send(format!("{limits:?}")).unwrap();
+    }
+
+    fn broke(&mut self, client: usize, failure: &Failure) {
+        self.0.broke(client, failure);
+    }
+
+    fn comes_back(&self, _: usize) -> bool {
+        false
+    }
+}
+
+/// Lets a client of [`Once`] talk to `broker`, which may end its event loop; it ends in any case.
+fn once(listener: &TcpListener, broker: impl FnOnce(&Told, End<'_>)) {
+    let (stop, bell) = (Tasks::new(), Bell::new().unwrap());
+    let (tell, told) = mpsc::channel();
+    let port = listener.local_addr().unwrap().port();
+    let client = client("127.0.0.1", port, Version::V5, ("c", "t", Qos::AtMostOnce));
+    let handler = Once(Complaints { tell });
+    let event_loop = EventLoop::new(Clock::system(), handler, [client], bell.clone()).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| event_loop.run(&stop).unwrap());
+        broker(&Told(told), End(&stop, &bell));
+    });
+}
+
+#[test]
+fn a_client_that_is_not_to_come_back_does_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    once(&listener, |told, _end| {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert_eq!(told.next(), "opened");
+        stream.write_all(&[0x20, 3, 0, 0x87, 0]).unwrap();
+        assert!(told.next().starts_with("the broker refused CONNECT: not authorised"));
+    });
+    listener.set_nonblocking(true).unwrap();
+    let nobody = listener.accept().unwrap_err();
+    assert_eq!(nobody.kind(), ErrorKind::WouldBlock, "it was not let in, and left no session");
+    listener.set_nonblocking(false).unwrap();
+    once(&listener, |told, end| {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert_eq!(told.next(), "opened");
+        // Receive maximum 7, maximum QoS 1, maximum packet size 1,000.
+        let limits = [0x21, 0, 7, 0x24, 1, 0x27, 0, 0, 3, 0xe8];
+        stream.write_all(&[&[0x20, 13, 0, 0, 10], &limits[..]].concat()).unwrap();
+        assert_eq!(told.next(), "Connected");
+        let told_limits = told.next();
+        for limit in ["receive_max: Some(7)", "packet_bytes_max: Some(1000)", "AtLeastOnce"] {
+            assert!(told_limits.contains(limit), "{told_limits}");
+        }
+        drop(stream);
+        told.next();
+        drop(end);
+        let written = whole_conversation(&listener, &[0x20, 3, 0, 0, 0]);
+        assert_eq!(written[9] & 2, 2, "it comes back to have its session forgotten");
     });
 }

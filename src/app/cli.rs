@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::runtime;
 
-use super::{Error, Options, Progress, Screen, bridge, demo, logging, measure};
+use super::{Error, Options, Progress, Screen, bridge, check, demo, logging, measure};
 use crate::clock::Clock;
 use crate::config::{self, Loaded, Overrides};
 use crate::telemetry;
@@ -44,9 +44,8 @@ enum Command {
     Health(Health),
     /// The reference bridge by itself, from MQTT to Kafka
     Bridge(bridge::Flags),
-    /// Not built yet
-    #[command(hide = true)]
-    Check(NotBuilt),
+    /// Preflight: connects, sends one message for each path and QoS, and explains what came back
+    Check(Check),
     /// Not built yet
     #[command(hide = true)]
     Selftest(NotBuilt),
@@ -121,6 +120,15 @@ struct Run {
 }
 
 #[derive(Debug, Args)]
+struct Check {
+    #[command(flatten)]
+    file: File,
+    /// Wait so long for each message (instead of the path's deadline, at most 10s)
+    #[arg(long, value_name = "DURATION", value_parser = config::duration)]
+    wait: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
 struct Config {
     /// What to print
     what: What,
@@ -178,7 +186,10 @@ fn obey(command: Command, screen: Screen) -> Result<u8, Error> {
         Command::Config(flags) => show(&flags),
         Command::Health(flags) => Ok(ask(flags.address)),
         Command::Bridge(flags) => block_on(bridge::run(flags)),
-        Command::Check(_) => not_built("check"),
+        Command::Check(flags) => {
+            let run = format!("landfall run -c {}", flags.file.config.display());
+            block_on(check::run(flags.file.load(None), flags.wait, &run))
+        }
         Command::Selftest(_) => not_built("selftest"),
         Command::Study(_) => not_built("study"),
         Command::Calibrate(_) => not_built("calibrate"),

@@ -149,7 +149,7 @@ impl Threads {
 }
 
 /// Wakes an event loop when its group is to stop.
-fn ring_at_stop(group: &Tasks, bell: &Bell) {
+pub(super) fn ring_at_stop(group: &Tasks, bell: &Bell) {
     let (stop, bell) = (group.clone(), bell.clone());
     group.spawn(async move {
         stop.stopped().await;

@@ -240,5 +240,6 @@ fn consumer(kafka: &KafkaConfig, path: PathId, group: String) -> consume::Config
             .collect(),
         properties: consume::Properties(plain.chain(secret).collect()),
         group,
+        lookout: None,
     }
 }

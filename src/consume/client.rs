@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::admin::AdminClient;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaResult;
 use tokio::sync::mpsc::Sender;
 
 use super::fetching::{self, Fetching};
+use super::survey::Ears;
 use super::why::{self, Complaints};
 use super::{Config, NAP};
 use crate::clock::Clock;
@@ -58,10 +60,20 @@ pub(super) fn reader(config: &Config) -> KafkaResult<BaseConsumer<Fetching>> {
 
 /// A client that only asks.
 pub(super) fn watch(config: &Config) -> KafkaResult<BaseConsumer<Complaints>> {
-    let mut settings = settings(config, "watch");
-    // Whoever does not poll for its statistics must not have any.
-    settings.set("statistics.interval.ms", "0");
-    BaseConsumer::from_config_and_context(&settings, Complaints::default())
+    BaseConsumer::from_config_and_context(&silent(config, "watch"), Complaints::default())
+}
+
+/// A client that only asks, and hears what troubles librdkafka.
+pub(super) fn surveyor(config: &Config, ears: Ears) -> KafkaResult<BaseConsumer<Ears>> {
+    let mut settings = silent(config, "check");
+    // That a connection was closed is told at this level.
+    settings.set_log_level(RDKafkaLogLevel::Info);
+    BaseConsumer::from_config_and_context(&settings, ears)
+}
+
+/// A client that asks about settings.
+pub(super) fn admin(config: &Config, ears: Ears) -> KafkaResult<AdminClient<Ears>> {
+    AdminClient::from_config_and_context(&silent(config, "check-settings"), ears)
 }
 
 /// Makes a client, again and again until it can be made; `None` where it is time to stop. It takes the
@@ -85,6 +97,14 @@ pub(super) fn made<C>(
         }
     }
     None
+}
+
+/// Settings of a client whose statistics nobody wants.
+fn silent(config: &Config, role: &str) -> ClientConfig {
+    let mut settings = settings(config, role);
+    // Whoever does not poll for its statistics must not have any.
+    settings.set("statistics.interval.ms", "0");
+    settings
 }
 
 fn settings(config: &Config, role: &str) -> ClientConfig {

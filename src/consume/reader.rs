@@ -11,7 +11,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::cursors::Cursors;
 use super::fetching::Fetching;
-use super::{Config, NAP, Partition, Word, client, why};
+use super::{Config, Lookout, NAP, Partition, Word, client, why};
 use crate::clock::{Clock, Instant, Pairing, WallTime};
 use crate::correlate::{Append, Lane, Observation, PathId, RecordPlace, Router, Sink};
 use crate::shutdown::Tasks;
@@ -33,6 +33,7 @@ struct Reader<'a> {
     stamper: &'a Stamper,
     router: &'a Router,
     notices: &'a Sender<Notice>,
+    lookout: Option<&'a Lookout>,
     cursors: Cursors,
     /// The moment to have caught up with, and how far each partition must be read for that.
     goal: Option<(Instant, Vec<Partition>)>,
@@ -68,6 +69,7 @@ pub fn read(
         stamper,
         router,
         notices,
+        lookout: config.lookout.as_ref(),
         cursors,
         goal,
         pairing,
@@ -190,9 +192,9 @@ impl Reader<'_> {
             headers.iter().find(|header| header.key == PROPERTY).and_then(|header| header.value)
         });
         let payload = record.payload().unwrap_or_default();
-        let Reading::Ours(found) = self.stamper.read(property, payload) else {
-            self.foreign += 1;
-            return;
+        let found = match self.stamper.read(property, payload) {
+            Reading::Ours(found) => found,
+            other => return self.stranger(record, other),
         };
         let placed = |millis| self.pairing.instant_of(WallTime::from_millis(millis));
         let append = match record.timestamp() {
@@ -215,13 +217,28 @@ impl Reader<'_> {
         self.router.receive(self.path, publisher, observation);
     }
 
+    /// Counts a record without a stamp of this run.
+    fn stranger(&mut self, record: &BorrowedMessage<'_>, reading: Reading) {
+        self.foreign += 1;
+        match (self.lookout, reading) {
+            (Some(lookout), Reading::OtherRun) => lookout.other_run(),
+            (Some(lookout), _) => lookout.unstamped(record),
+            (None, _) => (),
+        }
+    }
+
     fn trouble(&mut self, error: &KafkaError) {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 self.stopped_reading = true;
             }
-            // The library connects again by itself; the watch says when the cluster is away.
-            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => (),
+            // The library connects again by itself; the watch says when the cluster is away. And it
+            // looks for the coordinator of a group that is never joined, which not everybody may.
+            Some(
+                RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::GroupAuthorizationFailed,
+            ) => (),
             _ => {
                 let (kind, text) = why::unreadable(error);
                 self.warn(kind, text);

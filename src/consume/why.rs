@@ -9,6 +9,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 /// What is said of a cluster that is not there.
 const UNREACHABLE: &str = "Kafka can't be reached; check kafka.brokers, and that it runs";
 
+/// The kind of a warning that records are kept from this user.
+pub const NOT_ALLOWED: &str = "not_allowed";
+
 /// What a client complained of last that explains why it reaches nobody: a question that goes
 /// unanswered for that reason only fails in time.
 #[derive(Debug, Default)]
@@ -80,10 +83,9 @@ pub(super) fn no_client(error: &KafkaError) -> String {
 /// What a reader is told that is not about one offset: the kind of it, and in full.
 pub(super) fn unreadable(error: &KafkaError) -> (&'static str, String) {
     use RDKafkaErrorCode as Code;
-    let code = error.rdkafka_error_code();
-    if matches!(code, Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed)) {
+    if error.rdkafka_error_code() == Some(Code::TopicAuthorizationFailed) {
         let text = "Kafka does not allow reading; let this user read the topics".to_owned();
-        return ("not_allowed", text);
+        return (NOT_ALLOWED, text);
     }
     let text = format!("reading from Kafka: {error}; it goes on, else see the broker's log");
     ("reading", text)

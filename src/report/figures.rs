@@ -10,7 +10,8 @@ const BYTE_UNITS: [(&str, f64); 5] =
 pub(super) const NONE: &str = "-";
 
 /// A duration to three significant digits: `412 us`, `1.21 ms`, `2.50 h`.
-pub(super) fn duration(seconds: f64) -> String {
+#[must_use]
+pub fn duration(seconds: f64) -> String {
     scaled(seconds * 1e9, &TIME_UNITS)
 }
 
@@ -21,7 +22,8 @@ pub(super) fn duration_or_none(seconds: Option<f64>) -> String {
 
 /// A number of bytes to three significant digits: `11.2 MB`.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(super) fn bytes(count: u64) -> String {
+#[must_use]
+pub fn bytes(count: u64) -> String {
     scaled(count as f64, &BYTE_UNITS)
 }
 
@@ -44,7 +46,8 @@ pub(super) fn count(count: u64) -> String {
 }
 
 /// A count with its noun: `1 slot`, `1,500 slots`.
-pub(super) fn counted(number: u64, noun: &str) -> String {
+#[must_use]
+pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
@@ -65,7 +68,8 @@ pub(super) fn three_digits(value: f64) -> String {
 }
 
 /// A name from outside on one line: characters that could move a terminal's cursor are spelled out.
-pub(super) fn plain(name: &str) -> String {
+#[must_use]
+pub fn plain(name: &str) -> String {
     let shown = |c: char| {
         if c.is_control() { c.escape_default().collect() } else { c.to_string() }
     };

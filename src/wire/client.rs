@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::frame::Frame;
 use super::protocol::Protocol;
-use super::{Endpoint, Failure, Happening, Sending, Session, Source, Unsendable};
+use super::{Endpoint, Failure, Happening, Limits, Sending, Session, Source, Unsendable};
 use crate::correlate::Qos;
 
 /// No more is written at a time, so that nobody else waits for long and what is said of it is recent.
@@ -35,6 +35,12 @@ impl<S: Source> Client<S> {
     /// Subscribes to one topic filter. What the broker says comes as [`Happening::Subscribed`].
     pub fn subscribe(&mut self, filter: &str, qos: Qos) {
         self.protocol.subscribe(filter, qos);
+    }
+
+    /// What the broker takes, by its last word; nothing as long as it never accepted a connection.
+    #[must_use]
+    pub fn limits(&self) -> Option<Limits> {
+        self.protocol.limits()
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {

@@ -159,6 +159,10 @@ impl<H: Handler> EventLoop<H> {
 
     fn leave(&mut self, client: usize) {
         let place = &mut self.places[client];
+        // Whoever was never let in has left no session behind.
+        if matches!(place.phase, Phase::Gone) && place.client.limits().is_none() {
+            return;
+        }
         place.leaving = Leaving::Finishing;
         if place.client.is_up() {
             self.set_timer(client, GOODBYE / 2);
@@ -189,6 +193,7 @@ impl<H: Handler> EventLoop<H> {
         match place.phase {
             Phase::Connecting(_) => match place.open() {
                 Ok(()) => {
+                    self.handler.opened(client, self.clock.now());
                     self.await_room(client, false);
                     self.set_timer(client, CONNECT_MAX);
                     self.flush(client);
@@ -259,6 +264,10 @@ impl<H: Handler> EventLoop<H> {
         self.close(client);
         if stays {
             self.handler.broke(client, failure);
+            if !self.handler.comes_back(client) {
+                self.places[client].phase = Phase::Gone;
+                self.places[client].timer = None;
+            }
         }
     }
 

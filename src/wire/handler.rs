@@ -20,6 +20,9 @@ pub trait Handler {
     /// Somebody rang the bell.
     fn called(&mut self) {}
 
+    /// A client's socket is connected, at a moment, and CONNECT comes next.
+    fn opened(&mut self, _client: usize, _at: Instant) {}
+
     /// Something happened to a client at a moment. What it then asks of the client is done at once.
     fn happened(
         &mut self,
@@ -30,6 +33,11 @@ pub trait Handler {
 
     /// A client's connection broke or could not be made; it is made again after a while.
     fn broke(&mut self, client: usize, failure: &Failure);
+
+    /// Whether a client's connection is made again once it broke.
+    fn comes_back(&self, _client: usize) -> bool {
+        true
+    }
 }
 
 /// The clients of an event loop, by their number.

@@ -9,7 +9,8 @@ use super::frame;
 use super::outbox::Outbox;
 use super::window::{Stand, Window};
 use super::{
-    Endpoint, Failure, Happening, Message, Sending, Session, Source, Unsendable, Version, v4, v5,
+    Endpoint, Failure, Happening, Limits, Message, Sending, Session, Source, Unsendable, Version,
+    v4, v5,
 };
 use crate::correlate::Qos;
 use crate::stamp::TRACEPARENT_LEN;
@@ -31,6 +32,17 @@ pub(super) struct Accepted {
     pub(super) qos_max: Qos,
     /// How often it wants to hear of us, where it said so.
     pub(super) keep_alive: Option<Duration>,
+}
+
+impl Accepted {
+    /// What of it the broker did not leave open.
+    fn limits(&self) -> Limits {
+        Limits {
+            receive_max: Some(self.receive_max).filter(|&max| max < u16::MAX),
+            packet_bytes_max: Some(self.packet_bytes_max).filter(|&max| max < frame::PACKET_MAX),
+            qos_max: self.qos_max,
+        }
+    }
 }
 
 /// A packet from the broker that is not an answer to a message.
@@ -75,6 +87,8 @@ pub(super) struct Protocol<S> {
     received: BTreeSet<u16>,
     /// The largest packet that the broker takes.
     packet_bytes_max: u32,
+    /// What it said of that, once it did.
+    limits: Option<Limits>,
     pong_awaited: bool,
     /// Whether anything came since the last ping.
     was_heard: bool,
@@ -94,6 +108,7 @@ impl<S: Source> Protocol<S> {
             again: VecDeque::new(),
             received: BTreeSet::new(),
             packet_bytes_max: frame::PACKET_MAX,
+            limits: None,
             pong_awaited: false,
             was_heard: false,
         }
@@ -170,6 +185,11 @@ impl<S: Source> Protocol<S> {
     /// Whether the connection was accepted and stands.
     pub(super) fn is_up(&self) -> bool {
         self.state == State::Up
+    }
+
+    /// What the broker takes, once it accepted a connection.
+    pub(super) fn limits(&self) -> Option<Limits> {
+        self.limits
     }
 
     /// Whether goodbye was said.

@@ -131,8 +131,17 @@ impl Bridge {
 
     /// The same with further arguments.
     pub(crate) fn start_with(name: &str, mqtt: &str, kafka: &str, arguments: &[&str]) -> Self {
+        Self::launch(name, name, (mqtt, kafka), arguments)
+    }
+
+    /// Joins the MQTT topics `landfall/NAME/#` to another Kafka topic, and waits until it does.
+    pub(crate) fn start_to(name: &str, topic: &str, systems: (&str, &str)) -> Self {
+        Self::launch(name, topic, systems, &[])
+    }
+
+    fn launch(name: &str, topic: &str, (mqtt, kafka): (&str, &str), arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
-        command.args(["bridge", "--mqtt", mqtt, "--kafka", kafka, "--topic", name]);
+        command.args(["bridge", "--mqtt", mqtt, "--kafka", kafka, "--topic", topic]);
         command.args(["--filter", &format!("landfall/{name}/#"), "--client-id", name]);
         command.args(arguments);
         let process = Process::start(&mut command);

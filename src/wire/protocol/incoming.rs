@@ -90,6 +90,7 @@ impl<S: Source> Protocol<S> {
             return Err(Failure::new(what, "change mqtt.qos"));
         }
         self.state = State::Up;
+        self.limits = Some(accepted.limits());
         self.packet_bytes_max = accepted.packet_bytes_max.min(frame::PACKET_MAX);
         self.keep_alive.1 = accepted.keep_alive;
         self.window.allow(accepted.receive_max);
