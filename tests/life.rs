@@ -102,7 +102,7 @@ fn nothing_is_there_at_first_and_each_system_comes_in_its_time() {
     run.await_that(&up("mqtt"), |up| up < 0.5);
     run.await_that(&up("kafka"), |up| up < 0.5);
     // Every client has tried again many times by then.
-    let_pass(8);
+    let_pass(5);
     let lines = log(&run);
     for component in ["mqtt", "kafka"] {
         let said = said(&lines, "WARN", ("late", component));
