@@ -6,6 +6,7 @@
 //! other. Connections, messages and reading are those of a run; room `preflight` has the words.
 
 mod crossing;
+mod ears;
 mod kafka;
 mod path;
 mod probes;
@@ -83,10 +84,11 @@ async fn check(loaded: &Loaded, wait: Option<Duration>, run: &str) -> Result<u8,
         }
     }
     if stop.stopping() {
-        screen.say("Interrupted: not everything was checked to its end.");
+        screen.say(&summary.interrupted());
+        return Ok(summary.exit_code().max(1));
     }
     screen.say(&summary.sentence(run));
-    Ok(if stop.stopping() { summary.exit_code().max(1) } else { summary.exit_code() })
+    Ok(summary.exit_code())
 }
 
 /// Shows the findings on a path as they come, and collects them. The first signal makes all paths come

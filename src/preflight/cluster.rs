@@ -118,8 +118,8 @@ fn silent() -> Words {
     (
         "Kafka cluster",
         "connections are accepted, and no answer comes that Kafka would give".to_owned(),
-        "correct kafka.brokers: something else may listen there; if it wants TLS, set \
-         security.protocol in kafka.properties",
+        "look whether the Kafka broker hangs; if something else listens there, correct \
+         kafka.brokers; if it wants TLS, set security.protocol in kafka.properties",
     )
 }
 

@@ -96,10 +96,17 @@ fn cause(message: &Message, crossing: &Crossing) -> (String, String) {
         return (seen, advice.to_owned());
     }
     if let Some(seen) = nobody(message, crossing) {
-        let advice = format!(
-            "start the bridge, or have it subscribe to {filter} on this very broker: it is not \
-             connected, or has another topic filter"
-        );
+        let advice = if *other_run > 0 {
+            format!(
+                "have the bridge subscribe to {filter} as well: it works, since {other_run} \
+                 messages of another landfall came"
+            )
+        } else {
+            format!(
+                "start the bridge, or have it subscribe to {filter} on this very broker: it is \
+                 not connected, or has another topic filter"
+            )
+        };
         return (seen, advice);
     }
     if *unstamped > 0 {
@@ -289,7 +296,7 @@ pub(super) mod tests {
                 "have it subscribe to landfall/p/a/+",
             ),
             (with(acked(0x10), wrapped.clone()), "inside of a record's value", "as it is"),
-            (with(acked(0x10), others.clone()), "nobody is subscribed", "start the bridge"),
+            (with(acked(0x10), others.clone()), "nobody is subscribed", "as well: it works"),
             (with(acked(0), wrapped), "inside of a record's value", "as it is"),
             (with(acked(0), others), "5 new records came", "compare the records below"),
             (with(acked(0), sidecar), "7 messages of another landfall", "compare this mqtt.topic"),

@@ -54,6 +54,13 @@ impl Summary {
         }
     }
 
+    /// The same of a check that did not come to its end.
+    #[must_use]
+    pub fn interrupted(&self) -> String {
+        let first = self.first_failure.as_ref().map(|first| format!(" First, on {first}"));
+        format!("Interrupted: not everything was checked.{}", first.unwrap_or_default())
+    }
+
     /// 0 where a run would work, 3 where a system could not be reached, else 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -81,6 +88,8 @@ mod tests {
                 let findings: Vec<Finding> = findings.iter().map(|&it| it.clone()).collect();
                 summary.add(name, &findings);
             }
+            assert!(summary.interrupted().starts_with("Interrupted: not everything was checked."));
+            assert_eq!(summary.interrupted().contains(" First, on "), summary.failed > 0);
             (summary.exit_code(), summary.sentence("run"))
         };
         let all = [

@@ -83,7 +83,9 @@ impl Path {
     pub(super) fn title(&self) -> String {
         let MqttConfig { url, .. } = &self.config.mqtt;
         let topic = self.filter();
-        let mqtt = format!("path {}: MQTT {}:{} topic {topic}", self.name(), url.host, url.port);
+        let host =
+            if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+        let mqtt = format!("path {}: MQTT {host}:{} topic {topic}", self.name(), url.port);
         match (&self.consumer, &self.config.kafka) {
             (Some(consumer), _) => {
                 format!(

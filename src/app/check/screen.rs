@@ -67,9 +67,39 @@ impl Screen {
     }
 
     fn write(&self, text: &str) {
-        let kept = |text: String, secret: &String| text.replace(secret, "***");
-        let text = self.secrets.iter().fold(text.to_owned(), kept);
+        let text = self.hide(text);
         // Nobody reads a closed pipe; the exit code tells.
         let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+    }
+
+    /// A text without secrets.
+    fn hide(&self, text: &str) -> String {
+        let hide = |text: String, secret: &String| text.replace(secret, "***");
+        self.secrets.iter().fold(text.to_owned(), hide)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, load_text};
+
+    #[test]
+    fn what_others_repeat_of_a_secret_is_not_shown() {
+        let text = "
+probe: p
+paths:
+  - name: a
+    mqtt: { url: 'mqtt://b', username: u }
+    kafka:
+      brokers: k
+      topics: [t]
+      properties: { sasl.password: abc, ssl.key.pem: \"KEY-ONE\\nKEY-TWO\", ssl.key.password: KEY- }
+";
+        let environment = [("LANDFALL_MQTT_PASSWORD".to_owned(), "swordfish".to_owned())];
+        let loaded = load_text("a.yaml", text, &Overrides::default(), environment).unwrap();
+        let screen = Screen::of(&loaded.resolved);
+        let said = "swordfish KEY-ONE KEY-TWO KEY-THREE u abc";
+        assert_eq!(screen.hide(said), "*** *** *** ***THREE u abc", "too short to be a secret");
     }
 }
