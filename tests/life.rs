@@ -104,7 +104,7 @@ fn nothing_is_there_at_first_and_each_system_comes_in_its_time() {
     // Every client has tried again many times by then.
     let_pass(8);
     let lines = log(&run);
-    // On a busy machine a cluster may first not answer in time and then not be there: two reasons.
+    // One is what is promised. Two of Kafka are let pass until it is known why it was seldom not one.
     for (component, most) in [("mqtt", 1), ("kafka", 2)] {
         let said = said(&lines, "WARN", ("late", component));
         assert!((1..=most).contains(&said.len()), "{said:?}");
@@ -134,7 +134,7 @@ fn nothing_is_there_at_first_and_each_system_comes_in_its_time() {
     audit(&run, &kcat_consume(&kafka.address, "late"), Payload::Json);
 
     let lines = log(&run);
-    // A Kafka that has just come up may close a connection once more.
+    // The same here: a second line about Kafka was seen once, and its cause was not found.
     for (component, most) in [("mqtt", 1), ("kafka", 2)] {
         let said = said(&lines, "INFO", ("late", component));
         assert!((1..=most).contains(&said.len()), "once that it is there: {said:?}");
