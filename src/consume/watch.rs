@@ -12,7 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
 use tokio::sync::mpsc::Sender;
 
-use super::why::{self, Complaints};
+use super::why::Complaints;
 use super::{Config, Partition, Word, client};
 use crate::clock::{Clock, Instant};
 use crate::shutdown::Tasks;
@@ -92,7 +92,7 @@ impl Watch<'_> {
         // Complaints are handed out by polling.
         let mut polls = 0..COMPLAINTS_MAX;
         while polls.next().is_some() && self.consumer.poll(Duration::ZERO).is_some() {}
-        self.consumer.context().take().unwrap_or_else(|| why::unanswered(error))
+        self.consumer.context().explain(error)
     }
 
     /// Asks everything that is due, or says why it could not.
@@ -114,8 +114,7 @@ impl Watch<'_> {
         let known: Vec<_> = self.known.iter().cloned().collect();
         let highs = self.offsets(&known, Offset::End);
         let highs = highs.map_err(|error| self.why(&error))?;
-        // It was answered all the same.
-        self.consumer.context().take();
+        self.consumer.context().forget();
         // Nobody has caught up with a moment at which there may have been partitions unknown.
         let asked = self.looked;
         self.tell(Word::Watermarks { asked, highs });

@@ -12,18 +12,37 @@ const UNREACHABLE: &str = "Kafka can't be reached; check kafka.brokers, and that
 /// The kind of a warning that records are kept from this user.
 pub const NOT_ALLOWED: &str = "not_allowed";
 
-/// What a client complained of last that explains why it reaches nobody: a question that goes
-/// unanswered for that reason only fails in time.
+/// What a client complained of that explains why it reaches nobody: a question that goes unanswered
+/// for that reason only fails in time.
 #[derive(Debug, Default)]
-pub(super) struct Complaints(Mutex<Option<String>>);
+pub(super) struct Complaints(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// The last complaint since a question went unanswered.
+    last: Option<String>,
+    /// The one before, which still holds where a question fails in time without a new one.
+    lasting: Option<String>,
+}
 
 impl Complaints {
-    /// The complaint since it was last asked for.
-    pub(super) fn take(&self) -> Option<String> {
-        self.last().take()
+    /// Why a question went unanswered that failed so.
+    pub(super) fn explain(&self, error: &KafkaError) -> String {
+        let mut state = self.state();
+        if let Some(complaint) = state.last.take() {
+            state.lasting = Some(complaint.clone());
+            return complaint;
+        }
+        let lasting = state.lasting.as_ref().filter(|_| is_late(error));
+        lasting.cloned().unwrap_or_else(|| unanswered(error))
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<String>> {
+    /// A question was answered: what was complained of is over.
+    pub(super) fn forget(&self) {
+        *self.state() = State::default();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -38,13 +57,13 @@ impl ClientContext for Complaints {
             Some(RDKafkaErrorCode::Resolve) => "check kafka.brokers, and the name server",
             // Comes behind what explains it.
             Some(RDKafkaErrorCode::AllBrokersDown) => {
-                self.last().get_or_insert_with(|| UNREACHABLE.to_owned());
+                self.state().last.get_or_insert_with(|| UNREACHABLE.to_owned());
                 return;
             }
             // Others may be there.
             _ => return,
         };
-        *self.last() = Some(format!("{}; {advice}", lasting(words)));
+        self.state().last = Some(format!("{}; {advice}", lasting(words)));
     }
 }
 
@@ -55,8 +74,17 @@ fn lasting(words: &str) -> &str {
     words.split(" (after ").next().unwrap_or(words)
 }
 
-/// Why a question went unanswered.
-pub(super) fn unanswered(error: &KafkaError) -> String {
+/// Whether an answer only took too long.
+fn is_late(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::OperationTimedOut | Code::RequestTimedOut | Code::BrokerTransportFailure)
+    )
+}
+
+/// Why a question went unanswered, as far as its error tells.
+fn unanswered(error: &KafkaError) -> String {
     use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
         Some(Code::BrokerTransportFailure | Code::AllBrokersDown) => UNREACHABLE.to_owned(),
@@ -98,7 +126,7 @@ mod tests {
     fn complained(code: RDKafkaErrorCode, words: &str) -> Option<String> {
         let complaints = Complaints::default();
         complaints.error(KafkaError::Global(code), words);
-        complaints.take()
+        complaints.state().last.take()
     }
 
     #[test]
@@ -112,11 +140,14 @@ mod tests {
         complaints.error(KafkaError::Global(RDKafkaErrorCode::SSL), "bad certificate");
         complaints
             .error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
-        assert_eq!(
-            complaints.take().as_deref(),
-            Some("bad certificate; check ssl.* in kafka.properties")
-        );
-        assert_eq!(complaints.take(), None, "it is told once");
+        let [late, gone] = [RDKafkaErrorCode::OperationTimedOut, RDKafkaErrorCode::InvalidTopic]
+            .map(KafkaError::MetadataFetch);
+        let bad = "bad certificate; check ssl.* in kafka.properties";
+        assert_eq!(complaints.explain(&late), bad);
+        assert_eq!(complaints.explain(&late), bad, "an outage keeps its reason");
+        assert_eq!(complaints.explain(&gone), unanswered(&gone), "another reason");
+        complaints.forget();
+        assert_eq!(complaints.explain(&late), unanswered(&late));
         let down = complained(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
         assert_eq!(down.as_deref(), Some(UNREACHABLE));
     }

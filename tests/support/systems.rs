@@ -55,6 +55,12 @@ impl Kafka {
         self.system.restart();
         self.pid = self.system.pid("KAFKA_PID");
     }
+
+    /// Starts it again with further broker properties `key=value`, which override all others.
+    pub(crate) fn reconfigure(&mut self, properties: &[&str]) {
+        self.system.extend("server.properties", properties);
+        self.pid = self.system.pid("KAFKA_PID");
+    }
 }
 
 /// A Mosquitto broker for MQTT 3.1.1 and 5 that queues without limit and keeps nothing on disk.

@@ -62,6 +62,16 @@ impl System {
         self.take_over("restart", &[]);
     }
 
+    /// Adds lines to one of its files and starts it again.
+    pub(super) fn extend(&mut self, file: &str, lines: &[&str]) {
+        let path = self.directory.path().join(file);
+        let text = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        std::fs::write(&path, format!("{text}{}\n", lines.join("\n")))
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        self.restart();
+    }
+
     fn take_over(&mut self, action: &str, arguments: &[&str]) {
         let printed = self.act(action, arguments);
         let pairs = printed.lines().filter_map(|line| line.split_once('='));
