@@ -1,0 +1,224 @@
+//! Bridges that are killed under load, between real Mosquitto and real Kafka: one that acknowledges
+//! before it produces, whose acknowledgements lie, and one that acknowledges when Kafka has confirmed.
+//!
+//! Two witnesses that are not ours say what must come out: a tap on the wire between landfall and its
+//! broker which messages were acknowledged to it, and `kcat` which of them are in Kafka. What was
+//! acknowledged and is not there is lost, message by message. Mosquitto acknowledges to the publisher,
+//! and keeps a message until the bridge has acknowledged it: so with the honest bridge nothing is ever
+//! lost, and with the other exactly what it had taken and not got rid of.
+//!
+//! A third is broker and bridge in one, which acknowledges to the publisher itself what Kafka has
+//! confirmed: there the durability gap is nothing, whereas behind Mosquitto it lasts until the bridge
+//! has done its work.
+//!
+//! Kafka stands still while the bridge takes messages, so that there is something to lose. What the dead
+//! bridge had written to its socket Kafka reads when it goes on: that is not lost, and `kcat` looks last.
+//!
+//! `LANDFALL_TEST_LYING_BRIDGES` says how many runs there are of the lying bridge (2 without it).
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests; clippy only excuses the tests themselves"
+)]
+
+#[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
+#[path = "support/crossing.rs"]
+mod crossing;
+#[path = "support/gateway.rs"]
+mod gateway;
+#[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
+#[path = "support/systems.rs"]
+mod systems;
+#[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
+#[path = "support/tap.rs"]
+mod tap;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crossing::{Audit, Bridge, Payload, Run, audit, stamp};
+use gateway::{Gateway, serve};
+use serde_json::Value;
+use systems::{Kafka, Mosquitto, Record, kcat_consume};
+use tap::{Tally, Tap};
+
+const PUBLISHED: &str = "landfall_published_messages_total";
+const ACKNOWLEDGED: &str = "landfall_acknowledged_messages_total";
+const CONSUMED: &str = "landfall_consumed_records_total";
+/// How often what stands before Kafka dies in a run.
+const DEATHS: u32 = 2;
+
+fn configuration(name: &str, mqtt: &str, kafka: &str, lanes: &str) -> String {
+    format!(
+        "probe: acknowledgements
+paths:
+  - name: {name}
+    mqtt:
+      url: 'mqtt://{mqtt}'
+      version: 3.1.1
+      topic: 'landfall/{name}/{{client}}'
+      qos: [1, 2]
+      clients: 4
+      rate: 300/s
+      payload: {{ size: 256, format: json }}
+    kafka: {{ brokers: '{kafka}', topics: [{name}] }}
+    lanes: [{lanes}]
+    deadline: 4s
+drain: 40s
+telemetry: {{ listen: '127.0.0.1:0' }}
+"
+    )
+}
+
+/// What stands between landfall and Kafka; killed when dropped.
+enum Way {
+    Bridge(Bridge),
+    Gateway(#[expect(dead_code, reason = "kept for its end")] Gateway),
+}
+
+/// What a run was found to be.
+struct Found {
+    name: String,
+    audit: Audit,
+    tally: Tally,
+    records: Vec<Record>,
+    report: Value,
+    /// QoS by trace id.
+    qos: BTreeMap<String, u64>,
+    code: i32,
+    said: String,
+}
+
+impl Found {
+    /// Acknowledged to the publisher and not in Kafka: the count that landfall has no part in.
+    fn lost(&self) -> BTreeSet<String> {
+        self.tally.acknowledged.difference(&self.audit.found).cloned().collect()
+    }
+}
+
+/// One run, in which the way to Kafka dies again and again, each time with messages that it took while
+/// Kafka stood still: so many that `taken` has grown by 150.
+fn live_through(
+    name: &str,
+    lanes: &str,
+    taken: &str,
+    kafka: &Kafka,
+    start: impl Fn(&Tap) -> Way,
+) -> Found {
+    kafka.topic(name, 3, &[("message.timestamp.type", "LogAppendTime")]);
+    let tap = Tap::mqtt(|payload| stamp(Payload::Json, payload).0);
+    let mut way = start(&tap);
+    let configuration = configuration(name, &tap.address, &kafka.address, lanes);
+    let mut run = Run::start(&configuration, &[]);
+    let go_on = |run: &Run| {
+        let arrived = run.metric(CONSUMED);
+        run.await_metric(CONSUMED, arrived + 200.0);
+    };
+    for _ in 0..DEATHS {
+        go_on(&run);
+        kafka.pause();
+        let before = run.metric(taken);
+        run.await_metric(taken, before + 150.0);
+        drop(way);
+        kafka.resume();
+        way = start(&tap);
+    }
+    go_on(&run);
+    run.terminate();
+    let code = run.ended();
+    match way {
+        Way::Bridge(bridge) => drop(bridge.stop()),
+        Way::Gateway(gateway) => drop(gateway),
+    }
+    let records = kcat_consume(&kafka.address, name);
+    let audit = audit(&run, &records, Payload::Json);
+    let qos = run.slots().lines().skip(1).map(|line| {
+        let fields: Vec<&str> = line.split('\t').collect();
+        (fields[5].to_owned(), fields[2].parse().unwrap())
+    });
+    let (qos, name) = (qos.collect(), name.to_owned());
+    let (tally, report, said) = (tap.tally(), run.report(), run.said());
+    Found { name, audit, tally, records, report, qos, code, said }
+}
+
+/// The same with a bridge that acknowledges to Mosquitto as it is told.
+fn live_through_with_bridge(
+    name: &str,
+    acknowledge: &str,
+    (kafka, mosquitto): (&Kafka, &Mosquitto),
+) -> Found {
+    live_through(name, "mqtt_kafka, mqtt_mqtt", ACKNOWLEDGED, kafka, |tap| {
+        tap.lead_to(&mosquitto.address);
+        let arguments = ["--acknowledge", acknowledge];
+        Way::Bridge(Bridge::start_with(name, &mosquitto.address, &kafka.address, &arguments))
+    })
+}
+
+/// Holds the books of a run against what was seen on the wire and found in Kafka.
+fn hold_against_witnesses(found: &Found) {
+    let Found { name, audit, tally, said, .. } = found;
+    let (lost, booked) = (found.lost(), audit.of("mqtt_kafka", "acked_lost"));
+    println!(
+        "{name}: acknowledged {}, of them not in Kafka {}, acked_lost {}; {audit}",
+        tally.acknowledged.len(),
+        lost.len(),
+        booked.len()
+    );
+    let differ: Vec<_> = lost.symmetric_difference(&booked).collect();
+    assert!(differ.is_empty(), "lost or booked as lost, not both: {differ:?}\n{said}");
+    assert_eq!(audit.acknowledged, tally.acknowledged.len() as u64, "{audit}");
+    assert_eq!(audit.count("mqtt_kafka", "unresolved"), 0, "{audit}\n{said}");
+}
+
+/// Kafka with a session that outlasts its pauses.
+fn kafka() -> Kafka {
+    Kafka::start(&["broker.session.timeout.ms=60000"])
+}
+
+#[test]
+fn what_a_lying_bridge_loses_is_counted_to_the_message() {
+    let runs = std::env::var("LANDFALL_TEST_LYING_BRIDGES");
+    let runs: u32 = runs.map_or(2, |text| text.parse().unwrap());
+    let (kafka, mosquitto) = (kafka(), Mosquitto::start(&[]));
+    for number in 1..=runs {
+        let name = format!("lying-{number}");
+        let found = live_through_with_bridge(&name, "before-kafka", (&kafka, &mosquitto));
+        hold_against_witnesses(&found);
+        let Found { audit, said, .. } = &found;
+        assert!(!found.lost().is_empty(), "nothing was at stake: {audit}");
+        assert_eq!(found.code, 1, "a loss fails the verdict\n{said}");
+        // Mosquitto lived through it, and with it the other lane.
+        assert_eq!(audit.came_out["mqtt_mqtt"], audit.slots, "{audit}");
+    }
+}
+
+#[test]
+fn an_honest_bridge_loses_nothing_that_was_acknowledged() {
+    let (kafka, mosquitto) = (kafka(), Mosquitto::start(&[]));
+    let found = live_through_with_bridge("honest", "after-kafka", (&kafka, &mosquitto));
+    hold_against_witnesses(&found);
+    let Found { audit, said, .. } = &found;
+    assert_eq!(found.lost(), BTreeSet::new(), "{audit}");
+    assert_eq!(audit.came_out["mqtt_kafka"], audit.slots, "{audit}");
+    assert_eq!(found.code, 0, "{said}");
+}
+
+#[test]
+fn an_acknowledgement_behind_kafka_is_never_of_something_lost() {
+    let kafka = kafka();
+    let found = live_through("gateway", "mqtt_kafka", PUBLISHED, &kafka, |tap| {
+        let gateway = Gateway::start("the_gateway", &kafka.address, "gateway");
+        tap.lead_to(&gateway.address);
+        Way::Gateway(gateway)
+    });
+    hold_against_witnesses(&found);
+    let Found { audit, said, .. } = &found;
+    assert_eq!(found.lost(), BTreeSet::new(), "{audit}");
+    assert!(audit.came_out["mqtt_kafka"] < audit.slots, "nothing was at stake: {audit}");
+    assert_eq!(found.code, 0, "{said}");
+}
+
+#[test]
+#[ignore = "no test: the process that the others kill"]
+fn the_gateway() {
+    serve();
+}
