@@ -131,7 +131,8 @@ fn live_through(
     }
     let records = kcat_consume(&kafka.address, name);
     let audit = audit(&run, &records, Payload::Json);
-    let qos = run.slots().lines().skip(1).map(|line| {
+    let slots = run.slots();
+    let qos = slots.lines().skip(1).map(|line| {
         let fields: Vec<&str> = line.split('\t').collect();
         (fields[5].to_owned(), fields[2].parse().unwrap())
     });

@@ -29,7 +29,7 @@ const STALL: Duration = Duration::from_secs(5);
 const RATE: f64 = 100.0;
 const SECOND: i64 = 1_000_000_000;
 /// What EndToEndLatency sends, so many of them before the stall. It takes some milliseconds for each.
-const TOOL_MESSAGES: u32 = 3_000;
+const TOOL_MESSAGES: u32 = 2_000;
 const TOOL_BEFORE: &str = "1000\t";
 
 fn configuration(mqtt: &str, kafka: &str) -> String {
