@@ -20,7 +20,8 @@ use std::process::ExitCode;
 
 use crossing::Run;
 use serde_json::Value;
-use truth::compared::{Compared, at, compare};
+use truth::compared::{Compared, compare};
+use truth::quantile::at;
 use truth::{Holds, Plant};
 
 /// One run that was held against the truth.
@@ -97,8 +98,8 @@ fn print_quantiles(rows: &[Row]) {
                 quantile.reported / 1e6,
                 quantile.off() / 1e3,
                 100.0 * quantile.off() / quantile.truth,
-                quantile.bound() / 1e3,
-                if quantile.off().abs() <= quantile.bound() { "yes" } else { "**no**" },
+                quantile.bound / 1e3,
+                if quantile.is_within_bound() { "yes" } else { "**no**" },
             );
         }
     }
@@ -109,19 +110,21 @@ fn print_quantiles(rows: &[Row]) {
 fn print_differences(rows: &[Row]) {
     const SHARES: [f64; 5] = [0.01, 0.5, 0.99, 0.999, 1.0];
     println!(
-        "| holds | messages/s | reported minus true, message by message, us: least | p1 | p50 | p99 | p99.9 | most | an idle thread woken late, us: p1 | p50 | p99 | p99.9 | most |"
+        "| holds | messages/s | reported minus true, message by message, us: least | p1 | p50 | p99 | p99.9 | most | uncertainty stated, us | an idle thread woken late, us: p1 | p50 | p99 | p99.9 | most |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for Row { holds, rate, compared } in rows {
         let shares = |ascending: &[i64]| {
             let cells = SHARES.map(|share| format!("{:.1}", at(ascending, share) / 1e3));
             cells.join(" | ")
         };
+        let uncertainty = compared.uncertainty.map(|seconds| format!("{:.1}", seconds * 1e6));
         println!(
-            "| {} | {rate} | {:.1} | {} | {} |",
+            "| {} | {rate} | {:.1} | {} | {} | {} |",
             holds.name(),
             at(&compared.differences, 0.0) / 1e3,
             shares(&compared.differences),
+            uncertainty.unwrap_or_else(|| "-".to_owned()),
             shares(&compared.lateness),
         );
     }
@@ -145,7 +148,7 @@ fn misses(Row { holds, rate, compared }: &Row) -> Vec<String> {
         );
         let late = at(&compared.lateness, 0.99) / 1e3;
         expect(
-            off.abs() <= quantile.bound() / 1e3,
+            quantile.is_within_bound(),
             format!(
                 "{name} is off by {off:.1} us; an idle thread was woken up to {late:.1} us late in 99 of 100 times"
             ),

@@ -13,7 +13,8 @@ mod systems;
 mod truth;
 
 use crossing::Run;
-use truth::compared::{at, compare};
+use truth::compared::compare;
+use truth::quantile::at;
 use truth::{Holds, Plant};
 
 const RATE: u32 = 1_000;

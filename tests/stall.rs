@@ -179,10 +179,10 @@ fn a_stall_is_in_the_figures_with_every_message_that_waited() {
         percentiles[1],
         percentiles[2],
     );
-    // It was held up by the same stall, once.
-    assert_eq!(tool_above, 1, "{longest} ms");
-    assert!(*longest >= 4_900, "{longest} ms");
-    assert!(percentiles[2] < 1_000, "{percentiles:?}");
+    // It was held up by the same stall, once. A busy machine may hold it up for a second, but not for two.
+    let held_up = of_tool.iter().filter(|&&millis| millis > 2_500).count();
+    assert!(held_up == 1 && *longest >= 4_900, "{held_up} times, {longest} ms at most");
+    assert!(percentiles[2] < 2_500, "{percentiles:?}");
 }
 
 /// Every message that was due in the stall is there, and took at least until its end: how many took more

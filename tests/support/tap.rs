@@ -27,6 +27,9 @@ enum When {
 /// How a message names itself.
 pub(crate) type Name = fn(&[u8]) -> String;
 
+/// Looks at a packet, with the moment before which nobody was handed it.
+type See<'a> = dyn FnMut(&[u8], &mut Tally, Name, WallTime) + 'a;
+
 /// Stands between clients and a system that may be away.
 pub(crate) struct Tap {
     /// Where clients find it.
@@ -165,12 +168,7 @@ impl Shared {
 
     /// Hands on until one side is gone. Who is left is told by the end of the stream, so that it can
     /// read what was handed to it before.
-    fn hand_on(
-        &self,
-        (mut from, mut to): (TcpStream, TcpStream),
-        when: When,
-        see: &mut dyn FnMut(&[u8], &mut Tally, Name, WallTime),
-    ) {
+    fn hand_on(&self, (mut from, mut to): (TcpStream, TcpStream), when: When, see: &mut See<'_>) {
         let (mut space, mut pending) = (vec![0; 64 * 1_024], Vec::new());
         let mut is_heard = true;
         while let Ok(count) = from.read(&mut space)

@@ -28,6 +28,8 @@ use tokio::runtime;
 
 #[path = "truth/compared.rs"]
 pub(crate) mod compared;
+#[path = "quantile.rs"]
+pub(crate) mod quantile;
 
 /// The Kafka topic.
 const TOPIC: &str = "truth";

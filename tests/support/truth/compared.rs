@@ -3,13 +3,15 @@
 use serde_json::Value;
 
 use super::Truth;
+use super::quantile::at;
 
 /// Names in the report, and what share of the messages stay within.
 const QUANTILES: [(&str, &str, f64); 3] =
     [("p50", "p50", 0.5), ("p99", "p99", 0.99), ("p99.9", "p999", 0.999)];
 /// A reported quantile is right to 0.1 % or 64 ns of what was recorded.
 const RESOLUTION: (f64, f64) = (0.001, 64.0);
-/// A reported quantile may be so far from the truth: 1 % or 100 us.
+/// A reported quantile may be so far from the truth, 1 % or 100 us, and p99.9 as far as the report says
+/// that it is uncertain.
 const BOUND: (f64, f64) = (0.01, 100_000.0);
 
 /// One quantile, in nanoseconds.
@@ -22,6 +24,8 @@ pub(crate) struct Quantile {
     pub(crate) reported: f64,
     /// Of the latencies in the file of slots.
     pub(crate) of_slots: f64,
+    /// How far the two may be apart.
+    pub(crate) bound: f64,
 }
 
 impl Quantile {
@@ -30,9 +34,9 @@ impl Quantile {
         self.reported - self.truth
     }
 
-    /// How far the two may be apart.
-    pub(crate) fn bound(&self) -> f64 {
-        larger(BOUND, self.truth)
+    /// Whether the two are close enough.
+    pub(crate) fn is_within_bound(&self) -> bool {
+        self.off().abs() <= self.bound
     }
 
     /// Whether the report is right about what landfall recorded. No machine is slow enough to excuse
@@ -56,6 +60,8 @@ pub(crate) struct Compared {
     pub(crate) untold: usize,
     /// The quantiles of end-to-end latency.
     pub(crate) quantiles: Vec<Quantile>,
+    /// The uncertainty that the report states, in seconds, where it does.
+    pub(crate) uncertainty: Option<f64>,
     /// Reported minus true latency of each message, in nanoseconds, ascending.
     pub(crate) differences: Vec<i64>,
     /// How late the machine woke an idle thread, in nanoseconds, ascending.
@@ -92,31 +98,27 @@ pub(crate) fn compare(slots: &str, report: &Value, truth: Truth) -> Compared {
     }
     let lane = &report["paths"][0]["lanes"][0];
     assert_eq!(lane["latency_seconds"]["count"], latencies.len(), "{lane}");
-    let quantiles = QUANTILES.map(|(name, field, share)| Quantile {
-        name,
-        truth: at(&truths, share),
-        reported: lane["latency_seconds"][field].as_f64().unwrap() * 1e9,
-        of_slots: at(&latencies, share),
+    let uncertainty = lane["latency_seconds"]["uncertainty_seconds"].as_f64();
+    let quantiles = QUANTILES.map(|(name, field, share)| {
+        let truth = at(&truths, share);
+        let bound = larger(BOUND, truth);
+        // Few messages decide on the last one.
+        let stated = uncertainty.filter(|_| share > 0.99).map_or(0.0, |seconds| seconds * 1e9);
+        Quantile {
+            name,
+            truth,
+            reported: lane["latency_seconds"][field].as_f64().unwrap() * 1e9,
+            of_slots: at(&latencies, share),
+            bound: bound.max(stated),
+        }
     });
     Compared {
         messages: latencies.len(),
         others,
         untold: released.len(),
         quantiles: quantiles.into(),
+        uncertainty,
         differences,
         lateness,
     }
-}
-
-/// The smallest of the ascending figures that this share of all stay within.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "ranks among millions, nanoseconds of minutes"
-)]
-pub(crate) fn at(ascending: &[i64], share: f64) -> f64 {
-    // The product may be a little above the whole number that it is meant to be.
-    let rank = (share * ascending.len() as f64 - 1e-6).ceil().max(1.0) as usize;
-    ascending[rank - 1] as f64
 }
