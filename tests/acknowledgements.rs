@@ -26,6 +26,8 @@
 mod crossing;
 #[path = "support/gateway.rs"]
 mod gateway;
+#[path = "support/quantile.rs"]
+mod quantile;
 #[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
 #[path = "support/systems.rs"]
 mod systems;
@@ -37,6 +39,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crossing::{Audit, Bridge, Payload, Run, audit, stamp};
 use gateway::{Gateway, serve};
+use quantile::at;
 use serde_json::Value;
 use systems::{Kafka, Mosquitto, Record, kcat_consume};
 use tap::{Tally, Tap};
@@ -46,6 +49,8 @@ const ACKNOWLEDGED: &str = "landfall_acknowledged_messages_total";
 const CONSUMED: &str = "landfall_consumed_records_total";
 /// How often what stands before Kafka dies in a run.
 const DEATHS: u32 = 2;
+/// How exactly landfall can place a wall time on its own clock, generously, in seconds.
+const PAIRING: f64 = 1e-4;
 
 fn configuration(name: &str, mqtt: &str, kafka: &str, lanes: &str) -> String {
     format!(
@@ -72,7 +77,7 @@ telemetry: {{ listen: '127.0.0.1:0' }}
 /// What stands between landfall and Kafka; killed when dropped.
 enum Way {
     Bridge(Bridge),
-    Gateway(#[expect(dead_code, reason = "kept for its end")] Gateway),
+    Gateway(Gateway),
 }
 
 /// What a run was found to be.
@@ -170,6 +175,57 @@ fn hold_against_witnesses(found: &Found) {
     assert_eq!(audit.count("mqtt_kafka", "unresolved"), 0, "{audit}\n{said}");
 }
 
+/// No reported durability gap is larger than the witnesses allow. Of each message they allow the time from
+/// when its acknowledgement was handed over, to the end of the millisecond in which Kafka appended it. A
+/// reported one is as long or shorter, since landfall reads the answer after it was handed over, but for
+/// what it says itself that it does not know of Kafka's clock; and with every single one every quantile.
+/// Returns the longest of both, in seconds.
+fn hold_gap_against_witnesses(found: &Found) -> (f64, f64) {
+    let path = &found.report["paths"][0];
+    let offsets = path["clock_offsets"].as_array().into_iter().flatten();
+    let offset = offsets.map(|of| of["bound_seconds"].as_f64().unwrap()).fold(0.0, f64::max);
+    let (mut longest, mut longest_allowed) = (0.0_f64, 0.0_f64);
+    for qos in [1, 2] {
+        let allowed = allowed_gaps(found, qos);
+        let lanes = path["lanes"].as_array().unwrap();
+        let lane = lanes.iter().find(|of| of["lane"] == "mqtt_kafka" && of["qos"] == qos).unwrap();
+        let gap = &lane["durability_gap_seconds"];
+        assert_eq!(gap["count"], allowed.len(), "{}: {gap}", found.name);
+        for (name, share) in
+            [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)]
+        {
+            let (reported, allowed) = (gap[name].as_f64().unwrap(), at(&allowed, share) / 1e9);
+            let bound = allowed * 1.001 + PAIRING + offset;
+            assert!(reported <= bound, "{}: {name} {reported}, at most {bound}", found.name);
+            (longest, longest_allowed) = (longest.max(reported), longest_allowed.max(allowed));
+        }
+    }
+    println!("{}: durability gap up to {longest} s, bound {longest_allowed} s", found.name);
+    (longest, longest_allowed)
+}
+
+/// What the witnesses allow of each acknowledged message of this QoS that is in Kafka, in nanoseconds,
+/// ascending.
+fn allowed_gaps(found: &Found, qos: u64) -> Vec<i64> {
+    let mut appended = BTreeMap::new();
+    for record in &found.records {
+        let (id, _) = stamp(Payload::Json, record.value.as_deref().unwrap());
+        // Copies of a message are in one partition, and the first of them counts.
+        let first = appended.entry(id).or_insert((record.offset, record.timestamp_millis));
+        *first = (record.offset, record.timestamp_millis).min(*first);
+    }
+    let mut allowed: Vec<i64> = appended
+        .iter()
+        .filter(|(id, _)| found.qos[*id] == qos)
+        .filter_map(|(id, (_, millis))| {
+            let handed = found.tally.acknowledged_at.get(id)?;
+            Some(((millis + 1) * 1_000_000 - handed.nanos()).max(0))
+        })
+        .collect();
+    allowed.sort_unstable();
+    allowed
+}
+
 /// Kafka with a session that outlasts its pauses.
 fn kafka() -> Kafka {
     Kafka::start(&["broker.session.timeout.ms=60000"])
@@ -201,6 +257,9 @@ fn an_honest_bridge_loses_nothing_that_was_acknowledged() {
     assert_eq!(found.lost(), BTreeSet::new(), "{audit}");
     assert_eq!(audit.came_out["mqtt_kafka"], audit.slots, "{audit}");
     assert_eq!(found.code, 0, "{said}");
+    // What was acknowledged while Kafka stood still was long at the mercy of Mosquitto and the bridge.
+    let (longest, allowed) = hold_gap_against_witnesses(&found);
+    assert!(longest > allowed / 2.0, "{longest} s, the witnesses saw {allowed} s");
 }
 
 #[test]
@@ -216,6 +275,9 @@ fn an_acknowledgement_behind_kafka_is_never_of_something_lost() {
     assert_eq!(found.lost(), BTreeSet::new(), "{audit}");
     assert!(audit.came_out["mqtt_kafka"] < audit.slots, "nothing was at stake: {audit}");
     assert_eq!(found.code, 0, "{said}");
+    // The millisecond is that of Kafka's timestamps.
+    let (_, allowed) = hold_gap_against_witnesses(&found);
+    assert!(allowed <= 1e-3, "the gateway acknowledged {allowed} s before Kafka had it");
 }
 
 #[test]
