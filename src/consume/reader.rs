@@ -9,11 +9,12 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 
+use super::backlog::Backlog;
 use super::cursors::Cursors;
 use super::fetching::Fetching;
 use super::{Config, Lookout, NAP, Partition, Word, client, why};
 use crate::clock::{Clock, Instant, Pairing, WallTime};
-use crate::correlate::{Append, Lane, Observation, PathId, RecordPlace, Router, Sink};
+use crate::correlate::{self, Append, Lane, Observation, PathId, RecordPlace, Router, Sink};
 use crate::shutdown::Tasks;
 use crate::stamp::{PROPERTY, Reading, Stamper};
 use crate::study::{Notice, Role};
@@ -38,6 +39,7 @@ struct Reader<'a> {
     /// The moment to have caught up with, and how far each partition must be read for that.
     goal: Option<(Instant, Vec<Partition>)>,
     pairing: Pairing,
+    backlog: Backlog,
     foreign: u32,
     /// When all partitions were last assigned or had to be fetched anew.
     assigned: Option<Instant>,
@@ -73,6 +75,7 @@ pub fn read(
         cursors,
         goal,
         pairing,
+        backlog: Backlog::new(clock.now()),
         foreign,
         assigned,
         up,
@@ -159,10 +162,15 @@ impl Reader<'_> {
 
     /// Waits for records and reads those that are there.
     fn turn(&mut self, consumer: &BaseConsumer<Fetching>) {
-        let mut wait = NAP;
+        let (mut wait, mut began) = (NAP, Some(self.clock.now()));
+        let mut lag = None;
         for _ in 0..TURN_MAX {
-            let Some(polled) = consumer.poll(wait) else { break };
+            let Some(polled) = consumer.poll(wait) else {
+                self.backlog.found_nothing(self.clock.now());
+                break;
+            };
             let at = self.clock.now();
+            lag = lag.max(Some(self.backlog.took(began.take(), at)));
             if !wait.is_zero() {
                 self.pairing = self.clock.pairing();
             }
@@ -171,6 +179,10 @@ impl Reader<'_> {
                 Ok(record) => self.record(&record, at),
                 Err(error) => self.trouble(&error),
             }
+        }
+        if let Some(nanos) = lag {
+            let (path, reader) = (self.path, correlate::Reader::Consumer);
+            self.router.count(path, Observation::Polled { path, reader, nanos });
         }
         if self.foreign > 0 {
             let (path, count) = (self.path, std::mem::take(&mut self.foreign));

@@ -5,12 +5,13 @@ use std::sync::OnceLock;
 use metrics::{Counter, Histogram, Key, Level, Metadata, Recorder, Unit};
 
 use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Path, Qos};
-use crate::stats::InvalidCause;
+use crate::stats::{InvalidCause, Objective};
 
 use super::catalogue::{Kind, Metric, STAMP_OUTCOMES};
 use super::families::{
     ACKNOWLEDGED, CATALOGUE, CONSUMED, CORRUPT, DUPLICATES, END_TO_END, FOREIGN, INVALID_WINDOWS,
-    LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLOTS, STAMPS,
+    LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLO_GOOD, SLO_VALID, SLOTS,
+    STAMPS,
 };
 
 /// Partitions a path that have a series of their own.
@@ -82,6 +83,33 @@ pub(super) struct LaneHandles {
     pub(super) end_to_end: Histogram,
     pub(super) slots: [Counter; Outcome::ALL.len()],
     pub(super) recoveries: [Counter; Outcome::ALL.len()],
+    /// The objectives that its slots count for.
+    pub(super) objectives: Box<[ObjectiveHandles]>,
+}
+
+/// The series of an objective.
+#[derive(Clone)]
+pub(super) struct ObjectiveHandles {
+    pub(super) objective: Objective,
+    good: Counter,
+    valid: Counter,
+}
+
+impl ObjectiveHandles {
+    pub(super) fn new(registrar: Registrar<'_>, path: &str, objective: Objective) -> Self {
+        let labels = [path, objective.name()];
+        let good = registrar.counter(&SLO_GOOD, &labels);
+        Self { objective, good, valid: registrar.counter(&SLO_VALID, &labels) }
+    }
+
+    /// Counts what was rated, if it counts.
+    pub(super) fn count(&self, rated: Option<bool>) {
+        let Some(good) = rated else { return };
+        self.valid.increment(1);
+        if good {
+            self.good.increment(1);
+        }
+    }
 }
 
 /// The series of a path.
@@ -103,7 +131,12 @@ pub(super) struct PartitionHandle {
 
 impl GroupHandles {
     /// The series of a QoS that a path measures; those of a QoS that it does not are nowhere.
-    pub(super) fn new(registrar: Registrar<'_>, path: &Path, qos: Qos) -> Self {
+    pub(super) fn new(
+        registrar: Registrar<'_>,
+        path: &Path,
+        qos: Qos,
+        objectives: &[ObjectiveHandles],
+    ) -> Self {
         let measured = path.qos.contains(&qos);
         let labels = [path.name.as_str(), qos.label()];
         let counter = |metric: &Metric| {
@@ -136,14 +169,21 @@ impl GroupHandles {
             negative: counter(&NEGATIVE),
             lanes: Lane::ALL.map(|lane| {
                 let measured = measured && path.lanes.contains(&lane);
-                LaneHandles::new(measured.then_some(registrar), &path.name, lane, qos)
+                let of_lane = objectives.iter().filter(|it| it.objective.covers(lane)).cloned();
+                let objectives = if measured { of_lane.collect() } else { Box::default() };
+                LaneHandles::new(measured.then_some(registrar), &path.name, (lane, qos), objectives)
             }),
         }
     }
 }
 
 impl LaneHandles {
-    fn new(registrar: Option<Registrar<'_>>, path: &str, lane: Lane, qos: Qos) -> Self {
+    fn new(
+        registrar: Option<Registrar<'_>>,
+        path: &str,
+        (lane, qos): (Lane, Qos),
+        objectives: Box<[ObjectiveHandles]>,
+    ) -> Self {
         let labels = [path, lane.name(), qos.label()];
         let outcomes = |metric: &Metric| {
             Outcome::ALL.map(|outcome| {
@@ -157,6 +197,7 @@ impl LaneHandles {
             }),
             slots: outcomes(&SLOTS),
             recoveries: outcomes(&LATE_RECOVERIES),
+            objectives,
         }
     }
 }

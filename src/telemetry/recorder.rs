@@ -7,8 +7,10 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
-use crate::correlate::{Arrival, Carrier, Event, Lane, Leg, PathId, PublisherId, Qos, Roster};
-use crate::stats::{InvalidCause, QUANTILES, Stats};
+use crate::correlate::{
+    Arrival, Carrier, DuplicateCause, Event, Lane, Leg, Path, PathId, PublisherId, Qos, Roster,
+};
+use crate::stats::{InvalidCause, Objective, QUANTILES, Stats};
 
 use super::board::Board;
 use super::both::Both;
@@ -16,10 +18,12 @@ use super::catalogue::{Metric, SCOPES, buckets};
 use super::families::{
     BUILD_INFO, COMPONENT_UP, CONSUMED, DROPPED, EXPORT_FAILURES, HOST_CPU, HOST_MEMORY_TOTAL,
     HOST_MEMORY_USED, HOST_PRESSURE, IN_FLIGHT, PARTITIONS, PARTITIONS_COVERED, PROCESS_CPU,
-    PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG, WINDOW_VALID,
+    PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG, SLO_OBJECTIVE, WINDOW_VALID,
 };
 use super::figures::{Build, HostFigures, ProcessFigures, Resource};
-use super::handles::{GroupHandles, LaneHandles, PartitionHandle, PathHandles, Registrar, counter};
+use super::handles::{
+    GroupHandles, LaneHandles, ObjectiveHandles, PartitionHandle, PathHandles, Registrar, counter,
+};
 use super::health::Component;
 use super::otlp::{Histograms, Identity, Instruments, Meters};
 
@@ -51,6 +55,17 @@ impl Telemetry {
     /// that is given.
     #[must_use]
     pub fn new(roster: &Roster, build: &Build, otlp: Option<(Histograms, &Identity)>) -> Self {
+        Self::with_objectives(roster, &[], build, otlp)
+    }
+
+    /// The same, with the good and valid slots of these objectives.
+    #[must_use]
+    pub fn with_objectives(
+        roster: &Roster,
+        objectives: &[Objective],
+        build: &Build,
+        otlp: Option<(Histograms, &Identity)>,
+    ) -> Self {
         // An empty list is all that is refused, and this one is not.
         let builder = PrometheusBuilder::new().set_buckets(&buckets()).unwrap_or_default();
         let recorder = builder.build_recorder();
@@ -67,9 +82,21 @@ impl Telemetry {
         };
         let registrar = Registrar::new(&*recorder);
         board.set(&BUILD_INFO, &[&build.version, &build.commit], Some(1.0));
-        let groups = paths
-            .iter()
-            .flat_map(|path| Qos::ALL.map(|qos| GroupHandles::new(registrar, path, qos)))
+        let objectives_of = |(id, path): (PathId, &Path)| -> Vec<ObjectiveHandles> {
+            let own = objectives.iter().filter(|objective| objective.path() == id);
+            own.map(|&objective| {
+                board.set(&SLO_OBJECTIVE, &[&path.name, objective.name()], objective.share());
+                ObjectiveHandles::new(registrar, &path.name, objective)
+            })
+            .collect()
+        };
+        let groups = (0..)
+            .map(PathId)
+            .zip(paths)
+            .flat_map(|of| {
+                let objectives = objectives_of(of);
+                Qos::ALL.map(|qos| GroupHandles::new(registrar, of.1, qos, &objectives))
+            })
             .collect();
         let publishers = roster.publishers().iter();
         let group_of = publishers.map(|publisher| group(publisher.path, publisher.qos)).collect();
@@ -240,7 +267,9 @@ impl Inner {
                     path.consumed(partition);
                 }
             }
-            Event::Consumed { lane: Lane::MqttMqtt, .. } | Event::Rejected { .. } => {}
+            Event::Consumed { lane: Lane::MqttMqtt, .. }
+            | Event::Polled { .. }
+            | Event::Rejected { .. } => {}
             Event::Foreign { path, count } => {
                 if let Some(path) = self.paths.get(usize::from(path.0)) {
                     path.foreign.increment(u64::from(count));
@@ -271,7 +300,10 @@ impl Inner {
             Event::Published { .. } => group.published.increment(1),
             Event::Acknowledged { .. } => group.acknowledged.increment(1),
             Event::Resolved { lane, outcome, ref arrival, .. } => {
-                group.lanes[lane.index()].slots[outcome.index()].increment(1);
+                let lane_handles = &group.lanes[lane.index()];
+                lane_handles.slots[outcome.index()].increment(1);
+                let end_to_end = arrival.as_ref().map(|arrival| arrival.end_to_end);
+                lane_handles.rate(|objective| objective.rate(outcome, end_to_end));
                 if let Some(arrival) = arrival {
                     self.book_arrival(index, lane, arrival);
                 }
@@ -280,9 +312,15 @@ impl Inner {
                 let lane = &group.lanes[lane.index()];
                 lane.recoveries[was.index()].increment(1);
                 lane.record(end_to_end);
+                lane.rate(|objective| objective.rate_recovery(was, end_to_end));
             }
             Event::Timed { leg, nanos, .. } => group.legs[leg.index()].record(seconds(nanos)),
-            Event::Duplicate { cause, .. } => group.duplicates[cause.index()].increment(1),
+            Event::Duplicate { lane, cause, .. } => {
+                group.duplicates[cause.index()].increment(1);
+                if cause != DuplicateCause::Reread {
+                    group.lanes[lane.index()].rate(Objective::rate_copy);
+                }
+            }
             Event::Reordered { .. } => group.reordered.increment(1),
             Event::Corrupt { .. } => group.corrupt.increment(1),
             Event::Negative { .. } => group.negative.increment(1),
@@ -292,6 +330,7 @@ impl Inner {
             Event::Consumed { .. }
             | Event::Foreign { .. }
             | Event::Overflow { .. }
+            | Event::Polled { .. }
             | Event::Rejected { .. }
             | Event::Woken { .. } => {}
         }
@@ -320,6 +359,13 @@ impl Inner {
 }
 
 impl LaneHandles {
+    /// Counts a slot for every objective that it counts for.
+    fn rate(&self, rated: impl Fn(&Objective) -> Option<bool>) {
+        for handles in &self.objectives {
+            handles.count(rated(&handles.objective));
+        }
+    }
+
     fn record(&self, end_to_end: Option<i64>) {
         if let Some(nanos) = end_to_end {
             self.end_to_end.record(seconds(nanos));
