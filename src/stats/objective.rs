@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use crate::correlate::{Lane, Outcome, PathId};
+use crate::correlate::{DuplicateCause, Lane, Outcome, PathId};
 
 /// A quantile that latencies can be held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -177,8 +177,9 @@ impl Objective {
 
     /// The same of a further record of a message.
     #[must_use]
-    pub fn rate_copy(&self) -> Option<bool> {
-        matches!(self, Self::Duplicates { .. }).then_some(false)
+    pub fn rate_copy(&self, cause: DuplicateCause) -> Option<bool> {
+        let is_copy = cause != DuplicateCause::Reread;
+        (is_copy && matches!(self, Self::Duplicates { .. })).then_some(false)
     }
 }
 
@@ -236,10 +237,9 @@ mod tests {
         let of_unresolved = [Some(true), Some(true), Some(true), Some(false)];
         assert_eq!(rated(Outcome::Unresolved, 1), of_unresolved);
         assert_eq!(rated(Outcome::NotSent, i64::MAX)[0], Some(false));
-        assert_eq!(
-            every_kind().map(|objective| objective.rate_copy()),
-            [None, None, Some(false), None]
-        );
+        let copies = |cause| every_kind().map(|objective| objective.rate_copy(cause));
+        assert_eq!(copies(DuplicateCause::Pipeline), [None, None, Some(false), None]);
+        assert_eq!(copies(DuplicateCause::Reread), [None; 4]);
     }
 
     #[test]

@@ -4,14 +4,15 @@ use std::sync::OnceLock;
 
 use metrics::{Counter, Histogram, Key, Level, Metadata, Recorder, Unit};
 
-use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Path, Qos};
+use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Path, PathId, Qos};
 use crate::stats::{InvalidCause, Objective};
 
+use super::board::Board;
 use super::catalogue::{Kind, Metric, STAMP_OUTCOMES};
 use super::families::{
     ACKNOWLEDGED, CATALOGUE, CONSUMED, CORRUPT, DUPLICATES, END_TO_END, FOREIGN, INVALID_WINDOWS,
-    LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLO_GOOD, SLO_VALID, SLOTS,
-    STAMPS,
+    LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLO_GOOD, SLO_OBJECTIVE,
+    SLO_VALID, SLOTS, STAMPS,
 };
 
 /// Partitions a path that have a series of their own.
@@ -80,30 +81,48 @@ pub(super) struct GroupHandles {
 
 /// The series of a path, QoS and lane.
 pub(super) struct LaneHandles {
-    pub(super) end_to_end: Histogram,
-    pub(super) slots: [Counter; Outcome::ALL.len()],
-    pub(super) recoveries: [Counter; Outcome::ALL.len()],
+    end_to_end: Histogram,
+    slots: [Counter; Outcome::ALL.len()],
+    recoveries: [Counter; Outcome::ALL.len()],
     /// The objectives that its slots count for.
-    pub(super) objectives: Box<[ObjectiveHandles]>,
+    objectives: Box<[ObjectiveHandles]>,
 }
 
 /// The series of an objective.
 #[derive(Clone)]
 pub(super) struct ObjectiveHandles {
-    pub(super) objective: Objective,
+    objective: Objective,
     good: Counter,
     valid: Counter,
 }
 
 impl ObjectiveHandles {
-    pub(super) fn new(registrar: Registrar<'_>, path: &str, objective: Objective) -> Self {
+    /// Those of each path, in their order; their targets are on the board from now on.
+    pub(super) fn all(
+        registrar: Registrar<'_>,
+        paths: &[Path],
+        objectives: &[Objective],
+        board: &Board,
+    ) -> Vec<Vec<Self>> {
+        let of_path = |(id, path): (PathId, &Path)| {
+            let own = objectives.iter().filter(|objective| objective.path() == id);
+            own.map(|&objective| {
+                board.set(&SLO_OBJECTIVE, &[&path.name, objective.name()], objective.share());
+                Self::new(registrar, &path.name, objective)
+            })
+            .collect()
+        };
+        (0..).map(PathId).zip(paths).map(of_path).collect()
+    }
+
+    fn new(registrar: Registrar<'_>, path: &str, objective: Objective) -> Self {
         let labels = [path, objective.name()];
         let good = registrar.counter(&SLO_GOOD, &labels);
         Self { objective, good, valid: registrar.counter(&SLO_VALID, &labels) }
     }
 
     /// Counts what was rated, if it counts.
-    pub(super) fn count(&self, rated: Option<bool>) {
+    fn count(&self, rated: Option<bool>) {
         let Some(good) = rated else { return };
         self.valid.increment(1);
         if good {
@@ -200,6 +219,33 @@ impl LaneHandles {
             objectives,
         }
     }
+
+    /// Counts a slot that got its outcome, and its latency where its message came out.
+    pub(super) fn resolved(&self, outcome: Outcome, end_to_end: Option<i64>) {
+        self.slots[outcome.index()].increment(1);
+        self.record(end_to_end);
+        self.rate(|objective| objective.rate(outcome, end_to_end));
+    }
+
+    /// Counts a message that came out after another outcome had been announced.
+    pub(super) fn recovered(&self, was: Outcome, end_to_end: Option<i64>) {
+        self.recoveries[was.index()].increment(1);
+        self.record(end_to_end);
+        self.rate(|objective| objective.rate_recovery(was, end_to_end));
+    }
+
+    /// Counts for every objective that it counts for.
+    pub(super) fn rate(&self, rated: impl Fn(&Objective) -> Option<bool>) {
+        for handles in &self.objectives {
+            handles.count(rated(&handles.objective));
+        }
+    }
+
+    fn record(&self, end_to_end: Option<i64>) {
+        if let Some(nanos) = end_to_end {
+            self.end_to_end.record(seconds(nanos));
+        }
+    }
 }
 
 impl PathHandles {
@@ -241,4 +287,9 @@ impl PathHandles {
         let named = self.partitions.get(partition as usize).and_then(OnceLock::get);
         named.map_or(&self.other_partitions, |named| &named.consumed).increment(1);
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 104 days; durations are shorter")]
+pub(super) fn seconds(nanos: i64) -> f64 {
+    nanos as f64 / 1e9
 }

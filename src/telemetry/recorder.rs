@@ -7,9 +7,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
-use crate::correlate::{
-    Arrival, Carrier, DuplicateCause, Event, Lane, Leg, Path, PathId, PublisherId, Qos, Roster,
-};
+use crate::correlate::{Arrival, Carrier, Event, Lane, Leg, PathId, PublisherId, Qos, Roster};
 use crate::stats::{InvalidCause, Objective, QUANTILES, Stats};
 
 use super::board::Board;
@@ -18,11 +16,11 @@ use super::catalogue::{Metric, SCOPES, buckets};
 use super::families::{
     BUILD_INFO, COMPONENT_UP, CONSUMED, DROPPED, EXPORT_FAILURES, HOST_CPU, HOST_MEMORY_TOTAL,
     HOST_MEMORY_USED, HOST_PRESSURE, IN_FLIGHT, PARTITIONS, PARTITIONS_COVERED, PROCESS_CPU,
-    PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG, SLO_OBJECTIVE, WINDOW_VALID,
+    PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG, WINDOW_VALID,
 };
 use super::figures::{Build, HostFigures, ProcessFigures, Resource};
 use super::handles::{
-    GroupHandles, LaneHandles, ObjectiveHandles, PartitionHandle, PathHandles, Registrar, counter,
+    GroupHandles, ObjectiveHandles, PartitionHandle, PathHandles, Registrar, counter, seconds,
 };
 use super::health::Component;
 use super::otlp::{Histograms, Identity, Instruments, Meters};
@@ -82,22 +80,11 @@ impl Telemetry {
         };
         let registrar = Registrar::new(&*recorder);
         board.set(&BUILD_INFO, &[&build.version, &build.commit], Some(1.0));
-        let objectives_of = |(id, path): (PathId, &Path)| -> Vec<ObjectiveHandles> {
-            let own = objectives.iter().filter(|objective| objective.path() == id);
-            own.map(|&objective| {
-                board.set(&SLO_OBJECTIVE, &[&path.name, objective.name()], objective.share());
-                ObjectiveHandles::new(registrar, &path.name, objective)
-            })
-            .collect()
-        };
-        let groups = (0..)
-            .map(PathId)
-            .zip(paths)
-            .flat_map(|of| {
-                let objectives = objectives_of(of);
-                Qos::ALL.map(|qos| GroupHandles::new(registrar, of.1, qos, &objectives))
-            })
-            .collect();
+        let objectives = ObjectiveHandles::all(registrar, paths, objectives, &board);
+        let groups = paths.iter().zip(&objectives).flat_map(|(path, objectives)| {
+            Qos::ALL.map(|qos| GroupHandles::new(registrar, path, qos, objectives))
+        });
+        let groups = groups.collect();
         let publishers = roster.publishers().iter();
         let group_of = publishers.map(|publisher| group(publisher.path, publisher.qos)).collect();
         Self(Arc::new(Inner {
@@ -300,26 +287,19 @@ impl Inner {
             Event::Published { .. } => group.published.increment(1),
             Event::Acknowledged { .. } => group.acknowledged.increment(1),
             Event::Resolved { lane, outcome, ref arrival, .. } => {
-                let lane_handles = &group.lanes[lane.index()];
-                lane_handles.slots[outcome.index()].increment(1);
                 let end_to_end = arrival.as_ref().map(|arrival| arrival.end_to_end);
-                lane_handles.rate(|objective| objective.rate(outcome, end_to_end));
+                group.lanes[lane.index()].resolved(outcome, end_to_end);
                 if let Some(arrival) = arrival {
                     self.book_arrival(index, lane, arrival);
                 }
             }
             Event::LateRecovery { lane, was, end_to_end, .. } => {
-                let lane = &group.lanes[lane.index()];
-                lane.recoveries[was.index()].increment(1);
-                lane.record(end_to_end);
-                lane.rate(|objective| objective.rate_recovery(was, end_to_end));
+                group.lanes[lane.index()].recovered(was, end_to_end);
             }
             Event::Timed { leg, nanos, .. } => group.legs[leg.index()].record(seconds(nanos)),
             Event::Duplicate { lane, cause, .. } => {
                 group.duplicates[cause.index()].increment(1);
-                if cause != DuplicateCause::Reread {
-                    group.lanes[lane.index()].rate(Objective::rate_copy);
-                }
+                group.lanes[lane.index()].rate(|objective| objective.rate_copy(cause));
             }
             Event::Reordered { .. } => group.reordered.increment(1),
             Event::Corrupt { .. } => group.corrupt.increment(1),
@@ -341,7 +321,6 @@ impl Inner {
     fn book_arrival(&self, group: usize, lane: Lane, arrival: &Arrival) {
         let path = &self.paths[group / Qos::ALL.len()];
         let group = &self.groups[group];
-        group.lanes[lane.index()].record(Some(arrival.end_to_end));
         for (leg, nanos) in [(Leg::Append, arrival.append), (Leg::Fetch, arrival.fetch)] {
             if let Some(nanos) = nanos {
                 group.legs[leg.index()].record(seconds(nanos));
@@ -358,28 +337,8 @@ impl Inner {
     }
 }
 
-impl LaneHandles {
-    /// Counts a slot for every objective that it counts for.
-    fn rate(&self, rated: impl Fn(&Objective) -> Option<bool>) {
-        for handles in &self.objectives {
-            handles.count(rated(&handles.objective));
-        }
-    }
-
-    fn record(&self, end_to_end: Option<i64>) {
-        if let Some(nanos) = end_to_end {
-            self.end_to_end.record(seconds(nanos));
-        }
-    }
-}
-
 fn group(path: PathId, qos: Qos) -> u16 {
     u16::from(path.0) * 3 + u16::from(qos.level())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "exact up to 104 days; durations are shorter")]
-fn seconds(nanos: i64) -> f64 {
-    nanos as f64 / 1e9
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53; the exposition has no more")]
