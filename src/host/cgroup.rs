@@ -119,7 +119,7 @@ impl CgroupReader {
             cpu_limit_cores,
             cpu_utilization_ratio,
             cpu_seconds,
-            throttled_seconds: throttled_seconds(&stat),
+            throttled_seconds: throttled_seconds(stat),
             throttled_periods: stat("nr_throttled"),
             memory_used_bytes: memory.and_then(|group| group.working_set(tree)),
             memory_limit_bytes: memory.and_then(|group| group.memory_limit(tree)),

@@ -1,5 +1,11 @@
 //! Objectives, windows, uncertainty and JUnit, as the report has them.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests; clippy only excuses the tests themselves"
+)]
+
 use landfall::clock::Instant;
 use landfall::correlate::{Append, Correlator, Limits, Observation, Reader, Sink, Stage};
 use landfall::report::{PathWindows, WindowStretch};
@@ -154,6 +160,7 @@ fn counts_are_judged_over_all_windows_and_shown_over_valid_ones() {
 
 #[test]
 fn availability_is_the_share_of_slots_that_was_delivered() {
+    use Outcome::{AckedLost, Delivered, Late, NotSent, Rejected, UnackedLost, Unresolved};
     let of = |outcomes: &[(Outcome, usize)], target| {
         let mut stats = crossing(Qos::AtLeastOnce);
         for &(outcome, count) in outcomes {
@@ -165,7 +172,6 @@ fn availability_is_the_share_of_slots_that_was_delivered() {
         assert_eq!(judged.name, "availability_ratio");
         (judged.held, judged.figure)
     };
-    use Outcome::{AckedLost, Delivered, Late, NotSent, Rejected, UnackedLost, Unresolved};
     let ratio = |share| Some(Figure::Number(share));
     assert_eq!(of(&[(Delivered, 999), (Late, 1)], 0.999), (Some(true), ratio(0.999)));
     for outcome in [Late, NotSent, Rejected, AckedLost, UnackedLost] {
@@ -285,8 +291,11 @@ fn every_latency_of_the_report_has_its_uncertainty() {
     assert_eq!(lane.latency_seconds_valid.uncertainty, None, "nothing came in a valid window");
 }
 
-/// Suites, and their cases with what is wrong with them.
-fn junit(report: &Report) -> Vec<(String, Vec<(String, Option<(String, String)>)>)> {
+/// A testcase, and what is wrong with it: kind and message.
+type Case = (String, Option<(String, String)>);
+
+/// Suites, and their cases.
+fn junit(report: &Report) -> Vec<(String, Vec<Case>)> {
     let text = report.junit();
     let document =
         roxmltree::Document::parse(&text).unwrap_or_else(|error| panic!("{error} {text}"));
