@@ -178,7 +178,8 @@ async fn say_goodbye((otlp, http): (Exporting, Tasks), signals: &mut Signals, le
 
 fn journalist(loaded: &Loaded, parts: &Parts, clock: Clock) -> Journalist {
     let names = parts.roster.paths().iter().map(|path| path.name.clone()).collect();
-    Journalist::new(clock, (environment::product(), environment::survey(loaded)), names)
+    let told = (names, parts.objectives.clone());
+    Journalist::new(clock, (environment::product(), environment::survey(loaded)), told)
 }
 
 /// What the world sees of a run.
@@ -197,7 +198,7 @@ fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error
     let otlp = loaded.resolved.telemetry.otlp.as_ref();
     let otlp = otlp.map(|config| (config.histograms, &identity));
     let build = Build { version: product.version, commit };
-    let telemetry = Telemetry::new(&parts.roster, &build, otlp);
+    let telemetry = Telemetry::with_objectives(&parts.roster, &parts.objectives, &build, otlp);
     let exporter = otlp.map(|_| Component::Otlp);
     let components: Vec<_> = parts.components().into_iter().chain(exporter).collect();
     let health = Health::new(clock.now(), &components);
@@ -252,7 +253,9 @@ fn finish(report: &Report, options: &Options, audit: Option<&Audit>) -> Result<(
         return Ok(());
     };
     let json = report.json().map_err(|error| Error::System("report.json", error.into()))?;
-    for (name, text) in [("report.json", json), ("report.md", report.markdown())] {
+    let written =
+        [("report.json", json), ("report.md", report.markdown()), ("junit.xml", report.junit())];
+    for (name, text) in written {
         let path = directory.join(name);
         write_whole(&path, &text)
             .map_err(|error| Error::Refused(format!("--report {}: {error}", path.display())))?;

@@ -14,6 +14,7 @@
 //! The reader says that it has caught up with a moment once it has read every partition up to the
 //! high watermark that was asked for after that moment; only behind that is anything lost.
 
+mod backlog;
 mod client;
 mod cursors;
 mod fetching;

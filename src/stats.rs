@@ -2,9 +2,12 @@
 
 mod counts;
 mod latencies;
+mod objective;
 mod recent;
 mod totals;
+mod valid;
 mod window;
+mod windows;
 
 use std::sync::Arc;
 
@@ -14,9 +17,12 @@ use crate::correlate::{
 };
 
 pub use latencies::Latencies;
+pub use objective::{Objective, Quantile};
 pub use recent::{QUANTILES, Recent};
 pub use totals::{LaneTotals, PathTotals, PublishTotals};
-pub use window::{InvalidCause, WindowFacts};
+pub use valid::ValidTotals;
+pub use window::{InvalidCause, Starved, WindowFacts};
+pub use windows::{Judgement, Stretch, Windows};
 
 /// Everything counted about a run, or about one shard of it.
 #[derive(Clone, Debug)]
@@ -103,6 +109,17 @@ impl Stats {
         self.lanes[series(path, qos, lane)].in_flight = count;
     }
 
+    /// Books the window of a path that is ending as it was judged. To be called before
+    /// [`Stats::roll`], of the totals that are rolled.
+    pub fn judge_window(&mut self, path: PathId, window: &Judgement) {
+        let is_valid = window.causes.is_empty();
+        let first = series(path, Qos::AtMostOnce, Lane::MqttKafka);
+        for lane in &mut self.lanes[first..first + Qos::ALL.len() * Lane::ALL.len()] {
+            lane.judge_window(is_valid);
+        }
+        self.paths[usize::from(path.0)].windows.add(window);
+    }
+
     /// Ends the window of every series; it took so many seconds.
     pub fn roll(&mut self, seconds: u64) {
         for lane in &mut self.lanes {
@@ -117,6 +134,9 @@ impl Stats {
             lane.end_window();
         }
         self.window_lag.clear();
+        for path in &mut self.paths {
+            path.window_poll_lag.clear();
+        }
     }
 
     /// All zero again, but for the windows before.
@@ -124,7 +144,10 @@ impl Stats {
         let fresh = Self::new(Arc::clone(&self.roster));
         let old = std::mem::replace(self, fresh);
         for (lane, old) in self.lanes.iter_mut().zip(old.lanes) {
-            lane.recent = old.recent;
+            (lane.recent, lane.valid) = (old.recent, old.valid);
+        }
+        for (path, old) in self.paths.iter_mut().zip(old.paths) {
+            path.windows = old.windows;
         }
     }
 
@@ -148,6 +171,11 @@ impl Stats {
             Event::Woken { nanos, .. } => {
                 self.lag.record(nanos);
                 self.window_lag.record(nanos);
+            }
+            Event::Polled { path, reader, nanos } => {
+                let path = &mut self.paths[usize::from(path.0)];
+                path.poll_lag[reader.index()].record(nanos);
+                path.window_poll_lag.record(nanos);
             }
             Event::Offered { publisher } => self.publish_of(publisher).offered += 1,
             Event::Published { publisher } => self.publish_of(publisher).published += 1,

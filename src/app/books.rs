@@ -176,19 +176,22 @@ impl Overview {
         self.rolled = at;
     }
 
-    /// Ends the window at `now`; how late the probe woke in it, 99 of 100 times, in nanoseconds.
-    pub(super) fn roll(&mut self, shards: &[Arc<Books>], now: Instant) -> Option<i64> {
+    /// Adds up the shards at the end of a window, and begins the next one in them. The windows of the
+    /// paths can then be judged, before [`Overview::roll`].
+    pub(super) fn take_window(&mut self, shards: &[Arc<Books>]) {
         self.stats.renew();
         for books in shards {
             let mut stats = books.stats();
             self.stats.merge(&stats);
             stats.end_window();
         }
+    }
+
+    /// Ends the window at `now`.
+    pub(super) fn roll(&mut self, now: Instant) {
         let length = now.saturating_since(self.rolled);
         self.rolled = now;
-        let lag_p99_nanos = self.stats.window_lag().quantile_nanos(0.99);
         self.stats.roll(length.as_secs().max(1));
-        lag_p99_nanos
     }
 
     /// When the current window began.

@@ -10,7 +10,7 @@ use crate::correlate::{self, Carrier, Lane, PathId, PublisherId, Qos, Roster};
 use crate::schedule;
 use crate::splitmix::mix;
 use crate::stamp::{Run, Stamper};
-use crate::study::{Plan, Role};
+use crate::study::{Objective, Plan, Quantile, Role};
 use crate::telemetry::{Component, Source};
 use crate::wire::{Endpoint, Session, Version};
 use crate::{consume, publish, subscribe};
@@ -30,6 +30,8 @@ const PACKET_BYTES_MAX: u32 = 16 * 1_048_576;
 /// The parts of a run, not started yet.
 pub(super) struct Parts {
     pub(super) roster: Arc<Roster>,
+    /// What the run is judged by.
+    pub(super) objectives: Vec<Objective>,
     pub(super) stamper: Stamper,
     pub(super) publishers: Vec<(publish::Config, schedule::Config)>,
     pub(super) subscribers: Vec<subscribe::Config>,
@@ -45,6 +47,7 @@ impl Parts {
         let secret = key.unwrap_or_else(|| resolved.probe.clone().into_bytes());
         let mut parts = Self {
             roster: Arc::default(),
+            objectives: Vec::new(),
             stamper: Stamper::new(&secret, run),
             publishers: Vec::new(),
             subscribers: Vec::new(),
@@ -63,6 +66,7 @@ impl Parts {
                 "landfall-{}-{:06x}{:02x}-{}",
                 resolved.probe, run.epoch, run.instance, id.0
             );
+            parts.objectives.extend(objectives(path, id));
             parts.add_publishers(path, (id, first), &qos, (&resolved.probe, &prefix));
             if path.lanes.contains(&Lane::MqttMqtt) {
                 parts.subscribers.push(subscriber(path, id, (&resolved.probe, &prefix)));
@@ -178,6 +182,25 @@ fn described(path: &PathConfig) -> correlate::Path {
         carriers,
         deadline: path.deadline,
     }
+}
+
+/// What a path is held to; one that times nothing to nothing. Latencies and availability are those of
+/// the crossing, or of the first other lane that is timed.
+fn objectives(config: &PathConfig, path: PathId) -> Vec<Objective> {
+    let Some(lane) = Lane::ALL.into_iter().find(|lane| config.lanes.contains(lane)) else {
+        return Vec::new();
+    };
+    let slo = &config.slo;
+    let targets = [slo.p50, slo.p90, slo.p99, slo.p999, slo.max];
+    let latencies = Quantile::ALL.into_iter().zip(targets).filter_map(|(quantile, target)| {
+        Some(Objective::Latency { path, lane, quantile, target: target? })
+    });
+    let acked_lost = Objective::AckedLost { path, target: u64::from(slo.acked_lost) };
+    let duplicates = slo.duplicates.map(u64::from);
+    let duplicates = duplicates.map(|target| Objective::Duplicates { path, target });
+    let availability = slo.availability;
+    let availability = availability.map(|target| Objective::Availability { path, lane, target });
+    latencies.chain([acked_lost]).chain(duplicates).chain(availability).collect()
 }
 
 fn endpoint(mqtt: &MqttConfig) -> Endpoint {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Surroundings;
 use super::grammar;
-use super::kind::{Choice, Count, List, Share, Span, Text};
+use super::kind::{Choice, Count, List, Percentage, Share, Span, Text};
 use super::properties::PropertyMap;
 use super::resolved::{TopicSelector, TopicTemplate, Url};
 use super::table::{Described, Fallback, Group, Key, Shape};
@@ -51,6 +51,7 @@ static MQTT_KEYS: Keys = &[
     &TLS,
 ];
 static PAYLOAD_KEYS: Keys = &[&SIZE, &FORMAT, &ASYNCAPI, &CHANNEL];
+static SLO_KEYS: Keys = &[&P50, &P90, &P99, &P999, &MAX, &ACKED_LOST, &DUPLICATES, &AVAILABILITY];
 static KAFKA_KEYS: Keys = &[&BROKERS, &TOPICS, &PROPERTIES, &CONTROL_TOPIC];
 static HOST_KEYS: Keys = &[&INTERVAL, &PROCESSES];
 static TELEMETRY_KEYS: Keys = &[&LISTEN, &LINGER, &OTLP];
@@ -86,7 +87,24 @@ key!(LANES: List<Choice<Lane>> = "lanes", Fallback::From(lanes),
 key!(DEADLINE: Span = "deadline", Fallback::Yaml("30s"), span(100, 900_000),
     "How long after its intended send time a message may arrive and still be delivered, 100ms to \
      15m.");
-key!(SLO: Group = "slo", Fallback::Absent, Group(Shape::NotBuilt), "");
+key!(SLO: Group = "slo", Fallback::Yaml("{}"), Group(Shape::Section(SLO_KEYS)),
+    "What the path is held to. Latencies and availability are those of lane mqtt_kafka, or of \
+     mqtt_mqtt where that is not timed, over all QoS; the counts are those of all lanes.");
+
+key!(P50: Span = "p50", Fallback::Absent, latency(),
+    "The longest median of the latency from the intended send time that holds, up to 1h.");
+key!(P90: Span = "p90", Fallback::Absent, latency(), "The longest 90 % quantile that holds.");
+key!(P99: Span = "p99", Fallback::Absent, latency(), "The longest 99 % quantile that holds.");
+key!(P999: Span = "p999", Fallback::Absent, latency(), "The longest 99.9 % quantile that holds.");
+key!(MAX: Span = "max", Fallback::Absent, latency(), "The longest latency that holds.");
+key!(ACKED_LOST: Count = "acked_lost", Fallback::Yaml("0"),
+    Count { min: 0, max: u32::MAX, bytes: false },
+    "How many messages that the broker had acknowledged may never come out.");
+key!(DUPLICATES: Count = "duplicates", Fallback::Absent,
+    Count { min: 0, max: u32::MAX, bytes: false },
+    "How many further records of messages may come out.");
+key!(AVAILABILITY: Percentage = "availability", Fallback::Absent, Percentage,
+    "The least share of slots that has to be delivered within the deadline: 99.9% or 0.999.");
 
 key!(URL: Text<Url> = "url", Fallback::Required("url: mqtt://broker:1883"), Text {
         what: "a URL such as mqtt://broker:1883", instead_of_number: "write mqtt://host:port",
@@ -238,6 +256,11 @@ const fn file() -> Text<PathBuf> {
 /// A duration between so many milliseconds.
 const fn span(min: u64, max: u64) -> Span {
     Span { min: Duration::from_millis(min), max: Duration::from_millis(max) }
+}
+
+/// A latency that is held to.
+const fn latency() -> Span {
+    Span { min: Duration::from_micros(1), max: Duration::from_hours(1) }
 }
 
 fn host_name(_: &[Entry], around: &Surroundings<'_>) -> String {

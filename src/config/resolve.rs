@@ -1,6 +1,7 @@
 //! Room `config` (wiring): from the completed tree to the checked configuration.
 
 mod otlp;
+mod slo;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -120,7 +121,9 @@ impl Reader<'_> {
             Some(kafka) => Some(kafka?),
             None => None,
         };
-        Some(PathConfig { name: name?, mqtt: mqtt?, kafka, lanes: lanes?, deadline: deadline? })
+        let slo = view.section(&keys::SLO).and_then(|view| self.slo(&view, lanes.as_deref()));
+        let (lanes, deadline) = (lanes?, deadline?);
+        Some(PathConfig { name: name?, mqtt: mqtt?, kafka, lanes, deadline, slo: slo? })
     }
 
     fn mqtt(&mut self, view: &View<'_>, probe: &str, path: &str) -> Option<MqttConfig> {

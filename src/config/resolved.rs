@@ -45,6 +45,29 @@ pub struct PathConfig {
     pub lanes: Vec<Lane>,
     /// How long after its intended send time a message may arrive and still be delivered.
     pub deadline: Duration,
+    /// What it is held to.
+    pub slo: SloConfig,
+}
+
+/// What a path is held to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SloConfig {
+    /// The longest median of the end-to-end latency.
+    pub p50: Option<Duration>,
+    /// The longest 90 % quantile.
+    pub p90: Option<Duration>,
+    /// The longest 99 % quantile.
+    pub p99: Option<Duration>,
+    /// The longest 99.9 % quantile.
+    pub p999: Option<Duration>,
+    /// The longest latency.
+    pub max: Option<Duration>,
+    /// How many acknowledged messages may be lost.
+    pub acked_lost: u32,
+    /// How many further records of messages may come out.
+    pub duplicates: Option<u32>,
+    /// The least share of slots that is delivered, above 0 and up to 1.
+    pub availability: Option<f64>,
 }
 
 /// The MQTT side of a path.

@@ -9,11 +9,12 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 
+use super::backlog::Backlog;
 use super::cursors::Cursors;
 use super::fetching::Fetching;
 use super::{Config, Lookout, NAP, Partition, Word, client, record, why};
 use crate::clock::{Clock, Instant, Pairing};
-use crate::correlate::{Lane, Observation, PathId, RecordPlace, Router, Sink};
+use crate::correlate::{self, Lane, Observation, PathId, RecordPlace, Router, Sink};
 use crate::shutdown::Tasks;
 use crate::stamp::{Reading, Stamper};
 use crate::study::{Notice, Role};
@@ -40,6 +41,7 @@ struct Reader<'a> {
     /// The moment to have caught up with, and how far each partition must be read for that.
     goal: Option<(Instant, Vec<Partition>)>,
     pairing: Pairing,
+    backlog: Backlog,
     foreign: u32,
     /// When all partitions were last assigned or had to be fetched anew.
     assigned: Option<Instant>,
@@ -75,6 +77,7 @@ pub fn read(
         cursors,
         goal,
         pairing,
+        backlog: Backlog::new(clock.now()),
         foreign,
         assigned,
         up,
@@ -162,12 +165,15 @@ impl Reader<'_> {
     /// Waits for records and reads those that are there.
     fn turn(&mut self, consumer: &BaseConsumer<Fetching>) {
         let (mut wait, mut is_drained) = (NAP, false);
+        let (mut began, mut lag) = (Some(self.clock.now()), None);
         for _ in 0..TURN_MAX {
             let Some(polled) = consumer.poll(wait) else {
+                self.backlog.found_nothing(self.clock.now());
                 is_drained = true;
                 break;
             };
             let at = self.clock.now();
+            lag = lag.max(Some(self.backlog.took(began.take(), at)));
             if !wait.is_zero() {
                 self.pairing = self.clock.pairing();
             }
@@ -176,6 +182,10 @@ impl Reader<'_> {
                 Ok(record) => self.record(&record, at),
                 Err(error) => self.trouble(&error),
             }
+        }
+        if let Some(nanos) = lag {
+            let (path, reader) = (self.path, correlate::Reader::Consumer);
+            self.router.count(path, Observation::Polled { path, reader, nanos });
         }
         if self.foreign > 0 {
             let (path, count) = (self.path, std::mem::take(&mut self.foreign));

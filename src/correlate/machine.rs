@@ -123,6 +123,9 @@ impl Correlator {
             Observation::Woken { publisher, nanos } => {
                 events.push(Event::Woken { publisher, nanos });
             }
+            Observation::Polled { path, reader, nanos } => {
+                events.push(Event::Polled { path, reader, nanos });
+            }
             Observation::Offered { publisher, sequence, intended } => {
                 self.offered(publisher, sequence, intended, events);
             }

@@ -79,6 +79,28 @@ impl NotSent {
     }
 }
 
+/// Which of a path's connections something is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reader {
+    /// The publishers': answers of the MQTT broker.
+    Publisher,
+    /// The MQTT subscriber's.
+    Subscriber,
+    /// The Kafka consumer's.
+    Consumer,
+}
+
+impl Reader {
+    /// Every reader, in the order of their indices.
+    pub const ALL: [Self; 3] = [Self::Publisher, Self::Subscriber, Self::Consumer];
+
+    /// Position in [`Reader::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
 /// Which step of the publish handshake an acknowledgement is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -155,6 +177,15 @@ pub enum Observation {
         /// Whose slot.
         publisher: PublisherId,
         /// How long after the slot was due, in nanoseconds.
+        nanos: i64,
+    },
+    /// A reader took in what had come.
+    Polled {
+        /// Whose path.
+        path: PathId,
+        /// Which reader.
+        reader: Reader,
+        /// How long what it took in may have waited for it, in nanoseconds.
         nanos: i64,
     },
     /// A slot of the schedule is due. Comes before anything else about the slot.

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::WallTime;
 
+use super::judged::PathWindows;
 use super::moment::rfc3339;
+use super::uncertainty::Uncertainty;
 
 /// Which landfall made the report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +99,8 @@ pub struct PathReport {
     pub stamps: BTreeMap<String, Stamps>,
     /// Its lanes, once for each QoS.
     pub lanes: Vec<LaneReport>,
+    /// Its windows as they were judged.
+    pub windows: PathWindows,
 }
 
 /// How often a carrier brought its stamp.
@@ -125,6 +129,10 @@ pub struct LaneReport {
     pub reorder_depth_max: u64,
     /// From the intended send time to receipt.
     pub latency_seconds: Durations,
+    /// The same of the messages that came out in valid windows.
+    pub latency_seconds_valid: Durations,
+    /// The uncertainty of `latency_seconds`.
+    pub uncertainty_seconds: Option<f64>,
     /// From the send time to receipt.
     pub service_latency_seconds: Durations,
     /// Parts of the way, for all lanes of the path and QoS together.
@@ -244,6 +252,11 @@ pub struct Durations {
     pub mean: Option<f64>,
     /// How many.
     pub count: u64,
+    /// How far the figures up to p99 may be from the truth because of the probe itself; null where a
+    /// part of it is not known. Those beyond are right to 0.1 % as well.
+    pub uncertainty_seconds: Option<f64>,
+    /// What that is the sum of.
+    pub uncertainty: Option<Uncertainty>,
 }
 
 impl PathReport {

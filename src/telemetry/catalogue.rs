@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Qos};
-use crate::stats::{InvalidCause, QUANTILES};
+use crate::stats::{InvalidCause, Objective, QUANTILES};
 
 use super::families::CATALOGUE;
 use super::figures::Resource;
@@ -58,6 +58,8 @@ pub enum Label {
     DropCause,
     /// A quantile of the last windows.
     Quantile,
+    /// What a path is held to.
+    Slo,
     /// How a stamp travels.
     Carrier,
     /// Topic and partition.
@@ -92,6 +94,7 @@ impl Label {
             Self::Outcome | Self::StampOutcome => "outcome",
             Self::DuplicateCause | Self::InvalidCause | Self::DropCause => "cause",
             Self::Quantile => "quantile",
+            Self::Slo => "slo",
             Self::Carrier => "carrier",
             Self::Partition => "partition",
             Self::Scope => "scope",
@@ -118,6 +121,7 @@ impl Label {
             Self::DuplicateCause => all(&DuplicateCause::ALL, DuplicateCause::name),
             Self::InvalidCause => all(&InvalidCause::ALL, InvalidCause::name),
             Self::Quantile => QUANTILES.iter().map(ToString::to_string).collect(),
+            Self::Slo => Objective::names().map(str::to_owned).collect(),
             Self::Carrier => all(&Carrier::ALL, Carrier::name),
             Self::Scope => all(&SCOPES, |name| name),
             Self::Resource => all(&Resource::ALL, Resource::name),

@@ -4,13 +4,15 @@ use std::sync::OnceLock;
 
 use metrics::{Counter, Histogram, Key, Level, Metadata, Recorder, Unit};
 
-use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Path, Qos};
-use crate::stats::InvalidCause;
+use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Path, PathId, Qos};
+use crate::stats::{InvalidCause, Objective};
 
+use super::board::Board;
 use super::catalogue::{Kind, Metric, STAMP_OUTCOMES};
 use super::families::{
     ACKNOWLEDGED, CATALOGUE, CONSUMED, CORRUPT, DUPLICATES, DURABILITY_GAP, END_TO_END, FOREIGN,
-    INVALID_WINDOWS, LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLOTS, STAMPS,
+    INVALID_WINDOWS, LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLO_GOOD,
+    SLO_OBJECTIVE, SLO_VALID, SLOTS, STAMPS,
 };
 
 /// Partitions a path that have a series of their own.
@@ -80,9 +82,54 @@ pub(super) struct GroupHandles {
 
 /// The series of a path, QoS and lane.
 pub(super) struct LaneHandles {
-    pub(super) end_to_end: Histogram,
-    pub(super) slots: [Counter; Outcome::ALL.len()],
-    pub(super) recoveries: [Counter; Outcome::ALL.len()],
+    end_to_end: Histogram,
+    slots: [Counter; Outcome::ALL.len()],
+    recoveries: [Counter; Outcome::ALL.len()],
+    /// The objectives that its slots count for.
+    objectives: Box<[ObjectiveHandles]>,
+}
+
+/// The series of an objective.
+#[derive(Clone)]
+pub(super) struct ObjectiveHandles {
+    objective: Objective,
+    good: Counter,
+    valid: Counter,
+}
+
+impl ObjectiveHandles {
+    /// Those of each path, in their order; their targets are on the board from now on.
+    pub(super) fn all(
+        registrar: Registrar<'_>,
+        paths: &[Path],
+        objectives: &[Objective],
+        board: &Board,
+    ) -> Vec<Vec<Self>> {
+        let of_path = |(id, path): (PathId, &Path)| {
+            let own = objectives.iter().filter(|objective| objective.path() == id);
+            own.map(|&objective| {
+                board.set(&SLO_OBJECTIVE, &[&path.name, objective.name()], objective.share());
+                Self::new(registrar, &path.name, objective)
+            })
+            .collect()
+        };
+        (0..).map(PathId).zip(paths).map(of_path).collect()
+    }
+
+    fn new(registrar: Registrar<'_>, path: &str, objective: Objective) -> Self {
+        let labels = [path, objective.name()];
+        let good = registrar.counter(&SLO_GOOD, &labels);
+        Self { objective, good, valid: registrar.counter(&SLO_VALID, &labels) }
+    }
+
+    /// Counts what was rated, if it counts.
+    fn count(&self, rated: Option<bool>) {
+        let Some(good) = rated else { return };
+        self.valid.increment(1);
+        if good {
+            self.good.increment(1);
+        }
+    }
 }
 
 /// The series of a path.
@@ -104,7 +151,12 @@ pub(super) struct PartitionHandle {
 
 impl GroupHandles {
     /// The series of a QoS that a path measures; those of a QoS that it does not are nowhere.
-    pub(super) fn new(registrar: Registrar<'_>, path: &Path, qos: Qos) -> Self {
+    pub(super) fn new(
+        registrar: Registrar<'_>,
+        path: &Path,
+        qos: Qos,
+        objectives: &[ObjectiveHandles],
+    ) -> Self {
         let measured = path.qos.contains(&qos);
         let labels = [path.name.as_str(), qos.label()];
         let counter = |metric: &Metric| {
@@ -146,14 +198,21 @@ impl GroupHandles {
             negative: counter(&NEGATIVE),
             lanes: Lane::ALL.map(|lane| {
                 let measured = measured && path.lanes.contains(&lane);
-                LaneHandles::new(measured.then_some(registrar), &path.name, lane, qos)
+                let of_lane = objectives.iter().filter(|it| it.objective.covers(lane)).cloned();
+                let objectives = if measured { of_lane.collect() } else { Box::default() };
+                LaneHandles::new(measured.then_some(registrar), &path.name, (lane, qos), objectives)
             }),
         }
     }
 }
 
 impl LaneHandles {
-    fn new(registrar: Option<Registrar<'_>>, path: &str, lane: Lane, qos: Qos) -> Self {
+    fn new(
+        registrar: Option<Registrar<'_>>,
+        path: &str,
+        (lane, qos): (Lane, Qos),
+        objectives: Box<[ObjectiveHandles]>,
+    ) -> Self {
         let labels = [path, lane.name(), qos.label()];
         let outcomes = |metric: &Metric| {
             Outcome::ALL.map(|outcome| {
@@ -167,6 +226,34 @@ impl LaneHandles {
             }),
             slots: outcomes(&SLOTS),
             recoveries: outcomes(&LATE_RECOVERIES),
+            objectives,
+        }
+    }
+
+    /// Counts a slot that got its outcome, and its latency where its message came out.
+    pub(super) fn resolved(&self, outcome: Outcome, end_to_end: Option<i64>) {
+        self.slots[outcome.index()].increment(1);
+        self.record(end_to_end);
+        self.rate(|objective| objective.rate(outcome, end_to_end));
+    }
+
+    /// Counts a message that came out after another outcome had been announced.
+    pub(super) fn recovered(&self, was: Outcome, end_to_end: Option<i64>) {
+        self.recoveries[was.index()].increment(1);
+        self.record(end_to_end);
+        self.rate(|objective| objective.rate_recovery(was, end_to_end));
+    }
+
+    /// Counts for every objective that it counts for.
+    pub(super) fn rate(&self, rated: impl Fn(&Objective) -> Option<bool>) {
+        for handles in &self.objectives {
+            handles.count(rated(&handles.objective));
+        }
+    }
+
+    fn record(&self, end_to_end: Option<i64>) {
+        if let Some(nanos) = end_to_end {
+            self.end_to_end.record(seconds(nanos));
         }
     }
 }
@@ -210,4 +297,9 @@ impl PathHandles {
         let named = self.partitions.get(partition as usize).and_then(OnceLock::get);
         named.map_or(&self.other_partitions, |named| &named.consumed).increment(1);
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 104 days; durations are shorter")]
+pub(super) fn seconds(nanos: i64) -> f64 {
+    nanos as f64 / 1e9
 }

@@ -8,7 +8,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
 use crate::correlate::{Arrival, Carrier, Event, Lane, Leg, PathId, PublisherId, Qos, Roster};
-use crate::stats::{InvalidCause, QUANTILES, Stats};
+use crate::stats::{InvalidCause, Objective, QUANTILES, Stats};
 
 use super::board::Board;
 use super::both::Both;
@@ -19,7 +19,9 @@ use super::families::{
     PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG, WINDOW_VALID,
 };
 use super::figures::{Build, HostFigures, ProcessFigures, Resource};
-use super::handles::{GroupHandles, LaneHandles, PartitionHandle, PathHandles, Registrar, counter};
+use super::handles::{
+    GroupHandles, ObjectiveHandles, PartitionHandle, PathHandles, Registrar, counter, seconds,
+};
 use super::health::Component;
 use super::otlp::{Histograms, Identity, Instruments, Meters};
 
@@ -52,6 +54,17 @@ impl Telemetry {
     /// that is given.
     #[must_use]
     pub fn new(roster: &Roster, build: &Build, otlp: Option<(Histograms, &Identity)>) -> Self {
+        Self::with_objectives(roster, &[], build, otlp)
+    }
+
+    /// The same, with the good and valid slots of these objectives.
+    #[must_use]
+    pub fn with_objectives(
+        roster: &Roster,
+        objectives: &[Objective],
+        build: &Build,
+        otlp: Option<(Histograms, &Identity)>,
+    ) -> Self {
         // An empty list is all that is refused, and this one is not.
         let builder = PrometheusBuilder::new().set_buckets(&buckets()).unwrap_or_default();
         let recorder = builder.build_recorder();
@@ -68,10 +81,11 @@ impl Telemetry {
         };
         let registrar = Registrar::new(&*recorder);
         board.set(&BUILD_INFO, &[&build.version, &build.commit], Some(1.0));
-        let groups = paths
-            .iter()
-            .flat_map(|path| Qos::ALL.map(|qos| GroupHandles::new(registrar, path, qos)))
-            .collect();
+        let objectives = ObjectiveHandles::all(registrar, paths, objectives, &board);
+        let groups = paths.iter().zip(&objectives).flat_map(|(path, objectives)| {
+            Qos::ALL.map(|qos| GroupHandles::new(registrar, path, qos, objectives))
+        });
+        let groups = groups.collect();
         let publishers = roster.publishers().iter();
         let group_of = publishers.map(|publisher| group(publisher.path, publisher.qos)).collect();
         Self(Arc::new(Inner {
@@ -243,6 +257,7 @@ impl Inner {
                 }
             }
             Event::Consumed { lane: Lane::MqttMqtt, .. }
+            | Event::Polled { .. }
             | Event::Rejected { .. }
             | Event::Unconfirmed { .. } => {}
             Event::Foreign { path, count } => {
@@ -277,19 +292,21 @@ impl Inner {
             Event::Published { .. } => group.published.increment(1),
             Event::Acknowledged { .. } => group.acknowledged.increment(1),
             Event::Resolved { lane, outcome, ref arrival, .. } => {
-                group.lanes[lane.index()].slots[outcome.index()].increment(1);
+                let end_to_end = arrival.as_ref().map(|arrival| arrival.end_to_end);
+                group.lanes[lane.index()].resolved(outcome, end_to_end);
                 if let Some(arrival) = arrival {
                     self.book_arrival(index, lane, arrival);
                 }
             }
             Event::LateRecovery { lane, was, end_to_end, .. } => {
-                let lane = &group.lanes[lane.index()];
-                lane.recoveries[was.index()].increment(1);
-                lane.record(end_to_end);
+                group.lanes[lane.index()].recovered(was, end_to_end);
             }
             Event::Timed { leg, nanos, .. } => group.legs[leg.index()].record(seconds(nanos)),
             Event::DurabilityGap { nanos, .. } => group.durability_gap.record(seconds(nanos)),
-            Event::Duplicate { cause, .. } => group.duplicates[cause.index()].increment(1),
+            Event::Duplicate { lane, cause, .. } => {
+                group.duplicates[cause.index()].increment(1);
+                group.lanes[lane.index()].rate(|objective| objective.rate_copy(cause));
+            }
             Event::Reordered { .. } => group.reordered.increment(1),
             Event::Corrupt { .. } => group.corrupt.increment(1),
             Event::Negative { .. } => group.negative.increment(1),
@@ -301,6 +318,7 @@ impl Inner {
             | Event::Overflow { .. }
             | Event::Missed { .. }
             | Event::Unconfirmed { .. }
+            | Event::Polled { .. }
             | Event::Rejected { .. }
             | Event::Woken { .. } => {}
         }
@@ -311,7 +329,6 @@ impl Inner {
     fn book_arrival(&self, group: usize, lane: Lane, arrival: &Arrival) {
         let path = &self.paths[group / Qos::ALL.len()];
         let group = &self.groups[group];
-        group.lanes[lane.index()].record(Some(arrival.end_to_end));
         let legs = [
             (Leg::Create, arrival.create),
             (Leg::Append, arrival.append),
@@ -336,21 +353,8 @@ impl Inner {
     }
 }
 
-impl LaneHandles {
-    fn record(&self, end_to_end: Option<i64>) {
-        if let Some(nanos) = end_to_end {
-            self.end_to_end.record(seconds(nanos));
-        }
-    }
-}
-
 fn group(path: PathId, qos: Qos) -> u16 {
     u16::from(path.0) * 3 + u16::from(qos.level())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "exact up to 104 days; durations are shorter")]
-fn seconds(nanos: i64) -> f64 {
-    nanos as f64 / 1e9
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53; the exposition has no more")]

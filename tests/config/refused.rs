@@ -111,7 +111,6 @@ fn keys_that_do_not_belong() {
         "rate: max",
         "rate: max (closed loop) is known but not built yet; give a rate such as 20/s",
     );
-    path("slo: {p99: 1s}", &format!("slo: {NOT_BUILT}"));
     kafka("control_topic: c", &format!("kafka.control_topic: {NOT_BUILT}").replace("kafka.", ""));
     path("lanes: [kafka_kafka]", &format!("lanes[0]: kafka_kafka {NOT_BUILT}"));
     for scheme in ["mqtts", "ws", "wss"] {
@@ -119,6 +118,42 @@ fn keys_that_do_not_belong() {
         let what = format!("{scheme}:// is known but not built yet; use mqtt://");
         refuses(&text, &[&format!("5: paths[0].mqtt.url: {what}")]);
     }
+}
+
+/// One line below `slo:` (line 10) and what is said about it.
+fn slo(line: &str, expected: &str) {
+    let text = one("", &format!("{KAFKA}slo:\n  {line}"), "");
+    refuses(&text, &[&format!("10: paths[0].slo.{expected}")]);
+}
+
+#[test]
+fn objectives() {
+    slo("p95: 1s", "p95: unknown key; did you mean \"p90\"?");
+    slo("p99.9: 1s", "p99.9: unknown key; did you mean \"p999\"?");
+    slo(
+        "latency: 1s",
+        "latency: unknown key; known here are p50, p90, p99, p999, max, acked_lost, duplicates and \
+         availability",
+    );
+    let unit =
+        "expected a duration such as 10s, found the number 250; give it a unit (ms, s, m, h or d)";
+    slo("p99: 250", &format!("p99: {unit}"));
+    slo("max: 2h", "max: 2h is out of range (0.000001s to 1h)");
+    slo("p50: 0s", "p50: 0s is out of range (0.000001s to 1h)");
+    slo("acked_lost: -1", "acked_lost: expected a whole number, found the number -1");
+    slo("duplicates: many", "duplicates: expected a whole number, found the text \"many\"");
+    let expected = "availability: expected a share such as 99.9% or 0.999, found";
+    slo("availability: 3 nines", &format!("{expected} the text \"3 nines\""));
+    slo("availability: true", &format!("{expected} true"));
+    slo("availability: 99.9", "availability: 99.9 is more than everything; did you mean 99.9%?");
+    let range = "is out of range (above 0% up to 100%, or up to 1)";
+    slo("availability: 0", &format!("availability: 0 {range}"));
+    slo("availability: 101%", &format!("availability: 101% {range}"));
+    path("slo: 1s", "slo: expected a mapping of keys, found the text \"1s\"");
+    path(
+        "slo: {p99: 1s}",
+        "slo: nothing is timed on a path without lanes; give it some, or remove slo",
+    );
 }
 
 #[test]
@@ -477,7 +512,7 @@ fn the_schema_refuses_unknown_keys_and_wrong_types() {
     ] {
         assert!(!valid(&one(line, "", "")), "{line}");
     }
-    for line in ["lanes: [kafka_kafka]", "deadline: 1", "slo: {}", "kafka: {}"] {
+    for line in ["lanes: [kafka_kafka]", "deadline: 1", "slo: {p99: 1}", "kafka: {}"] {
         assert!(!valid(&one("", line, "")), "{line}");
     }
     assert!(!valid(&one("", &format!("{KAFKA}  properties: {{group.id: x}}"), "")));

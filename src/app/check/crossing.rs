@@ -43,6 +43,7 @@ pub(super) async fn cross(
         consumer
     });
     let parts = Parts {
+        objectives: Vec::new(),
         roster: Arc::clone(&path.roster),
         stamper: path.stamper.clone(),
         publishers: Vec::new(),
