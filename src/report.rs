@@ -25,8 +25,8 @@ use crate::stats::Stats;
 use crate::study::Verdict;
 
 pub use document::{
-    Anomalies, Durations, Environment, HostUsage, LaneReport, Legs, Outcomes, PathReport, Process,
-    Product, Stamps, Window,
+    Anomalies, Durations, Environment, HostUsage, LaneReport, Legs, Outcomes, PathReport,
+    PeerOffset, Process, Product, Stamps, Window,
 };
 pub use figures::{bytes, counted, duration, plain};
 pub use live::{LIVE_HEADER, Row, live_rows, plain_line};

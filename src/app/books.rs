@@ -11,6 +11,7 @@ use crate::stats::Stats;
 use crate::telemetry::{Telemetry, Tracer};
 
 use super::audit::Audit;
+use super::clocks::LeaderClocks;
 
 /// How often observations are taken in: what is on screen is so much older at most.
 const TICK: Duration = Duration::from_millis(100);
@@ -54,6 +55,7 @@ pub(super) struct Bookkeeper {
     pub(super) router: Router,
     pub(super) shard: usize,
     pub(super) books: Arc<Books>,
+    pub(super) clocks: LeaderClocks,
     pub(super) telemetry: Telemetry,
     pub(super) audit: Option<Arc<Audit>>,
     pub(super) tracer: Option<Tracer>,
@@ -95,15 +97,18 @@ impl Bookkeeper {
     }
 
     fn book(&mut self, correlator: &Correlator, events: &mut Vec<Event>) {
+        let roster = self.router.roster();
+        self.clocks.lock().apply(roster, events);
         let mut stats = self.books.stats();
         stats.apply(events);
-        let roster = self.router.roster();
         for (path, qos, lane) in stats.measured().collect::<Vec<_>>() {
             stats.set_in_flight(path, qos, lane, correlator.in_flight(path, qos, lane));
         }
         for (path, described) in (0..).map(crate::correlate::PathId).zip(roster.paths()) {
-            if described.lanes.contains(&Lane::MqttKafka) {
-                stats.set_caught_up(path, correlator.caught_up(path, Lane::MqttKafka));
+            let of_kafka = described.lanes.iter().filter(|&&lane| lane != Lane::MqttMqtt);
+            let caught_up = of_kafka.map(|&lane| correlator.caught_up(path, lane)).min();
+            if let Some(caught_up) = caught_up {
+                stats.set_caught_up(path, caught_up);
             }
         }
         drop(stats);

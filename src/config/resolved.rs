@@ -41,10 +41,20 @@ pub struct PathConfig {
     pub mqtt: MqttConfig,
     /// Where they come out, unless the path only publishes.
     pub kafka: Option<KafkaConfig>,
-    /// What is timed, without repeats; `mqtt_kafka` only with a Kafka side.
+    /// What is timed, without repeats; `mqtt_kafka` only with a Kafka side, `kafka_kafka` only with a
+    /// control topic, and the reverse.
     pub lanes: Vec<Lane>,
     /// How long after its intended send time a message may arrive and still be delivered.
     pub deadline: Duration,
+}
+
+impl PathConfig {
+    /// Messages a second of the whole path: the control lane has its own, as many again.
+    #[must_use]
+    pub fn messages_a_second(&self) -> f64 {
+        let control = self.lanes.contains(&Lane::KafkaKafka);
+        self.mqtt.rate * if control { 2.0 } else { 1.0 }
+    }
 }
 
 /// The MQTT side of a path.
@@ -134,6 +144,8 @@ pub struct KafkaConfig {
     pub brokers: Vec<String>,
     /// The topics to read.
     pub topics: Vec<TopicSelector>,
+    /// Where control messages are produced to, and read from; only with lane `kafka_kafka`.
+    pub control_topic: Option<String>,
     /// Further librdkafka properties; none that measurement depends on.
     pub properties: BTreeMap<String, String>,
     /// The same, of those that must never be shown.

@@ -29,6 +29,8 @@ const QUESTION: Duration = Duration::from_millis(500);
 /// The reader at work.
 struct Reader<'a> {
     path: PathId,
+    lane: Lane,
+    role: Role,
     clock: Clock,
     stamper: &'a Stamper,
     router: &'a Router,
@@ -56,7 +58,7 @@ pub fn read(
     notices: &Sender<Notice>,
     tasks: &Tasks,
 ) {
-    let path = config.path;
+    let (path, lane, role) = (config.path, config.lane, config.role());
     let Some(consumer) = client::made(client::reader, config, (clock, notices, tasks)) else {
         return;
     };
@@ -65,6 +67,8 @@ pub fn read(
     let stopped_reading = false;
     let mut reader = Reader {
         path,
+        lane,
+        role,
         clock,
         stamper,
         router,
@@ -111,7 +115,7 @@ impl Reader<'_> {
         (self.up, self.answered) = (false, false);
         self.assigned = Some(self.clock.now());
         let why = "a connection to Kafka broke; check that its brokers run";
-        self.say(Notice::Down(Role::Consumer(self.path.0), why.to_owned()));
+        self.say(Notice::Down(self.role, why.to_owned()));
     }
 
     /// Says that the consumer stands: once it reads, and again after each answer of the watch, which
@@ -121,7 +125,7 @@ impl Reader<'_> {
         let is_late = self.clock.now() >= assigned + START_MAX;
         if fetching.is_under_way() || is_late {
             self.up = true;
-            self.say(Notice::Up(Role::Consumer(self.path.0)));
+            self.say(Notice::Up(self.role));
         }
     }
 
@@ -177,7 +181,7 @@ impl Reader<'_> {
             self.router.count(path, Observation::Foreign { path, count });
         }
         if let Some((at, highs)) = self.goal.take_if(|(_, highs)| self.cursors.passed(highs)) {
-            let (path, lane) = (self.path, Lane::MqttKafka);
+            let (path, lane) = (self.path, self.lane);
             drop(highs);
             self.router.tell_all(Observation::CaughtUp { path, lane, at });
         }
@@ -192,10 +196,14 @@ impl Reader<'_> {
             headers.iter().find(|header| header.key == PROPERTY).and_then(|header| header.value)
         });
         let payload = record.payload().unwrap_or_default();
+        let is_control = self.lane == Lane::KafkaKafka;
         let found = match self.stamper.read(property, payload) {
-            Reading::Ours(found) => found,
+            Reading::Ours(found) if found.identity.flags.control == is_control => found,
+            // A copy of one of ours where it does not belong is somebody else's.
+            Reading::Ours(_) => return self.stranger(record, Reading::Foreign),
             other => return self.stranger(record, other),
         };
+        let place = RecordPlace { slot, offset };
         let placed = |millis| self.pairing.instant_of(WallTime::from_millis(millis));
         let append = match record.timestamp() {
             Timestamp::LogAppendTime(millis) => Append::LogAppendTime(placed(millis)),
@@ -208,7 +216,11 @@ impl Reader<'_> {
             stamped_path: PathId(found.identity.path),
             publisher,
             sequence: found.identity.sequence,
-            sink: Sink::Kafka { place: RecordPlace { slot, offset }, append },
+            sink: if is_control {
+                Sink::Control { place, append }
+            } else {
+                Sink::Kafka { place, append }
+            },
             at,
             integrity: found.integrity,
             carriers: found.carriers,
@@ -299,8 +311,9 @@ impl Reader<'_> {
 
     fn start(&mut self, of: &Partition) {
         let slot = self.cursors.add(of);
-        let (path, topic, partition) = (self.path.0, of.topic.clone(), of.partition);
-        self.say(Notice::Assigned { path, slot, topic, partition });
+        let (path, lane) = (self.path.0, self.lane);
+        let (topic, partition) = (of.topic.clone(), of.partition);
+        self.say(Notice::Assigned { path, lane, slot, topic, partition });
     }
 
     fn say(&self, notice: Notice) {

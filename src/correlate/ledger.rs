@@ -98,6 +98,7 @@ impl Entry {
         match lane {
             Lane::MqttKafka => 0,
             Lane::MqttMqtt => LANE_BITS,
+            Lane::KafkaKafka => 2 * LANE_BITS,
         }
     }
 

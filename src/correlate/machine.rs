@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use crate::clock::Instant;
 
-use super::books::{Books, Fixed, Sinks};
+use super::books::{Books, Fixed, PARTITIONS_MAX, Sinks};
 use super::ledger::{Entry, Ledger, Place};
 use super::verdicts::Verdicts;
 use super::{
-    Event, Lane, Leg, NotSent, Observation, Outcome, PathId, PublisherId, Qos, Roster, Stage,
+    Event, Lane, Leg, NotSent, Observation, Outcome, PathId, Publisher, PublisherId, Qos, Roster,
+    Sink, Stage,
 };
 
 /// How many resends of a publisher are remembered.
@@ -48,6 +49,8 @@ pub struct Correlator {
     limits: Limits,
     publishers: Vec<(Fixed, State)>,
     paths: Vec<Sinks>,
+    /// How many ranges of verdicts a publisher may have on a lane.
+    verdicts_max: usize,
     open_slots: usize,
     open_outcomes: u64,
 }
@@ -59,19 +62,40 @@ struct State {
     verdicts: [Verdicts; Lane::ALL.len()],
     /// One more than the highest sequence that came out.
     highest: [u64; Lane::ALL.len()],
+    /// The same for each partition of the control topic: its messages take turns over them, and Kafka
+    /// keeps order within each.
+    highest_in: Vec<u64>,
     resent: VecDeque<u64>,
+}
+
+impl State {
+    /// One more than the highest sequence that came out of the stream that ends at this sink.
+    #[inline]
+    fn highest(&mut self, sink: &Sink) -> &mut u64 {
+        let Sink::Control { place, .. } = sink else {
+            return &mut self.highest[sink.lane().index()];
+        };
+        let index = (place.slot as usize).min(PARTITIONS_MAX);
+        if index >= self.highest_in.len() {
+            self.highest_in.resize(index + 1, 0);
+        }
+        &mut self.highest_in[index]
+    }
 }
 
 impl Correlator {
     /// Nothing given out yet.
     #[must_use]
     pub fn new(roster: Arc<Roster>, limits: Limits) -> Self {
+        let share = |it: &Publisher| roster.share(it.path, it.control);
         let publishers = roster.publishers().iter();
-        let publishers =
-            publishers.map(|&it| (Fixed::of(it, roster.path(it.path)), State::default()));
+        let lanes: usize = publishers.clone().map(|it| share(it).lanes.len()).sum();
+        let publishers = publishers.map(|it| (Fixed::of(*it, share(it)), State::default()));
         let publishers = publishers.collect();
         let paths = roster.paths().iter().map(|_| Sinks::default()).collect();
-        Self { roster, limits, publishers, paths, open_slots: 0, open_outcomes: 0 }
+        let verdicts_max = (limits.verdicts_max / lanes.max(1)).max(1);
+        let (open_slots, open_outcomes) = (0, 0);
+        Self { roster, limits, publishers, paths, verdicts_max, open_slots, open_outcomes }
     }
 
     /// Slots and lanes that have no outcome yet.
@@ -202,7 +226,8 @@ impl Correlator {
         };
         entry.set_sent(at);
         books.launch(entry);
-        if books.fixed.qos == Qos::AtMostOnce {
+        // Kafka answers for each control message, whatever its twin's QoS.
+        if books.fixed.qos == Qos::AtMostOnce && !books.fixed.control {
             entry.set_answered();
         }
         let nanos = at.nanos_since(entry.intended);
@@ -262,8 +287,7 @@ impl Correlator {
 
     /// Closes the oldest slot of a publisher and remembers where it did not come out.
     fn close_oldest(&mut self, id: PublisherId, events: &mut Vec<Event>) {
-        let shares = self.publishers.len() * Lane::ALL.len();
-        let verdicts_max = (self.limits.verdicts_max / shares).max(1);
+        let verdicts_max = self.verdicts_max;
         let (books, state) = self.split(id, events);
         let Some((sequence, entry)) = state.ledger.front() else {
             return;
@@ -301,7 +325,7 @@ impl Correlator {
         let books = Books {
             publisher: id,
             fixed,
-            path: self.roster.path(fixed.path),
+            path: self.roster.share(fixed.path, fixed.control),
             sinks: &mut self.paths[usize::from(fixed.path.0)],
             open_outcomes: &mut self.open_outcomes,
             events,

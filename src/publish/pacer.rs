@@ -3,10 +3,10 @@
 use std::sync::mpsc::Receiver;
 
 use super::composer::Composer;
-use super::{Stretch, Surroundings};
+use super::Surroundings;
 use crate::clock::Instant;
 use crate::correlate::{NotSent, Observation, PublisherId};
-use crate::schedule::{self, Agenda};
+use crate::schedule::{self, Agenda, Stretch};
 use crate::shutdown::{Hold, Tasks};
 use crate::study::{Notice, Role};
 use crate::wire::{Client, Clients, Failure, Handler, Happening, Unsendable};

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::WallTime;
+use crate::correlate::Lane;
 
+use super::figures::duration;
 use super::moment::rfc3339;
 
 /// Which landfall made the report.
@@ -88,8 +90,55 @@ pub struct PathReport {
     pub overflow: u64,
     /// What became of the stamps of messages that came out, by carrier.
     pub stamps: BTreeMap<String, Stamps>,
-    /// Its lanes, once for each QoS.
+    /// The clocks of the Kafka brokers that lead its partitions, beside the probe's: of those whose
+    /// LogAppendTime was seen.
+    #[serde(default)]
+    pub clock_offsets: Vec<PeerOffset>,
+    /// Its lanes, once for each QoS. Everything above speaks of the messages that go in over MQTT; of
+    /// those of the control lane only its entries here do.
     pub lanes: Vec<LaneReport>,
+}
+
+/// How far the clock of a Kafka leader is from the probe's; append and fetch legs are corrected by it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerOffset {
+    /// The leader, `host:port`.
+    pub peer: String,
+    /// So far is its clock ahead; negative where it is behind.
+    pub offset_seconds: f64,
+    /// The true offset is at most so far from it.
+    pub bound_seconds: f64,
+}
+
+impl PathReport {
+    /// A lane for each QoS that has the legs of what goes in over MQTT; where nothing else is timed,
+    /// those of the control lane.
+    pub(super) fn legs(&self) -> Vec<&LaneReport> {
+        let control = Lane::KafkaKafka.name();
+        let is_control_alone = self.lanes.iter().all(|lane| lane.lane == control);
+        let lanes = self.lanes.iter().filter(|lane| is_control_alone || lane.lane != control);
+        let mut legs: Vec<&LaneReport> = Vec::new();
+        for lane in lanes {
+            if legs.iter().all(|known| known.qos != lane.qos) {
+                legs.push(lane);
+            }
+        }
+        legs
+    }
+}
+
+impl PeerOffset {
+    /// It in words, for people.
+    pub(super) fn sentence(&self, name: fn(&str) -> String) -> String {
+        let Self { peer, offset_seconds, bound_seconds } = self;
+        let where_it_is = if *offset_seconds < 0.0 { "behind" } else { "ahead of" };
+        format!(
+            "clock of {}: {} {where_it_is} ours, to within {}",
+            name(peer),
+            duration(offset_seconds.abs()),
+            duration(*bound_seconds)
+        )
+    }
 }
 
 /// How often a carrier brought its stamp.
@@ -120,7 +169,8 @@ pub struct LaneReport {
     pub latency_seconds: Durations,
     /// From the send time to receipt.
     pub service_latency_seconds: Durations,
-    /// Parts of the way, for all lanes of the path and QoS together.
+    /// Parts of the way, for all lanes of the path and QoS together whose messages go in over MQTT; on
+    /// the control lane those of its own messages.
     pub legs: Legs,
     /// `latency_seconds` from zero up as base64 of HdrHistogram V2 (uncompressed). Left out of the
     /// status.
@@ -237,9 +287,9 @@ pub struct Durations {
 pub struct Legs {
     /// From the intended send time to the socket.
     pub publish_delay: Durations,
-    /// From the socket to PUBACK or PUBCOMP.
+    /// From the socket to PUBACK or PUBCOMP; on the control lane to Kafka's answer.
     pub publish_ack: Durations,
-    /// From the socket to the broker's LogAppendTime.
+    /// From the socket to the broker's LogAppendTime, corrected by `clock_offsets`.
     pub append: Durations,
     /// From the append to the consumer.
     pub fetch: Durations,

@@ -6,9 +6,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::correlate::{DuplicateCause, Lane, Leg, NotSent, Outcome, PathId, Qos};
-use crate::stats::{LaneTotals, Latencies, PublishTotals, Stats};
+use crate::stats::{LaneTotals, Latencies, PeerClock, PublishTotals, Stats};
 
-use super::document::{Anomalies, Durations, LaneReport, Legs, Outcomes, PathReport, Stamps};
+use super::document::{
+    Anomalies, Durations, LaneReport, Legs, Outcomes, PathReport, PeerOffset, Stamps,
+};
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
@@ -39,6 +41,7 @@ fn path(stats: &Stats, id: PathId) -> PathReport {
         foreign: totals.foreign,
         overflow: totals.overflow,
         stamps: stamps.collect::<BTreeMap<_, _>>(),
+        clock_offsets: totals.clocks.iter().map(peer_offset).collect(),
         lanes: measured.map(|(_, qos, lane)| lane_report(stats, id, qos, lane)).collect(),
     }
 }
@@ -59,9 +62,21 @@ fn lane_report(stats: &Stats, id: PathId, qos: Qos, lane: Lane) -> LaneReport {
         reorder_depth_max: totals.reorder_depth_max,
         latency_seconds: durations(&end_to_end),
         service_latency_seconds: durations(&totals.service),
-        legs: legs(stats.publish(id, qos)),
+        legs: legs(match lane {
+            Lane::KafkaKafka => stats.control(id, qos),
+            Lane::MqttKafka | Lane::MqttMqtt => stats.publish(id, qos),
+        }),
         histogram: Some(STANDARD.encode(end_to_end.encode())),
         histogram_unit: "ns".to_owned(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a bound in seconds needs no 53 bits")]
+fn peer_offset(clock: &PeerClock) -> PeerOffset {
+    PeerOffset {
+        peer: clock.peer.to_string(),
+        offset_seconds: seconds(clock.offset.offset_nanos),
+        bound_seconds: clock.offset.bound_nanos as f64 / NANOS_PER_SECOND,
     }
 }
 

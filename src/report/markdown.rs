@@ -21,6 +21,8 @@ or after it had been given up. *unresolved*: nobody can say.
 verdict, and is no better than failed.
 * A quantile of few messages says little: p99.9 of fewer than 10,000 is hardly more than the \
 longest. max is the longest that came out; what was lost is in no latency.
+* Lane *kafka_kafka* is the control: the same schedule produced straight to Kafka and read by the same \
+code, so that what lane *mqtt_kafka* takes longer is what the way over MQTT adds.
 * *duplicate* counts further records of a message, whoever made them; *resent* is the part that the \
 probe itself sent again; *reread* is the same record read twice and no duplicate. Foreign records \
 are somebody else's and no fault.";
@@ -45,6 +47,9 @@ pub(super) fn render(report: &Report) -> String {
         lines.push(publishing(path));
         section(&mut lines, None, &lanes(path));
         section(&mut lines, Some("### Legs"), &legs(path));
+        for clock in &path.clock_offsets {
+            lines.extend([String::new(), format!("{}.", clock.sentence(markdown))]);
+        }
         section(&mut lines, Some("### Anomalies"), &anomalies(path));
     }
     section(&mut lines, Some("## Processes"), &processes(report));
@@ -130,15 +135,10 @@ fn lanes(path: &PathReport) -> Table {
     table
 }
 
-/// A row for each QoS and leg; the legs are the same on every lane.
+/// A row for each QoS and leg; the legs are the same on every lane of what goes in over MQTT.
 fn legs(path: &PathReport) -> Table {
     let mut table = Table::new(1, ["leg", "QoS", "count", "p50", "p99", "p99.9", "max", "mean"]);
-    let mut seen = Vec::new();
-    for lane in &path.lanes {
-        if seen.contains(&lane.qos) {
-            continue;
-        }
-        seen.push(lane.qos);
+    for lane in path.legs() {
         for (name, leg) in lane.legs.named() {
             let mut row = vec![markdown(name), lane.qos.to_string(), count(leg.count)];
             row.extend([leg.p50, leg.p99, leg.p999, leg.max, leg.mean].map(duration_or_none));

@@ -52,6 +52,9 @@ fn path_lines(path: &PathReport) -> Vec<String> {
         lines.push("legs, p50 / p99:".to_owned());
         lines.extend(legs.text());
     }
+    for clock in &path.clock_offsets {
+        lines.push(clock.sentence(plain));
+    }
     let causes = nonzero(path.not_sent.iter().map(|(cause, &number)| (cause.as_str(), number)));
     if !causes.is_empty() {
         lines.push(format!("not sent: {causes}"));
@@ -88,16 +91,11 @@ fn lanes(path: &PathReport) -> Table {
     table
 }
 
-/// A row for each QoS; its legs are the same on every lane.
+/// A row for each QoS; its legs are the same on every lane of what goes in over MQTT.
 fn legs(path: &PathReport) -> Table {
     let names = super::Legs::default().named().map(|(name, _)| name);
     let mut table = Table::new(0, std::iter::once("qos").chain(names));
-    let mut seen = Vec::new();
-    for lane in &path.lanes {
-        if seen.contains(&lane.qos) {
-            continue;
-        }
-        seen.push(lane.qos);
+    for lane in path.legs() {
         let mut row = vec![lane.qos.to_string()];
         row.extend(lane.legs.named().map(|(_, leg)| match leg {
             Durations { p50: Some(p50), p99: Some(p99), .. } => {

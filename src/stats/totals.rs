@@ -3,6 +3,7 @@
 use crate::clock::Instant;
 use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, NotSent, Outcome};
 
+use super::clocks::PeerClock;
 use super::latencies::Latencies;
 use super::recent::Recent;
 
@@ -93,7 +94,7 @@ impl LaneTotals {
     }
 }
 
-/// Totals of one path and QoS.
+/// Totals of one path and QoS, of what goes in: over MQTT, or on the control lane.
 #[derive(Clone, Debug, Default)]
 pub struct PublishTotals {
     /// Slots that came due.
@@ -136,8 +137,10 @@ pub struct PathTotals {
     pub overflow: u64,
     /// Which partitions have brought one of our records, by their dense index.
     pub covered: Vec<bool>,
-    /// The latest moment that the Kafka consumer has caught up with; the clock's origin before.
+    /// The latest moment that every Kafka consumer has caught up with; the clock's origin before.
     pub caught_up: Instant,
+    /// What is known of the clocks of the leaders, as of the end of the last window.
+    pub clocks: Vec<PeerClock>,
 }
 
 impl PathTotals {

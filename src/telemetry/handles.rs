@@ -102,7 +102,8 @@ pub(super) struct PartitionHandle {
 }
 
 impl GroupHandles {
-    /// The series of a QoS that a path measures; those of a QoS that it does not are nowhere.
+    /// The series of a QoS that a path measures with its MQTT publishers; those of a QoS that it does
+    /// not are nowhere.
     pub(super) fn new(registrar: Registrar<'_>, path: &Path, qos: Qos) -> Self {
         let measured = path.qos.contains(&qos);
         let labels = [path.name.as_str(), qos.label()];
@@ -134,15 +135,36 @@ impl GroupHandles {
             reordered: counter(&REORDERED),
             corrupt: counter(&CORRUPT),
             negative: counter(&NEGATIVE),
-            lanes: Lane::ALL.map(|lane| {
-                let measured = measured && path.lanes.contains(&lane);
-                LaneHandles::new(measured.then_some(registrar), &path.name, lane, qos)
-            }),
+            lanes: LaneHandles::of_all(registrar, path, qos),
+        }
+    }
+
+    /// The same of its control publishers: what has no lane does not speak of their messages.
+    pub(super) fn of_control(registrar: Registrar<'_>, path: &Path, qos: Qos) -> Self {
+        let none = Counter::noop;
+        Self {
+            offered: none(),
+            published: none(),
+            acknowledged: none(),
+            legs: Leg::ALL.map(|_| Histogram::noop()),
+            duplicates: DuplicateCause::ALL.map(|_| none()),
+            reordered: none(),
+            corrupt: none(),
+            negative: none(),
+            lanes: LaneHandles::of_all(registrar, path, qos),
         }
     }
 }
 
 impl LaneHandles {
+    /// The series of all lanes; those of lanes that are not measured are nowhere.
+    fn of_all(registrar: Registrar<'_>, path: &Path, qos: Qos) -> [Self; Lane::ALL.len()] {
+        Lane::ALL.map(|lane| {
+            let measured = path.qos.contains(&qos) && path.lanes.contains(&lane);
+            Self::new(measured.then_some(registrar), &path.name, lane, qos)
+        })
+    }
+
     fn new(registrar: Option<Registrar<'_>>, path: &str, lane: Lane, qos: Qos) -> Self {
         let labels = [path, lane.name(), qos.label()];
         let outcomes = |metric: &Metric| {

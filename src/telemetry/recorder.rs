@@ -8,13 +8,13 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
 use crate::correlate::{Arrival, Carrier, Event, Lane, Leg, PathId, PublisherId, Qos, Roster};
-use crate::stats::{InvalidCause, QUANTILES, Stats};
+use crate::stats::{InvalidCause, PeerClock, QUANTILES, Stats};
 
 use super::board::Board;
 use super::both::Both;
 use super::catalogue::{Metric, SCOPES, buckets};
 use super::families::{
-    BUILD_INFO, COMPONENT_UP, CONSUMED, DROPPED, EXPORT_FAILURES, HOST_CPU, HOST_MEMORY_TOTAL,
+    BUILD_INFO, CLOCK_OFFSET, CLOCK_OFFSET_BOUND, COMPONENT_UP, CONSUMED, DROPPED, EXPORT_FAILURES, HOST_CPU, HOST_MEMORY_TOTAL,
     HOST_MEMORY_USED, HOST_PRESSURE, IN_FLIGHT, PARTITIONS, PARTITIONS_COVERED, PROCESS_CPU,
     PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG, WINDOW_VALID,
 };
@@ -37,6 +37,8 @@ struct Inner {
     meters: Option<Meters>,
     board: Arc<Board>,
     paths: Vec<PathHandles>,
+    /// Of each path and QoS those of MQTT publishers, and behind all of them those of control
+    /// publishers.
     groups: Vec<GroupHandles>,
     /// Index of the group of each publisher.
     group_of: Vec<u16>,
@@ -67,12 +69,19 @@ impl Telemetry {
         };
         let registrar = Registrar::new(&*recorder);
         board.set(&BUILD_INFO, &[&build.version, &build.commit], Some(1.0));
-        let groups = paths
-            .iter()
-            .flat_map(|path| Qos::ALL.map(|qos| GroupHandles::new(registrar, path, qos)))
-            .collect();
+        let mqtt = (0..).map(PathId).zip(paths).flat_map(|(id, _)| {
+            Qos::ALL.map(|qos| GroupHandles::new(registrar, roster.share(id, false), qos))
+        });
+        let mut groups: Vec<GroupHandles> = mqtt.collect();
+        groups.extend((0..).map(PathId).zip(paths).flat_map(|(id, _)| {
+            Qos::ALL.map(|qos| GroupHandles::of_control(registrar, roster.share(id, true), qos))
+        }));
         let publishers = roster.publishers().iter();
-        let group_of = publishers.map(|publisher| group(publisher.path, publisher.qos)).collect();
+        let control = paths.len() * Qos::ALL.len();
+        let group_of = publishers.map(|it| {
+            group(it.path, it.qos) + if it.control { u16::try_from(control).unwrap_or(0) } else { 0 }
+        });
+        let group_of = group_of.collect();
         Self(Arc::new(Inner {
             paths: paths.iter().map(|path| PathHandles::new(registrar, path)).collect(),
             groups,
@@ -163,6 +172,19 @@ impl Telemetry {
         }
     }
 
+    /// Sets what is known of the leaders' clocks; those of others are absent from now on.
+    pub fn set_clocks(&self, known: &[PeerClock]) {
+        let board = &self.0.board;
+        let named = |labels: &[String]| known.iter().any(|it| labels.contains(&(*it.peer).into()));
+        board.retain(&CLOCK_OFFSET, named);
+        board.retain(&CLOCK_OFFSET_BOUND, named);
+        for PeerClock { peer, offset } in known {
+            let bound = i64::try_from(offset.bound_nanos).unwrap_or(i64::MAX);
+            board.set(&CLOCK_OFFSET, &[peer], Some(seconds(offset.offset_nanos)));
+            board.set(&CLOCK_OFFSET_BOUND, &[peer], Some(seconds(bound)));
+        }
+    }
+
     /// Sets whether a system is connected; absent for a system that was never named here.
     pub fn component_up(&self, component: Component, up: bool) {
         self.flag(&COMPONENT_UP, component.name(), up);
@@ -240,7 +262,8 @@ impl Inner {
                     path.consumed(partition);
                 }
             }
-            Event::Consumed { lane: Lane::MqttMqtt, .. } | Event::Rejected { .. } => {}
+            Event::Consumed { lane: Lane::MqttMqtt | Lane::KafkaKafka, .. }
+            | Event::Rejected { .. } => {}
             Event::Foreign { path, count } => {
                 if let Some(path) = self.paths.get(usize::from(path.0)) {
                     path.foreign.increment(u64::from(count));
@@ -287,7 +310,9 @@ impl Inner {
             Event::Corrupt { .. } => group.corrupt.increment(1),
             Event::Negative { .. } => group.negative.increment(1),
             Event::Stamp { carrier, survived, .. } => {
-                self.paths[index / Qos::ALL.len()].stamped(carrier, survived);
+                if let Some(path) = self.mqtt_path(index) {
+                    path.stamped(carrier, survived);
+                }
             }
             Event::Consumed { .. }
             | Event::Foreign { .. }
@@ -299,8 +324,13 @@ impl Inner {
 }
 
 impl Inner {
+    /// The path of a group of MQTT publishers; control publishers have none.
+    fn mqtt_path(&self, group: usize) -> Option<&PathHandles> {
+        self.paths.get(group / Qos::ALL.len())
+    }
+
     fn book_arrival(&self, group: usize, lane: Lane, arrival: &Arrival) {
-        let path = &self.paths[group / Qos::ALL.len()];
+        let path = self.mqtt_path(group);
         let group = &self.groups[group];
         group.lanes[lane.index()].record(Some(arrival.end_to_end));
         for (leg, nanos) in [(Leg::Append, arrival.append), (Leg::Fetch, arrival.fetch)] {
@@ -308,6 +338,7 @@ impl Inner {
                 group.legs[leg.index()].record(seconds(nanos));
             }
         }
+        let Some(path) = path else { return };
         if lane == Lane::MqttKafka {
             path.consumed(arrival.place.slot);
         }

@@ -5,7 +5,9 @@ use crate::stamp::{Carriers, Integrity};
 
 use super::super::books::Landing;
 use super::super::ledger::Place;
-use super::super::{Carrier, DuplicateCause, Event, Observation, Outcome, PublisherId, Sink};
+use super::super::{
+    Carrier, DuplicateCause, Event, Lane, Observation, Outcome, PublisherId, Sink,
+};
 use super::Correlator;
 
 impl Correlator {
@@ -30,14 +32,14 @@ impl Correlator {
             // Two paths share a topic: the other path's own consumer books it.
             return;
         }
-        let id = self.roster.find(path, publisher);
+        let lane = sink.lane();
+        let id = self.roster.find(path, publisher, lane == Lane::KafkaKafka);
         let Some(id) = id.filter(|&id| is_known && self.gave_out(id, sequence)) else {
             events.push(Event::Foreign { path, count: 1 });
             return;
         };
-        let lane = sink.lane();
-        if let Sink::Kafka { place, .. } = sink
-            && !self.paths[usize::from(path.0)].moves_on(place.slot, place.offset)
+        if let Sink::Kafka { place, .. } | Sink::Control { place, .. } = sink
+            && !self.paths[usize::from(path.0)].moves_on(lane, place)
         {
             events.push(Event::Duplicate {
                 publisher: id,
@@ -59,7 +61,7 @@ impl Correlator {
         {
             let landing = Landing { sink, at, span, stamps: books.fixed.survived(carriers) };
             books.deliver((sequence, entry), &landing);
-            books.note_order(sequence, lane, &mut state.highest);
+            books.note_order(sequence, lane, state.highest(&sink));
             return;
         }
         let partition = sink.place().slot;
@@ -120,7 +122,7 @@ impl Correlator {
             place,
             departure,
         });
-        books.note_order(sequence, lane, &mut state.highest);
+        books.note_order(sequence, lane, state.highest(&sink));
         for (carrier, survived) in Carrier::ALL.into_iter().zip(books.fixed.survived(carriers)) {
             if let Some(survived) = survived {
                 events.push(Event::Stamp { publisher: id, carrier, survived });

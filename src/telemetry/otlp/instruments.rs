@@ -22,6 +22,7 @@ use super::super::board::Board;
 use super::super::catalogue::{Kind, Label, Metric, buckets};
 use super::super::families::CATALOGUE;
 use super::super::handles::PARTITIONS_MAX;
+use crate::stats::PEERS_MAX;
 use super::Histograms;
 use super::resource::{Identity, SCOPE, resource};
 
@@ -135,6 +136,7 @@ fn series_max(metric: &Metric, paths: usize) -> usize {
         Label::Path => paths.max(1),
         Label::Partition => PARTITIONS_MAX + 1,
         Label::Process => PROCESSES_MAX,
+        Label::Peer => PEERS_MAX,
         label => match label.values().len() {
             0 => VALUES_MAX,
             values => values,
