@@ -98,7 +98,7 @@ fn every_value_is_read() {
 
     let mqtt = &paths[0].mqtt;
     assert_eq!(paths[0].name, "telemetry");
-    assert_eq!(paths[0].lanes, [Lane::MqttKafka, Lane::MqttMqtt]);
+    assert_eq!(paths[0].lanes, [Lane::MqttKafka, Lane::MqttMqtt, Lane::KafkaKafka]);
     assert_eq!(paths[0].deadline, Duration::from_millis(1500));
     assert_eq!((mqtt.url.host.as_str(), mqtt.url.port), ("broker.example", 1884));
     assert_eq!((mqtt.version, mqtt.schedule), (Version::V4, Arrivals::Fixed));
@@ -118,6 +118,7 @@ fn every_value_is_read() {
             TopicSelector::Pattern("^plant-[0-9]+$".into())
         ]
     );
+    assert_eq!(kafka.control_topic.as_deref(), Some("landfall"));
     let plain: Vec<_> = kafka.properties.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(
         plain,

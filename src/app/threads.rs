@@ -99,7 +99,8 @@ impl Threads {
     /// Starts the two threads of a path's control messages, which stop as publishers do.
     fn produce(&mut self, config: produce::Config) -> io::Result<()> {
         let Surroundings { clock, router, notices } = self.around.clone();
-        let around = produce::Surroundings { clock, stamper: self.stamper.clone(), router, notices };
+        let around =
+            produce::Surroundings { clock, stamper: self.stamper.clone(), router, notices };
         let (start, told) = channel();
         let (line, bell) = (produce::Line::default(), Bell::new()?);
         self.starts.push((start, bell.clone()));

@@ -203,11 +203,7 @@ fn endpoint(mqtt: &MqttConfig) -> Endpoint {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "clamped to what fits"
-)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
 fn session(client_id: String, rate: f64, deadline: Duration) -> Session {
     let inflight = (rate * INFLIGHT_SECONDS).clamp(INFLIGHT_RANGE.0, INFLIGHT_RANGE.1);
     Session {
@@ -220,11 +216,7 @@ fn session(client_id: String, rate: f64, deadline: Duration) -> Session {
 }
 
 /// How many messages of a rate may wait for their connection.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "clamped to what fits"
-)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
 fn queue(rate: f64, deadline: Duration) -> usize {
     (rate * deadline.as_secs_f64()).clamp(QUEUE_RANGE.0, QUEUE_RANGE.1) as usize
 }

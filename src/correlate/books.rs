@@ -292,9 +292,8 @@ mod tests {
     #[test]
     fn an_offset_is_new_once() {
         let mut sinks = Sinks::default();
-        let mut moves_on = |slot, offset| {
-            sinks.moves_on(Lane::MqttKafka, RecordPlace { slot, offset })
-        };
+        let mut moves_on =
+            |slot, offset| sinks.moves_on(Lane::MqttKafka, RecordPlace { slot, offset });
         assert!(moves_on(3, 0));
         assert!(moves_on(3, 7), "gaps are the log's own affair");
         assert!(!moves_on(3, 7));

@@ -308,7 +308,7 @@ mod tests {
             settings: Ok([].into()),
         };
         let all = control_topic(&missing, NEEDS);
-        assert_eq!((all.len(), all[0].step), (1, "control topic"));
+        assert_eq!((all.len(), all[0].step.as_str()), (1, "control topic"));
         let advice = all[0].advice.as_deref().unwrap();
         assert!(advice.contains("correct kafka.control_topic"), "{advice}");
         assert!(advice.contains("allow this user Describe, Read and Write on it"), "{advice}");

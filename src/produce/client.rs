@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::metadata::Metadata;
+use rdkafka::metadata::{Metadata, MetadataPartition};
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::types::RDKafkaRespErr;
 
@@ -173,9 +173,10 @@ impl Answerer<'_> {
             producer.poll(Duration::ZERO);
             let wrong = match &answer {
                 Ok(metadata) => self.look(metadata, producer.context()),
-                Err(error) => producer.context().why().or_else(|| {
-                    Some(format!("{error}; check kafka.brokers and kafka.properties"))
-                }),
+                Err(error) => producer
+                    .context()
+                    .why()
+                    .or_else(|| Some(format!("{error}; check kafka.brokers and kafka.properties"))),
             };
             let Some(wrong) = wrong else { return Some(self.around.clock.now()) };
             self.say(Err(wrong));
@@ -201,7 +202,7 @@ impl Answerer<'_> {
                 ));
             }
         }
-        let leaders: Vec<i32> = topic.partitions().iter().map(|it| it.leader()).collect();
+        let leaders: Vec<i32> = topic.partitions().iter().map(MetadataPartition::leader).collect();
         if leaders.is_empty() || leaders.iter().any(|&leader| leader < 0) {
             return Some(format!(
                 "a partition of {name} has no leader; check that all brokers run"

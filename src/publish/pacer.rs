@@ -2,8 +2,8 @@
 
 use std::sync::mpsc::Receiver;
 
-use super::composer::Composer;
 use super::Surroundings;
+use super::composer::Composer;
 use crate::clock::Instant;
 use crate::correlate::{NotSent, Observation, PublisherId};
 use crate::schedule::{self, Agenda, Stretch};

@@ -146,8 +146,9 @@ impl Clocks {
             let index = sink.leaders.get(arrival.place.slot as usize).copied().flatten();
             let Some(peer) = index.and_then(|index| self.peers.get_mut(index)) else { continue };
             let at = departure.intended.offset(arrival.end_to_end);
-            let (low, high) = bracket(*lane, departure, arrival, fetch);
-            peer.contradicted |= !peer.estimate.narrow(at, low, high);
+            let (after, low, high) = bracket(*lane, departure, arrival, fetch);
+            let between = (departure.intended.offset(after), at);
+            peer.contradicted |= !peer.estimate.narrow(between, low, high);
             let Some(known) = peer.estimate.at(at) else { continue };
             let later = (MILLISECOND / 2).saturating_sub(known.correction_nanos());
             arrival.append = arrival.append.map(|append| append.saturating_add(later));
@@ -160,7 +161,8 @@ impl Clocks {
     #[must_use]
     pub fn known(&self, path: Option<PathId>, now: Instant) -> Vec<PeerClock> {
         let leads = |index: usize| {
-            let mut sinks = self.sinks.iter().filter(|((of, _), _)| path.is_none_or(|it| it == *of));
+            let mut sinks =
+                self.sinks.iter().filter(|((of, _), _)| path.is_none_or(|it| it == *of));
             sinks.any(|(_, sink)| sink.led.values().any(|&leader| leader == index))
         };
         let peers = self.peers.iter().enumerate().filter(|&(index, _)| leads(index));
@@ -185,8 +187,9 @@ impl Clocks {
     }
 }
 
-/// Where the offset of the clock lies that a message was timed by.
-fn bracket(lane: Lane, departure: &Departure, arrival: &Arrival, fetch: i64) -> (i64, i64) {
+/// From when on a message may have been appended, as a distance from when it was due; and from where to
+/// where the offset lies of the clock that it was timed by.
+fn bracket(lane: Lane, departure: &Departure, arrival: &Arrival, fetch: i64) -> (i64, i64, i64) {
     // The timestamp as a distance from when the message was due.
     let append = arrival.end_to_end.saturating_sub(fetch);
     let (mut after, mut before) = (0, arrival.end_to_end);
@@ -196,7 +199,7 @@ fn bracket(lane: Lane, departure: &Departure, arrival: &Arrival, fetch: i64) -> 
     }
     let low = append.saturating_sub(before).saturating_sub(READING_NANOS);
     let high = append.saturating_sub(after).saturating_add(MILLISECOND + READING_NANOS);
-    (low, high)
+    (after, low, high)
 }
 
 #[cfg(test)]
@@ -284,10 +287,11 @@ mod tests {
         let known = clocks.known(None, Instant::from_nanos(1_000_700_000));
         let [PeerClock { peer, offset }] = &known[..] else { panic!("{known:?}") };
         assert_eq!(&**peer, "a:9092");
-        // From 40.4 - 0.6 to 41.4 - 0.1 ms, and a microsecond to either side.
-        assert_eq!((offset.offset_nanos, offset.bound_nanos), (40_550 * MICRO, 751_000));
+        // From 40.4 - 0.6 to 41.4 - 0.1 ms, and to either side a microsecond and what the clocks may
+        // have drifted in the 0.6 ms of which one was the append's.
+        assert_eq!((offset.offset_nanos, offset.bound_nanos), (40_550 * MICRO, 751_013));
         // So much is certain, and the middle of the millisecond is taken.
-        let certain = 39_799 * MICRO;
+        let certain = 40_550 * MICRO - 751_013;
         let (append, fetch) = legs(&events[0]);
         assert_eq!(append, 40_300 * MICRO + 500 * MICRO - certain);
         assert_eq!(append + fetch, 600 * MICRO, "what one leg loses the other gains");
@@ -302,7 +306,10 @@ mod tests {
         let known = clocks.known(Some(PATH), Instant::from_nanos(1_005_000_000));
         assert_eq!(&*known[0].peer, "b:9092");
         // From 3 - 5 to 4 - 0 ms.
-        assert_eq!(known[0].offset, ClockOffset { offset_nanos: MILLISECOND, bound_nanos: 3_001_000 });
+        assert_eq!(
+            known[0].offset,
+            ClockOffset { offset_nanos: MILLISECOND, bound_nanos: 3_001_101 }
+        );
         assert_eq!(legs(&events[0]), (3_400 * MICRO, 1_500 * MICRO), "the clocks may well agree");
     }
 

@@ -4,7 +4,8 @@ use super::catalogue::{Kind, Label, Metric};
 
 use Label::{
     Carrier, Commit, Component, DropCause, DroppedBy, DuplicateCause, Exporter, InvalidCause, Lane,
-    Leg, Outcome, Partition, Path, Peer, Process, Qos, Quantile, Resource, Scope, StampOutcome, Version,
+    Leg, Outcome, Partition, Path, Peer, Process, Qos, Quantile, Resource, Scope, StampOutcome,
+    Version,
 };
 
 /// Declares metrics as constants, for the code that feeds them, and the table of all of them.

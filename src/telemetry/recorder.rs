@@ -14,9 +14,10 @@ use super::board::Board;
 use super::both::Both;
 use super::catalogue::{Metric, SCOPES, buckets};
 use super::families::{
-    BUILD_INFO, CLOCK_OFFSET, CLOCK_OFFSET_BOUND, COMPONENT_UP, CONSUMED, DROPPED, EXPORT_FAILURES, HOST_CPU, HOST_MEMORY_TOTAL,
-    HOST_MEMORY_USED, HOST_PRESSURE, IN_FLIGHT, PARTITIONS, PARTITIONS_COVERED, PROCESS_CPU,
-    PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG, WINDOW_VALID,
+    BUILD_INFO, CLOCK_OFFSET, CLOCK_OFFSET_BOUND, COMPONENT_UP, CONSUMED, DROPPED, EXPORT_FAILURES,
+    HOST_CPU, HOST_MEMORY_TOTAL, HOST_MEMORY_USED, HOST_PRESSURE, IN_FLIGHT, PARTITIONS,
+    PARTITIONS_COVERED, PROCESS_CPU, PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG,
+    WINDOW_VALID,
 };
 use super::figures::{Build, HostFigures, ProcessFigures, Resource};
 use super::handles::{GroupHandles, LaneHandles, PartitionHandle, PathHandles, Registrar, counter};
@@ -79,7 +80,8 @@ impl Telemetry {
         let publishers = roster.publishers().iter();
         let control = paths.len() * Qos::ALL.len();
         let group_of = publishers.map(|it| {
-            group(it.path, it.qos) + if it.control { u16::try_from(control).unwrap_or(0) } else { 0 }
+            group(it.path, it.qos)
+                + if it.control { u16::try_from(control).unwrap_or(0) } else { 0 }
         });
         let group_of = group_of.collect();
         Self(Arc::new(Inner {

@@ -5,9 +5,7 @@ use crate::stamp::{Carriers, Integrity};
 
 use super::super::books::Landing;
 use super::super::ledger::Place;
-use super::super::{
-    Carrier, DuplicateCause, Event, Lane, Observation, Outcome, PublisherId, Sink,
-};
+use super::super::{Carrier, DuplicateCause, Event, Lane, Observation, Outcome, PublisherId, Sink};
 use super::Correlator;
 
 impl Correlator {

@@ -22,9 +22,9 @@ use super::super::board::Board;
 use super::super::catalogue::{Kind, Label, Metric, buckets};
 use super::super::families::CATALOGUE;
 use super::super::handles::PARTITIONS_MAX;
-use crate::stats::PEERS_MAX;
 use super::Histograms;
 use super::resource::{Identity, SCOPE, resource};
+use crate::stats::PEERS_MAX;
 
 /// Buckets of an exponential histogram (the SDK specification's default).
 const EXPONENTIAL_BUCKETS: u32 = 160;
