@@ -193,7 +193,8 @@ fn the_control_lane_shows_what_the_way_over_mqtt_adds_and_how_the_clocks_stand()
     let of_mqtt = |figure: f64| (figure - audit.slots as f64).abs() < f64::EPSILON;
     assert!(of_mqtt(counted[0]) && of_mqtt(counted[1]), "{counted:?} {audit}");
     assert!(counted[2] < counted[1], "QoS 0 is never acknowledged: {counted:?}");
-    assert!(of_mqtt(consumed) && of_mqtt(stamps), "{consumed} {stamps} {audit}");
+    // On the other two lanes the stamp of each message came out.
+    assert!(of_mqtt(consumed) && of_mqtt(stamps / 2.0), "{consumed} {stamps} {audit}");
     assert_eq!(audit.records, audit.slots, "{audit}");
 
     // One host has one clock: the estimate must allow for that, and say so closely.

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use metrics::{Counter, Histogram, Key, Level, Metadata, Recorder, Unit};
 
-use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Path, Qos};
+use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Path, PathId, Qos, Roster};
 use crate::stats::InvalidCause;
 
 use super::catalogue::{Kind, Metric, STAMP_OUTCOMES};
@@ -102,9 +102,23 @@ pub(super) struct PartitionHandle {
 }
 
 impl GroupHandles {
+    /// The series of each path and QoS of MQTT publishers, and behind all of them those of control
+    /// publishers.
+    pub(super) fn of_all(registrar: Registrar<'_>, roster: &Roster) -> Vec<Self> {
+        let paths = || (0..).map(PathId).take(roster.paths().len());
+        let groups = |control: bool| {
+            paths().flat_map(move |id| {
+                let path = roster.share(id, control);
+                let group = if control { Self::of_control } else { Self::of_mqtt };
+                Qos::ALL.map(|qos| group(registrar, path, qos))
+            })
+        };
+        groups(false).chain(groups(true)).collect()
+    }
+
     /// The series of a QoS that a path measures with its MQTT publishers; those of a QoS that it does
     /// not are nowhere.
-    pub(super) fn new(registrar: Registrar<'_>, path: &Path, qos: Qos) -> Self {
+    fn of_mqtt(registrar: Registrar<'_>, path: &Path, qos: Qos) -> Self {
         let measured = path.qos.contains(&qos);
         let labels = [path.name.as_str(), qos.label()];
         let counter = |metric: &Metric| {
@@ -140,7 +154,7 @@ impl GroupHandles {
     }
 
     /// The same of its control publishers: what has no lane does not speak of their messages.
-    pub(super) fn of_control(registrar: Registrar<'_>, path: &Path, qos: Qos) -> Self {
+    fn of_control(registrar: Registrar<'_>, path: &Path, qos: Qos) -> Self {
         let none = Counter::noop;
         Self {
             offered: none(),

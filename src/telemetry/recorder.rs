@@ -70,13 +70,7 @@ impl Telemetry {
         };
         let registrar = Registrar::new(&*recorder);
         board.set(&BUILD_INFO, &[&build.version, &build.commit], Some(1.0));
-        let mqtt = (0..).map(PathId).zip(paths).flat_map(|(id, _)| {
-            Qos::ALL.map(|qos| GroupHandles::new(registrar, roster.share(id, false), qos))
-        });
-        let mut groups: Vec<GroupHandles> = mqtt.collect();
-        groups.extend((0..).map(PathId).zip(paths).flat_map(|(id, _)| {
-            Qos::ALL.map(|qos| GroupHandles::of_control(registrar, roster.share(id, true), qos))
-        }));
+        let groups = GroupHandles::of_all(registrar, roster);
         let publishers = roster.publishers().iter();
         let control = paths.len() * Qos::ALL.len();
         let group_of = publishers.map(|it| {

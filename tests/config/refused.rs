@@ -358,7 +358,10 @@ fn the_kafka_side() {
         "lanes: holds mqtt_kafka, but the path has no kafka; add kafka or remove the lane",
     );
     path("lanes: [mqtt_mqtt, mqtt_mqtt]", "lanes[1]: is given twice; remove one");
-    path("lanes: [mqtt]", "lanes[0]: \"mqtt\" is not a lane (mqtt_kafka or mqtt_mqtt)");
+    path(
+        "lanes: [mqtt]",
+        "lanes[0]: \"mqtt\" is not a lane (mqtt_kafka, mqtt_mqtt or kafka_kafka)",
+    );
     let brokers = |given: &str, what: &str| {
         let text = one("", &KAFKA.replace("k:9092", given), "");
         refuses(&text, &[&format!("7: paths[0].kafka.brokers{what}")]);
