@@ -126,6 +126,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         clocks: clocks.clone(),
         telemetry: telemetry.clone(),
         audit: audit.clone(),
+        second_looks: Vec::new(),
         tracer: otlp.sink.as_ref().map(|sink| otlp::tracer(resolved, &parts, sink.clone())),
     };
     let bookkeepers = (0..).zip(&books).map(bookkeeper).collect();

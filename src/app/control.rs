@@ -247,7 +247,7 @@ impl Control {
             let known = self.clocks.lock().known(Some(id), now);
             self.overview.stats.set_clocks(id, known);
             let totals = self.overview.stats.path(id);
-            let consumes = path.lanes.iter().any(|&lane| lane != Lane::MqttMqtt);
+            let consumes = path.lanes.iter().any(|lane| lane.ends_in_kafka());
             let started = self.machine.started(id.0);
             let is_away = away.iter().any(|&role| self.path_of(role) == id);
             let first = started.map_or(!is_away, |started| started >= begun);

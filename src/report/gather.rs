@@ -9,7 +9,7 @@ use crate::correlate::{DuplicateCause, Lane, Leg, NotSent, Outcome, PathId, Qos}
 use crate::stats::{LaneTotals, Latencies, PeerClock, PublishTotals, Stats};
 
 use super::document::{
-    Anomalies, Durations, LaneReport, Legs, Outcomes, PathReport, PeerOffset, Stamps,
+    Anomalies, Duplication, Durations, LaneReport, Legs, Outcomes, PathReport, PeerOffset, Stamps,
 };
 
 const NANOS_PER_SECOND: f64 = 1e9;
@@ -40,6 +40,8 @@ fn path(stats: &Stats, id: PathId) -> PathReport {
         not_sent: not_sent.collect(),
         foreign: totals.foreign,
         overflow: totals.overflow,
+        missed: totals.missed,
+        unconfirmed: totals.unconfirmed,
         stamps: stamps.collect::<BTreeMap<_, _>>(),
         clock_offsets: totals.clocks.iter().map(peer_offset).collect(),
         lanes: measured.map(|(_, qos, lane)| lane_report(stats, id, qos, lane)).collect(),
@@ -53,6 +55,10 @@ fn lane_report(stats: &Stats, id: PathId, qos: Qos, lane: Lane) -> LaneReport {
     let is_alone = path.lanes == [Lane::MqttKafka] && path.qos.len() == 1;
     let foreign = if is_alone { stats.path(id).foreign } else { 0 };
     let end_to_end = totals.end_to_end();
+    let publish = match lane {
+        Lane::KafkaKafka => stats.control(id, qos),
+        Lane::MqttKafka | Lane::MqttMqtt => stats.publish(id, qos),
+    };
     LaneReport {
         lane: lane.name().to_owned(),
         qos: qos.level(),
@@ -62,10 +68,13 @@ fn lane_report(stats: &Stats, id: PathId, qos: Qos, lane: Lane) -> LaneReport {
         reorder_depth_max: totals.reorder_depth_max,
         latency_seconds: durations(&end_to_end),
         service_latency_seconds: durations(&totals.service),
-        legs: legs(match lane {
-            Lane::KafkaKafka => stats.control(id, qos),
-            Lane::MqttKafka | Lane::MqttMqtt => stats.publish(id, qos),
-        }),
+        legs: legs(publish),
+        durability_gap_seconds: durations(&publish.durability_gap),
+        duplication: Duplication {
+            messages: totals.doubled,
+            copies_max: totals.copies_max,
+            spread_seconds: durations(&totals.spread),
+        },
         histogram: Some(STANDARD.encode(end_to_end.encode())),
         histogram_unit: "ns".to_owned(),
     }
@@ -110,7 +119,9 @@ fn legs(totals: &PublishTotals) -> Legs {
     let of = |leg: Leg| durations(&totals.legs[leg.index()]);
     Legs {
         publish_delay: of(Leg::PublishDelay),
+        publish_rec: of(Leg::PublishRec),
         publish_ack: of(Leg::PublishAck),
+        create: of(Leg::Create),
         append: of(Leg::Append),
         fetch: of(Leg::Fetch),
     }

@@ -91,13 +91,13 @@ fn lanes(path: &PathReport) -> Table {
     table
 }
 
-/// A row for each QoS; its legs are the same on every lane of what goes in over MQTT.
+/// A row for each QoS.
 fn legs(path: &PathReport) -> Table {
-    let names = super::Legs::default().named().map(|(name, _)| name);
+    let (names, by_qos) = path.timed();
     let mut table = Table::new(0, std::iter::once("qos").chain(names));
-    for lane in path.legs() {
-        let mut row = vec![lane.qos.to_string()];
-        row.extend(lane.legs.named().map(|(_, leg)| match leg {
+    for (qos, legs) in by_qos {
+        let mut row = vec![qos.to_string()];
+        row.extend(legs.into_iter().map(|leg| match leg {
             Durations { p50: Some(p50), p99: Some(p99), .. } => {
                 format!("{} / {}", duration(p50), duration(p99))
             }
@@ -120,7 +120,9 @@ fn anomalies(path: &PathReport) -> String {
             sum.1 = path.foreign;
         }
     }
-    sums.push(("overflow", path.overflow));
+    let more =
+        [("overflow", path.overflow), ("missed", path.missed), ("unconfirmed", path.unconfirmed)];
+    sums.extend(more);
     Some(nonzero(sums)).filter(|text| !text.is_empty()).unwrap_or_else(|| "none".to_owned())
 }
 

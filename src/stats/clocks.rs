@@ -14,7 +14,9 @@
 //!   broker's.
 //!
 //! A timestamp names a millisecond that began at it. The append leg therefore ends in the middle of
-//! that millisecond, set back by the offset of the leader's clock; the fetch leg begins there.
+//! that millisecond, set back by the offset of the leader's clock; the fetch leg begins there. The
+//! durability gap ends at its beginning, so that a bridge which answers behind Kafka is not blamed for
+//! the unit of a timestamp.
 //!
 //! Who leads a partition is known some seconds late. What was learnt of a clock may then be another
 //! one's, so that with each change of leadership both clocks are estimated anew.
@@ -149,10 +151,9 @@ impl Clocks {
             let (after, low, high) = bracket(*lane, departure, arrival, fetch);
             let between = (departure.intended.offset(after), at);
             peer.contradicted |= !peer.estimate.narrow(between, low, high);
-            let Some(known) = peer.estimate.at(at) else { continue };
-            let later = (MILLISECOND / 2).saturating_sub(known.correction_nanos());
-            arrival.append = arrival.append.map(|append| append.saturating_add(later));
-            arrival.fetch = Some(fetch.saturating_sub(later));
+            if let Some(known) = peer.estimate.at(at) {
+                correct(arrival, departure, fetch, known.correction_nanos());
+            }
         }
     }
 
@@ -202,6 +203,17 @@ fn bracket(lane: Lane, departure: &Departure, arrival: &Arrival, fetch: i64) -> 
     (after, low, high)
 }
 
+/// Sets the append of an arrival back by the offset of the clock that it was timed by.
+fn correct(arrival: &mut Arrival, departure: &Departure, fetch: i64, offset: i64) {
+    let later = (MILLISECOND / 2).saturating_sub(offset);
+    arrival.append = arrival.append.map(|append| append.saturating_add(later));
+    arrival.fetch = Some(fetch.saturating_sub(later));
+    // No more is said of data that was at stake than is certain: from the millisecond's beginning.
+    let append = arrival.end_to_end.saturating_sub(fetch).saturating_sub(offset);
+    let gap = departure.acknowledged.map(|it| append.min(arrival.end_to_end).saturating_sub(it));
+    arrival.durability_gap = arrival.durability_gap.and(gap.map(|gap| gap.max(0)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,8 +257,10 @@ mod tests {
             arrival: Some(Arrival {
                 end_to_end: received,
                 service: None,
+                create: None,
                 append: Some(append - sent),
                 fetch: Some(received - append),
+                durability_gap: Some((append - acknowledged).max(0)),
                 place: RecordPlace { slot, offset: 0 },
                 span: None,
                 stamps: [None, None],
@@ -295,6 +309,12 @@ mod tests {
         let (append, fetch) = legs(&events[0]);
         assert_eq!(append, 40_300 * MICRO + 500 * MICRO - certain);
         assert_eq!(append + fetch, 600 * MICRO, "what one leg loses the other gains");
+        // By the leader's clock it was 39.8 ms; it can't have been longer than up to the receipt.
+        let Event::Resolved { arrival: Some(arrival), .. } = &events[0] else { panic!() };
+        assert_eq!(
+            arrival.durability_gap,
+            Some((40_400 * MICRO - certain).min(700 * MICRO) - 600 * MICRO)
+        );
     }
 
     #[test]

@@ -4,13 +4,15 @@ use std::sync::OnceLock;
 
 use metrics::{Counter, Histogram, Key, Level, Metadata, Recorder, Unit};
 
-use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Path, PathId, Qos, Roster};
+use crate::correlate::{
+    Carrier, DuplicateCause, Lane, Leg, Outcome, Path, PathId, Publisher, Qos, Roster,
+};
 use crate::stats::InvalidCause;
 
 use super::catalogue::{Kind, Metric, STAMP_OUTCOMES};
 use super::families::{
-    ACKNOWLEDGED, CATALOGUE, CONSUMED, CORRUPT, DUPLICATES, END_TO_END, FOREIGN, INVALID_WINDOWS,
-    LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLOTS, STAMPS,
+    ACKNOWLEDGED, CATALOGUE, CONSUMED, CORRUPT, DUPLICATES, DURABILITY_GAP, END_TO_END, FOREIGN,
+    INVALID_WINDOWS, LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLOTS, STAMPS,
 };
 
 /// Partitions a path that have a series of their own.
@@ -70,6 +72,7 @@ pub(super) struct GroupHandles {
     pub(super) published: Counter,
     pub(super) acknowledged: Counter,
     pub(super) legs: [Histogram; Leg::ALL.len()],
+    pub(super) durability_gap: Histogram,
     pub(super) duplicates: [Counter; DuplicateCause::ALL.len()],
     pub(super) reordered: Counter,
     pub(super) corrupt: Counter,
@@ -99,6 +102,18 @@ pub(super) struct PartitionHandle {
     pub(super) topic: String,
     pub(super) partition: i32,
     pub(super) consumed: Counter,
+}
+
+/// Index of the group of each publisher, in the order of [`GroupHandles::of_all`].
+pub(super) fn group_of(roster: &Roster) -> Vec<u16> {
+    let all = roster.paths().len() * Qos::ALL.len();
+    let group = |publisher: &Publisher| {
+        let group = usize::from(publisher.path.0) * Qos::ALL.len();
+        let group = group + usize::from(publisher.qos.level());
+        // There are 128 paths at most.
+        u16::try_from(if publisher.control { all + group } else { group }).unwrap_or(u16::MAX)
+    };
+    roster.publishers().iter().map(group).collect()
 }
 
 impl GroupHandles {
@@ -131,7 +146,8 @@ impl GroupHandles {
             legs: Leg::ALL.map(|leg| {
                 let possible = match leg {
                     Leg::PublishDelay | Leg::PublishAck => true,
-                    Leg::Append | Leg::Fetch => path.lanes.contains(&Lane::MqttKafka),
+                    Leg::PublishRec => qos == Qos::ExactlyOnce,
+                    Leg::Create | Leg::Append | Leg::Fetch => path.lanes.contains(&Lane::MqttKafka),
                 };
                 if measured && possible {
                     registrar.histogram(&LEG, &[labels[0], labels[1], leg.name()])
@@ -139,6 +155,14 @@ impl GroupHandles {
                     Histogram::noop()
                 }
             }),
+            durability_gap: if measured
+                && qos != Qos::AtMostOnce
+                && path.lanes.contains(&Lane::MqttKafka)
+            {
+                registrar.histogram(&DURABILITY_GAP, &labels)
+            } else {
+                Histogram::noop()
+            },
             duplicates: DuplicateCause::ALL.map(|cause| {
                 if measured {
                     registrar.counter(&DUPLICATES, &[labels[0], labels[1], cause.name()])
@@ -161,6 +185,7 @@ impl GroupHandles {
             published: none(),
             acknowledged: none(),
             legs: Leg::ALL.map(|_| Histogram::noop()),
+            durability_gap: Histogram::noop(),
             duplicates: DuplicateCause::ALL.map(|_| none()),
             reordered: none(),
             corrupt: none(),

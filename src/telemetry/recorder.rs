@@ -1,5 +1,7 @@
 //! Room `telemetry`: events and figures in, exposition out.
 
+mod clocks;
+
 use std::sync::Arc;
 
 use metrics::{Counter, Histogram, Recorder};
@@ -8,19 +10,20 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
 use crate::correlate::{Arrival, Carrier, Event, Lane, Leg, PathId, PublisherId, Qos, Roster};
-use crate::stats::{InvalidCause, PeerClock, QUANTILES, Stats};
+use crate::stats::{InvalidCause, QUANTILES, Stats};
 
 use super::board::Board;
 use super::both::Both;
 use super::catalogue::{Metric, SCOPES, buckets};
 use super::families::{
-    BUILD_INFO, CLOCK_OFFSET, CLOCK_OFFSET_BOUND, COMPONENT_UP, CONSUMED, DROPPED, EXPORT_FAILURES,
-    HOST_CPU, HOST_MEMORY_TOTAL, HOST_MEMORY_USED, HOST_PRESSURE, IN_FLIGHT, PARTITIONS,
-    PARTITIONS_COVERED, PROCESS_CPU, PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG,
-    WINDOW_VALID,
+    BUILD_INFO, COMPONENT_UP, CONSUMED, DROPPED, EXPORT_FAILURES, HOST_CPU, HOST_MEMORY_TOTAL,
+    HOST_MEMORY_USED, HOST_PRESSURE, IN_FLIGHT, PARTITIONS, PARTITIONS_COVERED, PROCESS_CPU,
+    PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG, WINDOW_VALID,
 };
 use super::figures::{Build, HostFigures, ProcessFigures, Resource};
-use super::handles::{GroupHandles, LaneHandles, PartitionHandle, PathHandles, Registrar, counter};
+use super::handles::{
+    GroupHandles, LaneHandles, PartitionHandle, PathHandles, Registrar, counter, group_of,
+};
 use super::health::Component;
 use super::otlp::{Histograms, Identity, Instruments, Meters};
 
@@ -47,6 +50,7 @@ struct Inner {
     reconnects: [Counter; Component::ALL.len()],
     export_failures: Counter,
     overflow: Counter,
+    missed: Counter,
 }
 
 impl Telemetry {
@@ -71,21 +75,15 @@ impl Telemetry {
         let registrar = Registrar::new(&*recorder);
         board.set(&BUILD_INFO, &[&build.version, &build.commit], Some(1.0));
         let groups = GroupHandles::of_all(registrar, roster);
-        let publishers = roster.publishers().iter();
-        let control = paths.len() * Qos::ALL.len();
-        let group_of = publishers.map(|it| {
-            group(it.path, it.qos)
-                + if it.control { u16::try_from(control).unwrap_or(0) } else { 0 }
-        });
-        let group_of = group_of.collect();
         Self(Arc::new(Inner {
             paths: paths.iter().map(|path| PathHandles::new(registrar, path)).collect(),
             groups,
-            group_of,
+            group_of: group_of(roster),
             scheduler_lag: registrar.histogram(&SCHEDULER_LAG, &[]),
             reconnects: Component::ALL.map(|it| registrar.counter(&RECONNECTS, &[it.name()])),
             export_failures: registrar.counter(&EXPORT_FAILURES, &[Component::Otlp.name()]),
             overflow: registrar.counter(&DROPPED, &["correlator", "memory_bound"]),
+            missed: registrar.counter(&DROPPED, &["consumer", "missed"]),
             recorder,
             prometheus,
             meters,
@@ -168,19 +166,6 @@ impl Telemetry {
         }
     }
 
-    /// Sets what is known of the leaders' clocks; those of others are absent from now on.
-    pub fn set_clocks(&self, known: &[PeerClock]) {
-        let board = &self.0.board;
-        let named = |labels: &[String]| known.iter().any(|it| labels.contains(&(*it.peer).into()));
-        board.retain(&CLOCK_OFFSET, named);
-        board.retain(&CLOCK_OFFSET_BOUND, named);
-        for PeerClock { peer, offset } in known {
-            let bound = i64::try_from(offset.bound_nanos).unwrap_or(i64::MAX);
-            board.set(&CLOCK_OFFSET, &[peer], Some(seconds(offset.offset_nanos)));
-            board.set(&CLOCK_OFFSET_BOUND, &[peer], Some(seconds(bound)));
-        }
-    }
-
     /// Sets whether a system is connected; absent for a system that was never named here.
     pub fn component_up(&self, component: Component, up: bool) {
         self.flag(&COMPONENT_UP, component.name(), up);
@@ -259,19 +244,22 @@ impl Inner {
                 }
             }
             Event::Consumed { lane: Lane::MqttMqtt | Lane::KafkaKafka, .. }
-            | Event::Rejected { .. } => {}
+            | Event::Rejected { .. }
+            | Event::Unconfirmed { .. } => {}
             Event::Foreign { path, count } => {
                 if let Some(path) = self.paths.get(usize::from(path.0)) {
                     path.foreign.increment(u64::from(count));
                 }
             }
             Event::Overflow { .. } => self.overflow.increment(1),
+            Event::Missed { .. } => self.missed.increment(1),
             Event::Woken { nanos, .. } => self.scheduler_lag.record(seconds(nanos)),
             Event::Offered { publisher }
             | Event::Published { publisher }
             | Event::Acknowledged { publisher, .. }
             | Event::Resolved { publisher, .. }
             | Event::Timed { publisher, .. }
+            | Event::DurabilityGap { publisher, .. }
             | Event::Duplicate { publisher, .. }
             | Event::Reordered { publisher, .. }
             | Event::Corrupt { publisher, .. }
@@ -301,6 +289,7 @@ impl Inner {
                 lane.record(end_to_end);
             }
             Event::Timed { leg, nanos, .. } => group.legs[leg.index()].record(seconds(nanos)),
+            Event::DurabilityGap { nanos, .. } => group.durability_gap.record(seconds(nanos)),
             Event::Duplicate { cause, .. } => group.duplicates[cause.index()].increment(1),
             Event::Reordered { .. } => group.reordered.increment(1),
             Event::Corrupt { .. } => group.corrupt.increment(1),
@@ -313,6 +302,8 @@ impl Inner {
             Event::Consumed { .. }
             | Event::Foreign { .. }
             | Event::Overflow { .. }
+            | Event::Missed { .. }
+            | Event::Unconfirmed { .. }
             | Event::Rejected { .. }
             | Event::Woken { .. } => {}
         }
@@ -329,10 +320,18 @@ impl Inner {
         let path = self.mqtt_path(group);
         let group = &self.groups[group];
         group.lanes[lane.index()].record(Some(arrival.end_to_end));
-        for (leg, nanos) in [(Leg::Append, arrival.append), (Leg::Fetch, arrival.fetch)] {
+        let legs = [
+            (Leg::Create, arrival.create),
+            (Leg::Append, arrival.append),
+            (Leg::Fetch, arrival.fetch),
+        ];
+        for (leg, nanos) in legs {
             if let Some(nanos) = nanos {
                 group.legs[leg.index()].record(seconds(nanos));
             }
+        }
+        if let Some(nanos) = arrival.durability_gap {
+            group.durability_gap.record(seconds(nanos));
         }
         let Some(path) = path else { return };
         if lane == Lane::MqttKafka {
@@ -352,10 +351,6 @@ impl LaneHandles {
             self.end_to_end.record(seconds(nanos));
         }
     }
-}
-
-fn group(path: PathId, qos: Qos) -> u16 {
-    u16::from(path.0) * 3 + u16::from(qos.level())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact up to 104 days; durations are shorter")]

@@ -3,10 +3,27 @@
 use crate::clock::Instant;
 use crate::stamp::{Carriers, Integrity};
 
-use super::super::books::Landing;
+use super::super::books::{Landing, PARTITIONS_MAX};
 use super::super::ledger::Place;
-use super::super::{Carrier, DuplicateCause, Event, Lane, Observation, Outcome, PublisherId, Sink};
-use super::Correlator;
+use super::super::{
+    Carrier, Copied, DuplicateCause, Event, Lane, Observation, Outcome, PublisherId, Sink,
+};
+use super::{Correlator, State};
+
+impl State {
+    /// One more than the highest sequence that came out of the stream that ends at this sink.
+    #[inline]
+    fn highest(&mut self, sink: &Sink) -> &mut u64 {
+        let Sink::Control { place, .. } = sink else {
+            return &mut self.highest[sink.lane().index()];
+        };
+        let index = (place.slot as usize).min(PARTITIONS_MAX);
+        if index >= self.highest_in.len() {
+            self.highest_in.resize(index + 1, 0);
+        }
+        &mut self.highest_in[index]
+    }
+}
 
 impl Correlator {
     /// Takes in [`Observation::Received`]; whatever else it is given is none of its business.
@@ -46,6 +63,7 @@ impl Correlator {
                 cause: DuplicateCause::Reread,
                 at,
                 place,
+                copy: None,
                 departure: None,
             });
             return;
@@ -67,6 +85,23 @@ impl Correlator {
         self.arrived_again(id, sequence, (sink, at), carriers, events);
     }
 
+    /// Takes in [`Observation::Found`]; whatever else it is given is none of its business.
+    pub(super) fn found(&mut self, observation: &Observation, events: &mut Vec<Event>) {
+        let &Observation::Found { path, lane, stamped_path, publisher, sequence, append } =
+            observation
+        else {
+            return;
+        };
+        let id = self.roster.find(path, publisher, lane == Lane::KafkaKafka);
+        let Some(id) = id.filter(|_| stamped_path == path) else { return };
+        let (mut books, state) = self.split(id, events);
+        if let Place::Open(entry) = state.ledger.place(sequence)
+            && entry.is_open(lane)
+        {
+            books.deliver_missed((sequence, entry), lane, append);
+        }
+    }
+
     /// Books a message that came out where nothing was awaited any more: again, or after its slot had
     /// got another verdict.
     #[cold]
@@ -81,9 +116,9 @@ impl Correlator {
         let lane = sink.lane();
         let (mut books, state) = self.split(id, events);
         let place = sink.place();
-        let (wrong_verdict, departure) = match state.ledger.place(sequence) {
+        let (wrong_verdict, entry) = match state.ledger.place(sequence) {
             Place::Unknown => return,
-            Place::Closed => (state.verdicts[lane.index()].remove(sequence), None),
+            Place::Closed(entry) => (state.verdicts[lane.index()].remove(sequence), entry),
             Place::Open(entry) => {
                 let wrong = match entry.outcome(lane) {
                     None | Some(Outcome::Delivered | Outcome::Late) => None,
@@ -92,12 +127,17 @@ impl Correlator {
                         Some((was, Some(entry.intended)))
                     }
                 };
-                (wrong, Some(entry.departure()))
+                (wrong, Some(entry))
             }
         };
+        let departure = entry.as_ref().map(|entry| entry.departure());
         let Some((was, intended)) = wrong_verdict else {
             let resent = state.resent.contains(&sequence) || sink == Sink::Mqtt { resent: true };
             let cause = if resent { DuplicateCause::Resent } else { DuplicateCause::Pipeline };
+            let copy = entry.map(|entry| {
+                let (count, spread) = entry.note_arrival(lane, at);
+                Copied { count, spread }
+            });
             books.events.push(Event::Duplicate {
                 publisher: id,
                 sequence,
@@ -105,10 +145,19 @@ impl Correlator {
                 cause,
                 at,
                 place,
+                copy,
                 departure,
             });
             return;
         };
+        let gap = entry.and_then(|entry| {
+            entry.note_arrival(lane, at);
+            entry.note_stamped(sink).1.and_then(|_| entry.durability_gap())
+        });
+        if let Some(nanos) = gap {
+            books.events.push(Event::DurabilityGap { publisher: id, nanos });
+        }
+        let intended = intended.or(departure.map(|departure| departure.intended));
         let end_to_end = intended.map(|intended| at.nanos_since(intended));
         books.events.push(Event::LateRecovery {
             publisher: id,
