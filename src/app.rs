@@ -11,6 +11,7 @@ mod books;
 mod bridge;
 mod check;
 mod cli;
+mod clocks;
 mod control;
 mod demo;
 mod environment;
@@ -36,6 +37,7 @@ use crate::config::{Loaded, Problems};
 use crate::consume;
 use crate::correlate::Router;
 use crate::host;
+use crate::produce;
 use crate::report::Report;
 use crate::shutdown::{Signals, Tasks};
 use crate::stamp::Run;
@@ -44,6 +46,7 @@ use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Telemetry};
 
 use audit::Audit;
 use books::{Bookkeeper, Books, Overview};
+use clocks::LeaderClocks;
 use control::{Control, End, State};
 use journalist::Journalist;
 use meters::Meters;
@@ -114,11 +117,13 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let router = Router::new(Arc::clone(&parts.roster), shards(parts.rate), INBOX);
     let books: Vec<_> =
         router.shards().iter().map(|_| Arc::new(Books::new(&parts.roster))).collect();
+    let clocks = LeaderClocks::default();
     let bookkeeper = |(shard, books)| Bookkeeper {
         clock,
         router: router.clone(),
         shard,
         books: Arc::clone(books),
+        clocks: clocks.clone(),
         telemetry: telemetry.clone(),
         audit: audit.clone(),
         second_looks: Vec::new(),
@@ -142,6 +147,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         signals,
         router,
         books,
+        clocks,
         overview,
         telemetry,
         health,
@@ -275,6 +281,10 @@ fn check_properties(loaded: &Loaded, parts: &Parts) -> Result<(), Error> {
     for config in &parts.consumers {
         let at = format!("paths[{}].kafka.properties", config.path.0);
         consume::check(config).map_err(|what| loaded.problem(&at, &what))?;
+    }
+    for config in &parts.producers {
+        let at = format!("paths[{}].kafka.properties", config.path.0);
+        produce::check(config).map_err(|what| loaded.problem(&at, &what))?;
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ use crate::study::Verdict;
 
 pub use document::{
     Anomalies, Duplication, Durations, Environment, HostUsage, LaneReport, Legs, Outcomes,
-    PathReport, Process, Product, Stamps, Window,
+    PathReport, PeerOffset, Process, Product, Stamps, Window,
 };
 pub use figures::{bytes, counted, duration, plain};
 pub use judged::{PathWindows, WindowStretch};

@@ -1,8 +1,10 @@
 //! Room `stats` (pure): counts and mergeable distributions of a run and of its windows.
 
+mod clocks;
 mod counts;
 mod latencies;
 mod objective;
+mod offset;
 mod recent;
 mod totals;
 mod valid;
@@ -16,8 +18,10 @@ use crate::correlate::{
     Arrival, Event, Lane, Leg, NotSent, Outcome, PathId, PublisherId, Qos, Roster,
 };
 
+pub use clocks::{Clocks, Led, PEERS_MAX, PeerClock};
 pub use latencies::Latencies;
 pub use objective::{Objective, Quantile};
+pub use offset::{ClockOffset, DRIFT_PPM};
 pub use recent::{QUANTILES, Recent};
 pub use totals::{LaneTotals, PathTotals, PublishTotals};
 pub use valid::ValidTotals;
@@ -29,6 +33,7 @@ pub use windows::{Judgement, Stretch, Windows};
 pub struct Stats {
     roster: Arc<Roster>,
     paths: Vec<PathTotals>,
+    /// Of MQTT publishers, and behind them of control publishers.
     publish: Vec<PublishTotals>,
     lanes: Vec<LaneTotals>,
     lag: Latencies,
@@ -43,7 +48,7 @@ impl Stats {
         let groups = paths * Qos::ALL.len();
         Self {
             paths: std::iter::repeat_with(PathTotals::default).take(paths).collect(),
-            publish: std::iter::repeat_with(PublishTotals::default).take(groups).collect(),
+            publish: std::iter::repeat_with(PublishTotals::default).take(2 * groups).collect(),
             lanes: std::iter::repeat_with(LaneTotals::default)
                 .take(groups * Lane::ALL.len())
                 .collect(),
@@ -65,10 +70,16 @@ impl Stats {
         &self.paths[usize::from(path.0)]
     }
 
-    /// Totals of a path and QoS.
+    /// Totals of the messages that a path publishes over MQTT at a QoS.
     #[must_use]
     pub fn publish(&self, path: PathId, qos: Qos) -> &PublishTotals {
-        &self.publish[group(path, qos)]
+        &self.publish[self.publish_group(path, qos, false)]
+    }
+
+    /// The same of the control messages of those publishers' twins.
+    #[must_use]
+    pub fn control(&self, path: PathId, qos: Qos) -> &PublishTotals {
+        &self.publish[self.publish_group(path, qos, true)]
     }
 
     /// Totals of a path, lane and QoS.
@@ -151,9 +162,14 @@ impl Stats {
         }
     }
 
-    /// Sets the latest moment that a path's Kafka consumer has caught up with.
+    /// Sets the latest moment that all Kafka consumers of a path have caught up with.
     pub fn set_caught_up(&mut self, path: PathId, at: Instant) {
         self.paths[usize::from(path.0)].caught_up = at;
+    }
+
+    /// Sets what is known of the clocks of a path's leaders.
+    pub fn set_clocks(&mut self, path: PathId, clocks: Vec<PeerClock>) {
+        self.paths[usize::from(path.0)].clocks = clocks;
     }
 
     /// Adds the totals of another shard. Windows before the current one are left out: shards are
@@ -258,7 +274,7 @@ impl Stats {
         if let Some(nanos) = arrival.service {
             totals.service.record(nanos);
         }
-        let totals = &mut self.publish[group(publisher.path, publisher.qos)];
+        let totals = self.publish_of(id);
         if let Some(nanos) = arrival.append {
             totals.legs[Leg::Append.index()].record(nanos);
         }
@@ -279,16 +295,23 @@ impl Stats {
     }
 
     fn book_not_sent(&mut self, id: PublisherId, lane: Lane, cause: NotSent) {
-        let path = self.roster.publisher(id).path;
-        // A slot is offered once and has as many lanes as the path: it is counted on the first.
-        if self.roster.path(path).lanes.first() == Some(&lane) {
+        let publisher = self.roster.publisher(id);
+        // A slot is offered once and has as many lanes as its publisher: it is counted on the first.
+        let share = self.roster.share(publisher.path, publisher.control);
+        if share.lanes.first() == Some(&lane) {
             self.publish_of(id).not_sent[cause as usize] += 1;
         }
     }
 
     fn publish_of(&mut self, publisher: PublisherId) -> &mut PublishTotals {
         let publisher = self.roster.publisher(publisher);
-        &mut self.publish[group(publisher.path, publisher.qos)]
+        let group = self.publish_group(publisher.path, publisher.qos, publisher.control);
+        &mut self.publish[group]
+    }
+
+    /// What goes in is told apart by who sends it.
+    fn publish_group(&self, path: PathId, qos: Qos, control: bool) -> usize {
+        group(path, qos) + if control { self.publish.len() / 2 } else { 0 }
     }
 
     fn lane_of(&mut self, publisher: PublisherId, lane: Lane) -> &mut LaneTotals {

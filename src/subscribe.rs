@@ -206,6 +206,11 @@ impl Subscriber {
             around.router.count(path, Observation::Foreign { path, count: 1 });
             return;
         };
+        if found.identity.flags.control {
+            // A control message is for Kafka alone: somebody copied it here.
+            around.router.count(path, Observation::Foreign { path, count: 1 });
+            return;
+        }
         self.last_there = Some(at);
         let publisher = found.identity.publisher;
         let observation = Observation::Received {

@@ -100,7 +100,7 @@ fn every_value_is_read() {
 
     let mqtt = &paths[0].mqtt;
     assert_eq!(paths[0].name, "telemetry");
-    assert_eq!(paths[0].lanes, [Lane::MqttKafka, Lane::MqttMqtt]);
+    assert_eq!(paths[0].lanes, [Lane::MqttKafka, Lane::MqttMqtt, Lane::KafkaKafka]);
     assert_eq!(paths[0].deadline, Duration::from_millis(1500));
     let SloConfig { p50, p90, p99, p999, max, acked_lost, duplicates, availability } = paths[0].slo;
     let micros = [1_000, 2_500, 250_000, 1_000_000, 60_000_000].map(Duration::from_micros);
@@ -124,6 +124,7 @@ fn every_value_is_read() {
             TopicSelector::Pattern("^plant-[0-9]+$".into())
         ]
     );
+    assert_eq!(kafka.control_topic.as_deref(), Some("landfall"));
     let plain: Vec<_> = kafka.properties.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(
         plain,

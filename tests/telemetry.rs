@@ -21,7 +21,7 @@ use landfall::correlate::{
     PublisherId, Qos, Reader, RecordPlace, Roster,
 };
 use landfall::shutdown::Tasks;
-use landfall::stats::{InvalidCause, Objective, Quantile, Stats};
+use landfall::stats::{ClockOffset, InvalidCause, Objective, PeerClock, Quantile, Stats};
 use landfall::telemetry::{
     Build, CATALOGUE, Component, Health, HostFigures, HttpServer, Kind, Label, Metric, Pages,
     ProcessFigures, ScopeFigures, Telemetry, get,
@@ -448,6 +448,74 @@ fn losses_count_against_objectives_and_recoveries_undo_nothing() {
     assert_eq!(rated(&telemetry, &copy(DuplicateCause::Reread)), [""; 0]);
     let expected = ["valid_total{path=plant,slo=duplicates} 1"];
     assert_eq!(rated(&telemetry, &copy(DuplicateCause::Pipeline)), expected);
+}
+
+#[test]
+fn control_messages_are_in_what_has_a_lane_and_nowhere_else() {
+    let mut roster = roster();
+    roster.add_twins();
+    // Behind the four over MQTT; of QoS 1.
+    let (publisher, lane) = (PublisherId(5), Lane::KafkaKafka);
+    assert!(roster.publisher(publisher).control);
+    let telemetry = Telemetry::new(&roster, &build(), None);
+    let before = scrape(&telemetry);
+    let Event::Resolved { arrival, .. } = plain_arrival(publisher) else { panic!("no arrival") };
+    let (sequence, at, place) = (0, Instant::ZERO, NOWHERE);
+    let (cause, was) = (DuplicateCause::Pipeline, Outcome::AckedLost);
+    telemetry.apply(&[
+        Event::Offered { publisher },
+        Event::Published { publisher },
+        Event::Acknowledged { publisher, sequence, at },
+        Event::Timed { publisher, leg: Leg::PublishAck, nanos: 1 },
+        Event::Resolved {
+            publisher,
+            sequence,
+            lane,
+            outcome: Outcome::Delivered,
+            departure: DEPARTURE,
+            not_sent: None,
+            arrival,
+        },
+        Event::Duplicate { publisher, sequence, lane, cause, at, place, departure: None },
+        Event::Reordered { publisher, lane, depth: 1 },
+        Event::Corrupt { publisher, lane },
+        Event::Negative { publisher, lane },
+        Event::Stamp { publisher, carrier: Carrier::Payload, survived: true },
+        Event::Consumed { path: PLANT, lane, partition: 4 },
+        Event::LateRecovery {
+            publisher,
+            sequence,
+            lane,
+            was,
+            end_to_end: None,
+            at,
+            place,
+            departure: None,
+        },
+    ]);
+    assert_eq!(
+        scrape(&telemetry).since(&before),
+        [
+            "landfall_end_to_end_latency_seconds_count{lane=kafka_kafka,path=plant,qos=1} 1",
+            "landfall_end_to_end_latency_seconds_sum{lane=kafka_kafka,path=plant,qos=1} 0.004",
+            "landfall_late_recoveries_total{lane=kafka_kafka,outcome=acked_lost,path=plant,qos=1} 1",
+            "landfall_slots_total{lane=kafka_kafka,outcome=delivered,path=plant,qos=1} 1",
+        ]
+    );
+}
+
+#[test]
+fn clocks_are_there_while_they_are_known() {
+    let telemetry = telemetry();
+    let offset = ClockOffset { offset_nanos: -1_500_000, bound_nanos: 250_000 };
+    let clock = |peer: &str| PeerClock { peer: peer.into(), offset };
+    telemetry.set_clocks(&[clock("k1:9092"), clock("k2:9092")]);
+    telemetry.set_clocks(&[clock("k2:9092")]);
+    let told = scrape(&telemetry);
+    let value = |name: &str, peer| told.value(name, &[("peer", peer)]);
+    assert_eq!(value("landfall_clock_offset_seconds", "k2:9092"), Some(-0.0015));
+    assert_eq!(value("landfall_clock_offset_bound_seconds", "k2:9092"), Some(0.000_25));
+    assert_eq!(value("landfall_clock_offset_seconds", "k1:9092"), None);
 }
 
 #[test]

@@ -12,13 +12,14 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::books::{Books, Overview};
+use super::clocks::{self, LeaderClocks};
 use super::journalist::Journalist;
 use super::meters::Meters;
 use super::output::Output;
 use super::threads::Threads;
 use crate::clock::{Clock, Instant, Pairing};
 use crate::correlate::{Lane, PathId, Router};
-use crate::publish;
+use crate::schedule::Stretch;
 use crate::shutdown::Signals;
 use crate::stats::{Judgement, WindowFacts};
 use crate::study::{Command, Machine, Notice, Phase, Role};
@@ -43,6 +44,7 @@ pub(super) struct Control {
     pub(super) signals: Signals,
     pub(super) router: Router,
     pub(super) books: Vec<Arc<Books>>,
+    pub(super) clocks: LeaderClocks,
     pub(super) overview: Overview,
     pub(super) telemetry: Telemetry,
     pub(super) health: Health,
@@ -121,6 +123,7 @@ impl Control {
         if now >= self.state.next_upkeep {
             self.state.next_upkeep = now + UPKEEP_EVERY;
             self.telemetry.upkeep();
+            self.look_at_clocks(now);
         }
         if self.meters.is_due(now) {
             self.meters.read(now, &self.telemetry);
@@ -142,7 +145,7 @@ impl Control {
                     self.journalist.begin(at);
                     self.publish_status();
                 }
-                self.threads.pace(publish::Stretch { path, start: at, until });
+                self.threads.pace(Stretch { path, start: at, until });
             }
             Command::StopSchedule => {
                 self.stop_schedule().await;
@@ -195,10 +198,21 @@ impl Control {
                 self.state.away.insert(role);
                 self.say_down(role, reason);
             }
-            Notice::Assigned { path, slot, topic, partition } => {
+            Notice::Assigned { path, lane, slot, topic, partition } => {
+                let named = (topic.clone(), partition);
+                self.clocks.lock().name_partition((PathId(path), lane), slot, named);
+                if lane != Lane::MqttKafka {
+                    return;
+                }
                 self.telemetry.name_partition(PathId(path), slot, &topic, partition);
                 if let Some(known) = self.state.partitions.get_mut(usize::from(path)) {
                     known.insert((topic, partition));
+                }
+            }
+            Notice::Leaders { path, lane, led } => {
+                if !self.clocks.lock().set_leaders((PathId(path), lane), &led) {
+                    let now = self.clock.now();
+                    self.journalist.warn(path, "many_leaders", clocks::too_many(), now);
                 }
             }
             Notice::Warning { path, kind, text } => {
@@ -229,9 +243,12 @@ impl Control {
         away.extend(self.machine.down().map(|(role, _)| role));
         let is_loaded = self.state.unloaded.is_none_or(|unloaded| unloaded > from);
         let roster = Arc::clone(self.overview.stats.roster());
+        self.look_at_clocks(now);
         for (id, path) in (0..).map(PathId).zip(roster.paths()) {
+            let known = self.clocks.lock().known(Some(id), now);
+            self.overview.stats.set_clocks(id, known);
             let totals = self.overview.stats.path(id);
-            let consumes = path.lanes.contains(&Lane::MqttKafka);
+            let consumes = path.lanes.iter().any(|lane| lane.ends_in_kafka());
             let started = self.machine.started(id.0);
             let is_away = away.iter().any(|&role| self.path_of(role) == id);
             let first = started.map_or(!is_away, |started| started >= from);
@@ -272,6 +289,18 @@ impl Control {
         }
     }
 
+    /// Exports what is known of the leaders' clocks, and tells of those that contradicted themselves.
+    fn look_at_clocks(&mut self, now: Instant) {
+        let (known, contradictions) = {
+            let mut clocks = self.clocks.lock();
+            (clocks.known(None, now), clocks.take_contradictions())
+        };
+        self.telemetry.set_clocks(&known);
+        for (PathId(path), peer) in contradictions {
+            self.journalist.warn(path, "clock_step", clocks::stepped(&peer), now);
+        }
+    }
+
     fn publish_status(&self) {
         let unmeasured = self.unmeasured();
         let status = self.journalist.status(&self.overview.stats, &self.meters, &unmeasured);
@@ -282,6 +311,6 @@ impl Control {
 fn component(role: Role) -> Component {
     match role {
         Role::Publisher(_) | Role::Subscriber(_) => Component::Mqtt,
-        Role::Consumer(_) => Component::Kafka,
+        Role::Consumer(_) | Role::Producer(_) | Role::ControlConsumer(_) => Component::Kafka,
     }
 }

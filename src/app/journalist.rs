@@ -125,12 +125,8 @@ impl Journalist {
         window.invalid.clone_from(&self.invalid);
         let paths = (0..).map(PathId).take(self.paths.len());
         let windows = paths.map(|path| windows(&stats.path(path).windows, &self.begun)).collect();
-        let bounds = Bounds {
-            clock_nanos: self.clock.resolution_nanos(),
-            pairing_nanos: now.bound_nanos,
-            // Estimated by nobody yet.
-            offset_nanos: BTreeMap::new(),
-        };
+        let bounds =
+            Bounds { clock_nanos: self.clock.resolution_nanos(), pairing_nanos: now.bound_nanos };
         let mut environment = self.environment.clone();
         environment.memory_bytes = meters.memory_total_bytes().unwrap_or_default();
         Report::build(Inputs {

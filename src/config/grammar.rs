@@ -230,6 +230,16 @@ pub(super) fn kafka_topic(text: &str) -> Result<TopicSelector, String> {
     Ok(TopicSelector::Name(text.into()))
 }
 
+/// The name of a Kafka topic, and no pattern.
+pub(super) fn control_topic(text: &str) -> Result<String, String> {
+    match kafka_topic(text)? {
+        TopicSelector::Name(name) => Ok(name),
+        TopicSelector::Pattern(_) => {
+            Err(format!("{} is a pattern; give the name of one topic", quote(text)))
+        }
+    }
+}
+
 /// An MQTT topic in which `{probe}`, `{path}` and `{client}` may stand.
 pub(super) fn topic(text: &str) -> Result<TopicTemplate, String> {
     if text.is_empty() {

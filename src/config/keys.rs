@@ -82,8 +82,9 @@ key!(MQTT: Group = "mqtt", Fallback::Required("mqtt: {url: mqtt://broker:1883}")
 key!(KAFKA: Group = "kafka", Fallback::Absent, Group(Shape::Section(KAFKA_KEYS)),
     "Where messages come out. A path without it only publishes, and times mqtt_mqtt.");
 key!(LANES: List<Choice<Lane>> = "lanes", Fallback::From(lanes),
-    List { of: LANE, what: "a list of lanes", single: false, min: 0, max: 2 },
-    "What is timed. Default: [mqtt_kafka], or [] without kafka.");
+    List { of: LANE, what: "a list of lanes", single: false, min: 0, max: 3 },
+    "What is timed. kafka_kafka is the control: the same schedule straight through Kafka, which shows \
+     what the way over MQTT adds. Default: [mqtt_kafka], or [] without kafka.");
 key!(DEADLINE: Span = "deadline", Fallback::Yaml("30s"), span(100, 900_000),
     "How long after its intended send time a message may arrive and still be delivered, 100ms to \
      15m.");
@@ -168,7 +169,11 @@ key!(TOPICS: List<Text<TopicSelector>> = "topics", Fallback::Required("topics: [
 key!(PROPERTIES: PropertyMap = "properties", Fallback::Yaml("{}"), PropertyMap,
     "Any librdkafka property that measurement does not depend on. With _file behind its name the \
      value is read from that file: sasl.password_file.");
-key!(CONTROL_TOPIC: Group = "control_topic", Fallback::Absent, Group(Shape::NotBuilt), "");
+key!(CONTROL_TOPIC: Text<String> = "control_topic", Fallback::Absent, Text {
+        what: "a topic", instead_of_number: QUOTE_IT, pattern: r"^[A-Za-z0-9._-]{1,249}$",
+        parse: grammar::control_topic },
+    "The topic of the control messages, which lane kafka_kafka needs: one of its own, which no bridge \
+     fills and none of the topics above matches. It must exist.");
 
 key!(INTERVAL: Span = "interval", Fallback::Yaml("5s"), span(1_000, 300_000),
     "How often the host is sampled, 1s to 5m.");
@@ -213,8 +218,12 @@ key!(SLOW: Span = "slow", Fallback::Yaml("1s"), span(1, 900_000),
 
 const LANE: Choice<Lane> = Choice {
     what: "a lane",
-    options: &[("mqtt_kafka", Lane::MqttKafka), ("mqtt_mqtt", Lane::MqttMqtt)],
-    not_built: &["kafka_kafka"],
+    options: &[
+        ("mqtt_kafka", Lane::MqttKafka),
+        ("mqtt_mqtt", Lane::MqttMqtt),
+        ("kafka_kafka", Lane::KafkaKafka),
+    ],
+    not_built: &[],
 };
 const QOS_LEVEL: Choice<Qos> = Choice {
     what: "a QoS",

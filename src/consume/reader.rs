@@ -32,6 +32,8 @@ const QUESTION: Duration = Duration::from_millis(500);
 /// The reader at work.
 struct Reader<'a> {
     path: PathId,
+    lane: Lane,
+    role: Role,
     clock: Clock,
     stamper: &'a Stamper,
     router: &'a Router,
@@ -60,7 +62,7 @@ pub fn read(
     notices: &Sender<Notice>,
     tasks: &Tasks,
 ) {
-    let path = config.path;
+    let (path, lane, role) = (config.path, config.lane, config.role());
     let Some(consumer) = client::made(client::reader, config, (clock, notices, tasks)) else {
         return;
     };
@@ -69,6 +71,8 @@ pub fn read(
     let stopped_reading = false;
     let mut reader = Reader {
         path,
+        lane,
+        role,
         clock,
         stamper,
         router,
@@ -116,7 +120,7 @@ impl Reader<'_> {
         (self.up, self.answered) = (false, false);
         self.assigned = Some(self.clock.now());
         let why = "a connection to Kafka broke; check that its brokers run";
-        self.say(Notice::Down(Role::Consumer(self.path.0), why.to_owned()));
+        self.say(Notice::Down(self.role, why.to_owned()));
     }
 
     /// Says that the consumer stands: once it reads, and again after each answer of the watch, which
@@ -126,7 +130,7 @@ impl Reader<'_> {
         let is_late = self.clock.now() >= assigned + START_MAX;
         if fetching.is_under_way() || is_late {
             self.up = true;
-            self.say(Notice::Up(Role::Consumer(self.path.0)));
+            self.say(Notice::Up(self.role));
         }
     }
 
@@ -195,7 +199,7 @@ impl Reader<'_> {
             self.skip_what_is_no_record(consumer.context());
         }
         if let Some((at, highs)) = self.goal.take_if(|(_, highs)| self.cursors.passed(highs)) {
-            let (path, lane) = (self.path, Lane::MqttKafka);
+            let (path, lane) = (self.path, self.lane);
             drop(highs);
             self.router.tell_all(Observation::CaughtUp { path, lane, at });
         }
@@ -218,10 +222,11 @@ impl Reader<'_> {
         let Some(slot) = self.cursors.read(record.topic(), record.partition(), offset) else {
             return;
         };
-        let found = match record::stamp(record, self.stamper) {
+        let found = match record::stamp(record, self.stamper, self.lane) {
             Reading::Ours(found) => found,
             other => return self.stranger(record, other),
         };
+        let place = RecordPlace { slot, offset };
         let append = record::append(record, &self.pairing);
         let publisher = found.identity.publisher;
         let observation = Observation::Received {
@@ -229,7 +234,11 @@ impl Reader<'_> {
             stamped_path: PathId(found.identity.path),
             publisher,
             sequence: found.identity.sequence,
-            sink: Sink::Kafka { place: RecordPlace { slot, offset }, append },
+            sink: if self.lane == Lane::KafkaKafka {
+                Sink::Control { place, append }
+            } else {
+                Sink::Kafka { place, append }
+            },
             at,
             integrity: found.integrity,
             carriers: found.carriers,
@@ -320,8 +329,9 @@ impl Reader<'_> {
 
     fn start(&mut self, of: &Partition) {
         let slot = self.cursors.add(of);
-        let (path, topic, partition) = (self.path.0, of.topic.clone(), of.partition);
-        self.say(Notice::Assigned { path, slot, topic, partition });
+        let (path, lane) = (self.path.0, self.lane);
+        let (topic, partition) = (of.topic.clone(), of.partition);
+        self.say(Notice::Assigned { path, lane, slot, topic, partition });
     }
 
     fn say(&self, notice: Notice) {

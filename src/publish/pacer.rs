@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use super::Surroundings;
 use super::composer::Composer;
-use super::{Stretch, Surroundings};
 use crate::clock::Instant;
 use crate::correlate::{NotSent, Observation, PathId, PublisherId, Reader};
-use crate::schedule::{self, Agenda};
+use crate::schedule::{self, Agenda, Stretch};
 use crate::shutdown::{Hold, Tasks};
 use crate::study::{Notice, Role};
 use crate::wire::{Client, Clients, Failure, Handler, Happening, Unsendable};

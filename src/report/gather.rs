@@ -6,10 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::correlate::{DuplicateCause, Lane, Leg, NotSent, Outcome, PathId, Qos};
-use crate::stats::{LaneTotals, Latencies, PublishTotals, Stats};
+use crate::stats::{LaneTotals, Latencies, PeerClock, PublishTotals, Stats};
 
 use super::document::{
-    Anomalies, Duplication, Durations, LaneReport, Legs, Outcomes, PathReport, Stamps,
+    Anomalies, Duplication, Durations, LaneReport, Legs, Outcomes, PathReport, PeerOffset, Stamps,
 };
 use super::judged::PathWindows;
 use super::uncertainty::{Bounds, Sources, Timed};
@@ -47,6 +47,7 @@ fn path(stats: &Stats, id: PathId, bounds: &Bounds, windows: PathWindows) -> Pat
         missed: totals.missed,
         unconfirmed: totals.unconfirmed,
         stamps: stamps.collect::<BTreeMap<_, _>>(),
+        clock_offsets: totals.clocks.iter().map(peer_offset).collect(),
         lanes: measured
             .map(|(_, qos, lane)| lane_report(stats, id, (qos, lane), &sources))
             .collect(),
@@ -67,6 +68,10 @@ fn lane_report(
     let foreign = if is_alone { stats.path(id).foreign } else { 0 };
     let end_to_end = totals.end_to_end();
     let latency_seconds = durations(&end_to_end, Timed::EndToEnd(lane), sources);
+    let publish = match lane {
+        Lane::KafkaKafka => stats.control(id, qos),
+        Lane::MqttKafka | Lane::MqttMqtt => stats.publish(id, qos),
+    };
     LaneReport {
         lane: lane.name().to_owned(),
         qos: qos.level(),
@@ -78,12 +83,8 @@ fn lane_report(
         latency_seconds_valid: durations(&totals.valid.end_to_end, Timed::EndToEnd(lane), sources),
         uncertainty_seconds: latency_seconds.uncertainty_seconds,
         service_latency_seconds: durations(&totals.service, Timed::Service(lane), sources),
-        legs: legs(stats.publish(id, qos), sources),
-        durability_gap_seconds: durations(
-            &stats.publish(id, qos).durability_gap,
-            Timed::DurabilityGap,
-            sources,
-        ),
+        legs: legs(publish, sources),
+        durability_gap_seconds: durations(&publish.durability_gap, Timed::DurabilityGap, sources),
         duplication: Duplication {
             messages: totals.doubled,
             copies_max: totals.copies_max,
@@ -91,6 +92,15 @@ fn lane_report(
         },
         histogram: Some(STANDARD.encode(end_to_end.encode())),
         histogram_unit: "ns".to_owned(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a bound in seconds needs no 53 bits")]
+fn peer_offset(clock: &PeerClock) -> PeerOffset {
+    PeerOffset {
+        peer: clock.peer.to_string(),
+        offset_seconds: seconds(clock.offset.offset_nanos),
+        bound_seconds: clock.offset.bound_nanos as f64 / NANOS_PER_SECOND,
     }
 }
 

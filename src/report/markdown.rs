@@ -27,6 +27,8 @@ figure stands beside it. A message belongs to the window in which it came out. `
 verdict, and is no better than failed.
 * A quantile of few messages says little: p99.9 of fewer than 10,000 is hardly more than the \
 longest. max is the longest that came out; what was lost is in no latency.
+* Lane *kafka_kafka* is the control: the same schedule produced straight to Kafka and read by the same \
+code, so that what lane *mqtt_kafka* takes longer is what the way over MQTT adds.
 * *durability_gap*: how long before its append a message had already been acknowledged, which is what \
 a crash could have lost; zero where the acknowledgement came later. *append* is LogAppendTime; \
 *create* is CreateTime, by the clock of whoever produced the record.
@@ -57,6 +59,9 @@ pub(super) fn render(report: &Report) -> String {
         lines.push(publishing(path));
         section(&mut lines, None, &lanes(path));
         section(&mut lines, Some("### Legs"), &legs(path));
+        for clock in &path.clock_offsets {
+            lines.extend([String::new(), format!("{}.", clock.sentence(markdown))]);
+        }
         section(&mut lines, Some("### Anomalies"), &anomalies(path));
         section(&mut lines, Some("### Uncertainty"), &uncertainties(path));
         section(&mut lines, Some("### Windows"), &windows(path));

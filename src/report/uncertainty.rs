@@ -7,8 +7,6 @@
 //! Each of the two lags is its own p99, so that the sum holds for 98 of 100 messages at least. It is
 //! never subtracted from anything. A part that nobody can say makes the sum unknown, not small.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::correlate::{Lane, Leg, PathId, Reader};
@@ -31,8 +29,6 @@ pub struct Bounds {
     /// How far apart the readings of both clocks may lie that place a broker's timestamp, in
     /// nanoseconds.
     pub pairing_nanos: u64,
-    /// Of the offset to the clocks of a path's Kafka leaders, in nanoseconds, where it was estimated.
-    pub offset_nanos: BTreeMap<PathId, i64>,
 }
 
 /// The parts of an uncertainty, in seconds: 0 where one has no part in it, null where nobody can say.
@@ -46,7 +42,7 @@ pub struct Uncertainty {
     pub clock: Option<f64>,
     /// How finely books and distribution tell durations, at the figure's p99.
     pub resolution: Option<f64>,
-    /// The unit of Kafka's timestamps, and the bound of the offset to the broker's clock.
+    /// The unit of Kafka's timestamps, and the widest bound of an offset to a leader's clock.
     pub timestamp: Option<f64>,
 }
 
@@ -94,7 +90,7 @@ impl Sources {
             poll_lag: Reader::ALL.map(|reader| poll_lag[reader.index()].quantile_nanos(0.99)),
             clock: bounded(bounds.clock_nanos),
             pairing: bounded(bounds.pairing_nanos),
-            offset: bounds.offset_nanos.get(&path).copied(),
+            offset: stats.path(path).clocks.iter().map(|clock| clock.offset.left_nanos()).max(),
         }
     }
 
@@ -134,7 +130,7 @@ impl Sources {
 
 fn reader_of(lane: Lane) -> Reader {
     match lane {
-        Lane::MqttKafka => Reader::Consumer,
+        Lane::MqttKafka | Lane::KafkaKafka => Reader::Consumer,
         Lane::MqttMqtt => Reader::Subscriber,
     }
 }

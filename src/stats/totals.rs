@@ -3,6 +3,7 @@
 use crate::clock::Instant;
 use crate::correlate::{Carrier, Copied, DuplicateCause, Lane, Leg, NotSent, Outcome, Reader};
 
+use super::clocks::PeerClock;
 use super::latencies::Latencies;
 use super::recent::Recent;
 use super::valid::ValidTotals;
@@ -108,7 +109,7 @@ impl LaneTotals {
     }
 }
 
-/// Totals of one path and QoS.
+/// Totals of one path and QoS, of what goes in: over MQTT, or on the control lane.
 #[derive(Clone, Debug, Default)]
 pub struct PublishTotals {
     /// Slots that came due.
@@ -158,7 +159,7 @@ pub struct PathTotals {
     pub unconfirmed: u64,
     /// Which partitions have brought one of our records, by their dense index.
     pub covered: Vec<bool>,
-    /// The latest moment that the Kafka consumer has caught up with; the clock's origin before.
+    /// The latest moment that every Kafka consumer has caught up with; the clock's origin before.
     pub caught_up: Instant,
     /// How long what came may have waited for the probe to take it in, by [`Reader::index`].
     pub poll_lag: [Latencies; Reader::ALL.len()],
@@ -166,6 +167,8 @@ pub struct PathTotals {
     pub window_poll_lag: Latencies,
     /// The windows that are over.
     pub windows: Windows,
+    /// What is known of the clocks of the leaders, as of the end of the last window.
+    pub clocks: Vec<PeerClock>,
 }
 
 impl PathTotals {

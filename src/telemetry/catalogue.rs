@@ -70,6 +70,8 @@ pub enum Label {
     Resource,
     /// Name of a watched process.
     Process,
+    /// A Kafka broker that leads partitions.
+    Peer,
     /// A system that is talked to.
     Component,
     /// What is exported to.
@@ -100,6 +102,7 @@ impl Label {
             Self::Scope => "scope",
             Self::Resource => "resource",
             Self::Process => "process",
+            Self::Peer => "peer",
             Self::Component | Self::Exporter | Self::DroppedBy => "component",
             Self::Version => "version",
             Self::Commit => "commit",
@@ -130,6 +133,7 @@ impl Label {
             Self::Path
             | Self::Partition
             | Self::Process
+            | Self::Peer
             | Self::DroppedBy
             | Self::DropCause
             | Self::Version
@@ -145,6 +149,7 @@ impl Label {
                 "topic and partition, as in `mqtt-messages-0`; at most 1024 a path, the rest as `other`"
             }
             Self::Process => "name of a configured process, and `self`; at most 256",
+            Self::Peer => "host:port of a Kafka broker that leads partitions; at most 64",
             Self::DroppedBy => "part of the probe",
             Self::DropCause => "fixed by that part",
             Self::Version | Self::Commit => "of this binary",

@@ -4,7 +4,9 @@ use std::sync::OnceLock;
 
 use metrics::{Counter, Histogram, Key, Level, Metadata, Recorder, Unit};
 
-use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Path, PathId, Qos};
+use crate::correlate::{
+    Carrier, DuplicateCause, Lane, Leg, Outcome, Path, PathId, Publisher, Qos, Roster,
+};
 use crate::stats::{InvalidCause, Objective};
 
 use super::board::Board;
@@ -149,9 +151,40 @@ pub(super) struct PartitionHandle {
     pub(super) consumed: Counter,
 }
 
+/// Index of the group of each publisher, in the order of [`GroupHandles::of_all`].
+pub(super) fn group_of(roster: &Roster) -> Vec<u16> {
+    let all = roster.paths().len() * Qos::ALL.len();
+    let group = |publisher: &Publisher| {
+        let group = usize::from(publisher.path.0) * Qos::ALL.len();
+        let group = group + usize::from(publisher.qos.level());
+        // There are 128 paths at most.
+        u16::try_from(if publisher.control { all + group } else { group }).unwrap_or(u16::MAX)
+    };
+    roster.publishers().iter().map(group).collect()
+}
+
 impl GroupHandles {
-    /// The series of a QoS that a path measures; those of a QoS that it does not are nowhere.
-    pub(super) fn new(
+    /// The series of each path and QoS of MQTT publishers, and behind all of them those of control
+    /// publishers. `objectives` are those of each path.
+    pub(super) fn of_all(
+        registrar: Registrar<'_>,
+        roster: &Roster,
+        objectives: &[Vec<ObjectiveHandles>],
+    ) -> Vec<Self> {
+        let paths = || (0..).map(PathId).zip(objectives).take(roster.paths().len());
+        let groups = |control: bool| {
+            paths().flat_map(move |(id, objectives)| {
+                let path = roster.share(id, control);
+                let group = if control { Self::of_control } else { Self::of_mqtt };
+                Qos::ALL.map(|qos| group(registrar, path, qos, objectives))
+            })
+        };
+        groups(false).chain(groups(true)).collect()
+    }
+
+    /// The series of a QoS that a path measures with its MQTT publishers; those of a QoS that it does
+    /// not are nowhere.
+    fn of_mqtt(
         registrar: Registrar<'_>,
         path: &Path,
         qos: Qos,
@@ -196,17 +229,49 @@ impl GroupHandles {
             reordered: counter(&REORDERED),
             corrupt: counter(&CORRUPT),
             negative: counter(&NEGATIVE),
-            lanes: Lane::ALL.map(|lane| {
-                let measured = measured && path.lanes.contains(&lane);
-                let of_lane = objectives.iter().filter(|it| it.objective.covers(lane)).cloned();
-                let objectives = if measured { of_lane.collect() } else { Box::default() };
-                LaneHandles::new(measured.then_some(registrar), &path.name, (lane, qos), objectives)
-            }),
+            lanes: LaneHandles::of_all(registrar, path, qos, objectives),
+        }
+    }
+
+    /// The same of its control publishers: what has no lane does not speak of their messages.
+    fn of_control(
+        registrar: Registrar<'_>,
+        path: &Path,
+        qos: Qos,
+        objectives: &[ObjectiveHandles],
+    ) -> Self {
+        let none = Counter::noop;
+        Self {
+            offered: none(),
+            published: none(),
+            acknowledged: none(),
+            legs: Leg::ALL.map(|_| Histogram::noop()),
+            durability_gap: Histogram::noop(),
+            duplicates: DuplicateCause::ALL.map(|_| none()),
+            reordered: none(),
+            corrupt: none(),
+            negative: none(),
+            lanes: LaneHandles::of_all(registrar, path, qos, objectives),
         }
     }
 }
 
 impl LaneHandles {
+    /// The series of all lanes; those of lanes that are not measured are nowhere.
+    fn of_all(
+        registrar: Registrar<'_>,
+        path: &Path,
+        qos: Qos,
+        objectives: &[ObjectiveHandles],
+    ) -> [Self; Lane::ALL.len()] {
+        Lane::ALL.map(|lane| {
+            let measured = path.qos.contains(&qos) && path.lanes.contains(&lane);
+            let of_lane = objectives.iter().filter(|it| it.objective.covers(lane)).cloned();
+            let objectives = if measured { of_lane.collect() } else { Box::default() };
+            Self::new(measured.then_some(registrar), &path.name, (lane, qos), objectives)
+        })
+    }
+
     fn new(
         registrar: Option<Registrar<'_>>,
         path: &str,

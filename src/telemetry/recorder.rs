@@ -1,5 +1,7 @@
 //! Room `telemetry`: events and figures in, exposition out.
 
+mod clocks;
+
 use std::sync::Arc;
 
 use metrics::{Counter, Histogram, Recorder};
@@ -20,7 +22,8 @@ use super::families::{
 };
 use super::figures::{Build, HostFigures, ProcessFigures, Resource};
 use super::handles::{
-    GroupHandles, ObjectiveHandles, PartitionHandle, PathHandles, Registrar, counter, seconds,
+    GroupHandles, ObjectiveHandles, PartitionHandle, PathHandles, Registrar, counter, group_of,
+    seconds,
 };
 use super::health::Component;
 use super::otlp::{Histograms, Identity, Instruments, Meters};
@@ -39,6 +42,8 @@ struct Inner {
     meters: Option<Meters>,
     board: Arc<Board>,
     paths: Vec<PathHandles>,
+    /// Of each path and QoS those of MQTT publishers, and behind all of them those of control
+    /// publishers.
     groups: Vec<GroupHandles>,
     /// Index of the group of each publisher.
     group_of: Vec<u16>,
@@ -82,16 +87,11 @@ impl Telemetry {
         let registrar = Registrar::new(&*recorder);
         board.set(&BUILD_INFO, &[&build.version, &build.commit], Some(1.0));
         let objectives = ObjectiveHandles::all(registrar, paths, objectives, &board);
-        let groups = paths.iter().zip(&objectives).flat_map(|(path, objectives)| {
-            Qos::ALL.map(|qos| GroupHandles::new(registrar, path, qos, objectives))
-        });
-        let groups = groups.collect();
-        let publishers = roster.publishers().iter();
-        let group_of = publishers.map(|publisher| group(publisher.path, publisher.qos)).collect();
+        let groups = GroupHandles::of_all(registrar, roster, &objectives);
         Self(Arc::new(Inner {
             paths: paths.iter().map(|path| PathHandles::new(registrar, path)).collect(),
             groups,
-            group_of,
+            group_of: group_of(roster),
             scheduler_lag: registrar.histogram(&SCHEDULER_LAG, &[]),
             reconnects: Component::ALL.map(|it| registrar.counter(&RECONNECTS, &[it.name()])),
             export_failures: registrar.counter(&EXPORT_FAILURES, &[Component::Otlp.name()]),
@@ -256,7 +256,7 @@ impl Inner {
                     path.consumed(partition);
                 }
             }
-            Event::Consumed { lane: Lane::MqttMqtt, .. }
+            Event::Consumed { lane: Lane::MqttMqtt | Lane::KafkaKafka, .. }
             | Event::Polled { .. }
             | Event::Rejected { .. }
             | Event::Unconfirmed { .. } => {}
@@ -311,7 +311,9 @@ impl Inner {
             Event::Corrupt { .. } => group.corrupt.increment(1),
             Event::Negative { .. } => group.negative.increment(1),
             Event::Stamp { carrier, survived, .. } => {
-                self.paths[index / Qos::ALL.len()].stamped(carrier, survived);
+                if let Some(path) = self.mqtt_path(index) {
+                    path.stamped(carrier, survived);
+                }
             }
             Event::Consumed { .. }
             | Event::Foreign { .. }
@@ -326,8 +328,13 @@ impl Inner {
 }
 
 impl Inner {
+    /// The path of a group of MQTT publishers; control publishers have none.
+    fn mqtt_path(&self, group: usize) -> Option<&PathHandles> {
+        self.paths.get(group / Qos::ALL.len())
+    }
+
     fn book_arrival(&self, group: usize, lane: Lane, arrival: &Arrival) {
-        let path = &self.paths[group / Qos::ALL.len()];
+        let path = self.mqtt_path(group);
         let group = &self.groups[group];
         let legs = [
             (Leg::Create, arrival.create),
@@ -342,6 +349,7 @@ impl Inner {
         if let Some(nanos) = arrival.durability_gap {
             group.durability_gap.record(seconds(nanos));
         }
+        let Some(path) = path else { return };
         if lane == Lane::MqttKafka {
             path.consumed(arrival.place.slot);
         }
@@ -351,10 +359,6 @@ impl Inner {
             }
         }
     }
-}
-
-fn group(path: PathId, qos: Qos) -> u16 {
-    u16::from(path.0) * 3 + u16::from(qos.level())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53; the exposition has no more")]

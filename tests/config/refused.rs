@@ -111,8 +111,6 @@ fn keys_that_do_not_belong() {
         "rate: max",
         "rate: max (closed loop) is known but not built yet; give a rate such as 20/s",
     );
-    kafka("control_topic: c", &format!("kafka.control_topic: {NOT_BUILT}").replace("kafka.", ""));
-    path("lanes: [kafka_kafka]", &format!("lanes[0]: kafka_kafka {NOT_BUILT}"));
     for scheme in ["mqtts", "ws", "wss"] {
         let text = one("", "", "").replace("mqtt://", &format!("{scheme}://"));
         let what = format!("{scheme}:// is known but not built yet; use mqtt://");
@@ -395,7 +393,10 @@ fn the_kafka_side() {
         "lanes: holds mqtt_kafka, but the path has no kafka; add kafka or remove the lane",
     );
     path("lanes: [mqtt_mqtt, mqtt_mqtt]", "lanes[1]: is given twice; remove one");
-    path("lanes: [mqtt]", "lanes[0]: \"mqtt\" is not a lane (mqtt_kafka or mqtt_mqtt)");
+    path(
+        "lanes: [mqtt]",
+        "lanes[0]: \"mqtt\" is not a lane (mqtt_kafka, mqtt_mqtt or kafka_kafka)",
+    );
     let brokers = |given: &str, what: &str| {
         let text = one("", &KAFKA.replace("k:9092", given), "");
         refuses(&text, &[&format!("7: paths[0].kafka.brokers{what}")]);
@@ -420,8 +421,10 @@ fn the_kafka_side() {
     topics("[^]", "[0]: \"^\" is not a pattern (2 to 1024 characters)");
     topics("[t, t]", "[1]: is given twice; remove one");
     let owned = landfall::consume::OWNED.map(|(name, _)| name);
-    let others = ["group.id", "bootstrap.servers", "group.id_file", "statistics.interval.ms"];
-    for name in owned.into_iter().chain(others) {
+    let of_producer = landfall::produce::OWNED.map(|(name, _)| name);
+    let others =
+        ["group.id", "bootstrap.servers", "group.id_file", "message.timeout.ms", "linger.ms_file"];
+    for name in owned.into_iter().chain(of_producer).chain(others) {
         let text = one("", &format!("{KAFKA}  properties: {{{name}: x}}"), "");
         let problems = read(&text).unwrap_err();
         let expected = format!("landfall.yaml:9: paths[0].kafka.properties.{name}: can't be set: ");
@@ -433,6 +436,62 @@ fn the_kafka_side() {
         "properties: {sasl.password: a, sasl.password_file: b}",
         "properties.sasl.password_file: sasl.password is given both here and by file; remove one",
     );
+}
+
+#[test]
+fn the_control_lane_and_its_topic_belong_together() {
+    path(
+        "lanes: [kafka_kafka]",
+        "lanes: holds kafka_kafka, but the path has no kafka; add kafka or remove the lane",
+    );
+    kafka(
+        "control_topic: c",
+        "control_topic: is for lane kafka_kafka, which lanes does not hold; add the lane or remove \
+         this",
+    );
+    let with = |topics: &str, control: &str| {
+        let kafka = KAFKA.replace("[t]", topics);
+        one("", &format!("{kafka}  {control}\nlanes: [mqtt_kafka, kafka_kafka]"), "")
+    };
+    let needs = "needs a topic of its own; give kafka.control_topic or remove the lane";
+    refuses(
+        &with("[t]", "properties: {}"),
+        &[&format!("10: paths[0].lanes: holds kafka_kafka, which {needs}")],
+    );
+    let at = "9: paths[0].kafka.control_topic";
+    for (topics, topic) in [("[a, c]", "c"), ("['^x', '^c$']", "^c$")] {
+        let what = "which a bridge fills; name a topic of its own";
+        refuses(
+            &with(topics, "control_topic: c"),
+            &[&format!("{at}: is one of the topics of path a ({topic}), {what}")],
+        );
+    }
+    refuses(
+        &with("[t]", "control_topic: ^c"),
+        &[&format!("{at}: \"^c\" is a pattern; give the name of one topic")],
+    );
+    refuses(
+        &with("[t]", "control_topic: 7"),
+        &[&format!("{at}: expected a topic, found the number 7; put it in quotes")],
+    );
+    let other =
+        "  - name: b\n    mqtt: {url: mqtt://b}\n    kafka: {brokers: k:9092, topics: [c]}\n";
+    let both = with("[t]", "control_topic: c") + other;
+    let what = "is one of the topics of path b (c), which a bridge fills; name a topic of its own";
+    refuses(&both, &[&format!("{at}: {what}")]);
+    assert!(read(&both.replace("brokers: k:9092, topics: [c]", "brokers: l, topics: [c]")).is_ok());
+    assert!(read(&with("[t]", "control_topic: c")).is_ok());
+}
+
+#[test]
+fn slots_of_the_control_lane_take_memory_too() {
+    let path = format!(
+        "{}  control_topic: c\nlanes: [kafka_kafka]\ndeadline: 100s",
+        KAFKA.replace("[t]", "[t]")
+    );
+    assert!(read(&one("rate: 20000/s", &path, "")).is_ok());
+    let problems = read(&one("rate: 20001/s", &path, "")).unwrap_err();
+    assert!(problems.contains("makes 4000200 slots in flight (a: 40002/s x 100s)"), "{problems}");
 }
 
 #[test]
@@ -448,7 +507,7 @@ fn everything_that_is_wrong_is_told_at_once() {
             "6: paths[0].mqtt.qos: 3 is not a QoS (0, 1 or 2)",
             &format!("7: paths[0].mqtt.rate: \"fast\" {RATE}"),
             "8: paths[0].deadline: expected a duration such as 10s, found the number 1; give it a unit (ms, s, m, h or d)",
-            "9: paths[0].lanes[0]: \"x\" is not a lane (mqtt_kafka or mqtt_mqtt)",
+            "9: paths[0].lanes[0]: \"x\" is not a lane (mqtt_kafka, mqtt_mqtt or kafka_kafka)",
             "10: windw: unknown key; did you mean \"window\"?",
             &format!("11: state_dir: {NOT_BUILT}"),
         ],
@@ -512,7 +571,7 @@ fn the_schema_refuses_unknown_keys_and_wrong_types() {
     ] {
         assert!(!valid(&one(line, "", "")), "{line}");
     }
-    for line in ["lanes: [kafka_kafka]", "deadline: 1", "slo: {p99: 1}", "kafka: {}"] {
+    for line in ["lanes: [kafka_mqtt]", "deadline: 1", "slo: {p99: 1}", "kafka: {}"] {
         assert!(!valid(&one("", line, "")), "{line}");
     }
     assert!(!valid(&one("", &format!("{KAFKA}  properties: {{group.id: x}}"), "")));

@@ -49,6 +49,7 @@ pub(super) async fn cross(
         publishers: Vec::new(),
         subscribers: subscriber.into_iter().collect(),
         consumers: consumer.into_iter().collect(),
+        producers: Vec::new(),
         rate: 0.0,
     };
     let threads = match Threads::start(parts, around, Vec::new()) {
