@@ -57,6 +57,8 @@ pub(super) struct Bookkeeper {
     pub(super) telemetry: Telemetry,
     pub(super) audit: Option<Arc<Audit>>,
     pub(super) tracer: Option<Tracer>,
+    /// What is booked as if it had happened.
+    pub(super) invented: Vec<Event>,
 }
 
 impl Bookkeeper {
@@ -66,7 +68,7 @@ impl Bookkeeper {
         let roster = Arc::clone(self.router.roster());
         let mut correlator = Correlator::new(roster, Limits::default());
         let (mut received, mut published) = (Vec::new(), Vec::new());
-        let mut events = Vec::new();
+        let mut events = std::mem::take(&mut self.invented);
         let mut judged = self.clock.now();
         loop {
             let stopping = tasks.stopping();

@@ -224,6 +224,9 @@ impl Bridge {
         let kafka = Kafka::start(&self.config, reports, tasks)?;
         let in_flight =
             Arc::new(Semaphore::new(self.config.max_in_flight.min(Semaphore::MAX_PERMITS)));
+        if let Some(link) = &self.link {
+            link.attach();
+        }
         let mut crossing = Crossing::new(&self, acknowledgements, &kafka, Arc::clone(&in_flight));
         let died = tokio::select! {
             () = tasks.stopped() => false,
@@ -251,7 +254,6 @@ impl Bridge {
 /// Produces what the link lets go until somebody kills the bridge; for ever without a link.
 async fn linked(link: Option<&Link>, kafka: &Kafka, clock: Clock) {
     let Some(link) = link else { return std::future::pending().await };
-    link.attach();
     tokio::select! {
         () = link.let_go(kafka, clock) => {}
         () = link.killed() => {}
