@@ -200,9 +200,7 @@ fn obey(command: Command, screen: Screen) -> Result<u8, Error> {
             let run = format!("landfall run -c {}", flags.file.config.display());
             block_on(check::run(flags.file.load(None), flags.wait, &run))
         }
-        Command::Selftest(flags) => {
-            block_on(selftest::run(flags.seed, &flags.sabotage, screen))
-        }
+        Command::Selftest(flags) => block_on(selftest::run(flags.seed, &flags.sabotage, screen)),
         Command::Study(_) => not_built("study"),
         Command::Calibrate(_) => not_built("calibrate"),
         Command::Asyncapi(_) => not_built("asyncapi"),

@@ -30,7 +30,7 @@ use super::{Error, Options, Over, Progress, Screen, carry_out, new_run};
 use crate::clock::{Clock, Instant};
 use crate::config::{self, Loaded, Overrides};
 use crate::correlate::PathId;
-use crate::report::{duration, Report};
+use crate::report::{Report, duration};
 use crate::schedule::Agenda;
 use crate::stamp::Run;
 
@@ -60,8 +60,8 @@ pub(super) async fn run(seed: u64, sabotaged: &[String], screen: Screen) -> Resu
     let text = scenes::configuration(&plant.addresses);
     let none = std::iter::empty();
     let loaded = config::load_text("landfall selftest", &text, &Overrides::default(), none)?;
-    let sleeper = Sleeper::start(clock)
-        .map_err(|error| Error::System("starting the sleeper", error))?;
+    let sleeper =
+        Sleeper::start(clock).map_err(|error| Error::System("starting the sleeper", error))?;
     let identity = new_run()?;
     let parts = Parts::new(&loaded.resolved, identity);
     let falsified = SCENES.iter().position(|scene| scene.name == FALSIFIED).unwrap_or(0);
@@ -86,7 +86,7 @@ pub(super) async fn run(seed: u64, sabotaged: &[String], screen: Screen) -> Resu
     let ledgers = plant.stop().await;
     sabotage::falsify(sabotaged, &mut report, FALSIFIED);
     let expected = truth::expected(&streams, &ledgers);
-    let rows = comparison::compare(&expected, &report, &lag);
+    let rows = comparison::compare(&expected, &report.paths, &lag);
     screen.print(screen::text(&rows, io::stdout().is_terminal()).trim_end());
     let took = clock.now().saturating_since(begun);
     screen.print(&summary(&rows, seed, &lag, took));
@@ -138,13 +138,9 @@ fn streams(
 
 /// What came of it, on one line; each difference before it, so that nobody has to look for it.
 fn summary(rows: &[Row], seed: u64, lag: &Lag, took: Duration) -> String {
-    let differing: Vec<String> =
-        rows.iter().filter(|row| !row.agrees).map(screen::line).collect();
-    let facts = format!(
-        "seed {seed}, {} s, woken up to {} late",
-        took.as_secs(),
-        duration(lag.max())
-    );
+    let differing: Vec<String> = rows.iter().filter(|row| !row.agrees).map(screen::line).collect();
+    let facts =
+        format!("seed {seed}, {} s, woken up to {} late", took.as_secs(), duration(lag.max()));
     if differing.is_empty() {
         return format!("selftest: all {} figures agree ({facts})", rows.len());
     }

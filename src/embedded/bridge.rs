@@ -245,8 +245,7 @@ impl Bridge {
             return Ok(());
         }
         // Running out of time here loses nothing: what is not acknowledged is sent again.
-        let _ =
-            tokio::time::timeout(DRAIN, drain(&mut session, &in_flight, max_in_flight)).await;
+        let _ = tokio::time::timeout(DRAIN, drain(&mut session, &in_flight, max_in_flight)).await;
         Ok(())
     }
 }

@@ -33,7 +33,7 @@ const CLOCK_STEP_NANOS: i64 = -2_500_000_000;
 /// When things happen, from the first message on.
 const STALL_AT: Duration = Duration::from_millis(800);
 const STALL_FOR: Duration = Duration::from_secs(1);
-const MUTE_AT: Duration = Duration::from_millis(1_000);
+const MUTE_AT: Duration = Duration::from_secs(1);
 const SEVER_AT: Duration = Duration::from_millis(1_200);
 const KILL_AT: Duration = Duration::from_millis(1_300);
 const STEP_AT: Duration = Duration::from_millis(1_400);
@@ -69,14 +69,17 @@ struct Links {
     mortal: Link,
 }
 
+/// First offset and number of records of a batch, and when it was let go.
+pub(super) type Batch = (i64, i64, Instant);
+
 /// Everything that the plant knows when all is over, all of it from its own ledgers.
 #[derive(Debug, Default)]
 pub(super) struct Ledgers {
     pub(super) logs: Vec<LinkLog>,
     /// Refused messages by MQTT topic.
     pub(super) refusals: BTreeMap<String, u64>,
-    /// By Kafka topic and partition: first offset, number of records, and when they were let go.
-    pub(super) releases: BTreeMap<(String, i32), Vec<(i64, i64, Instant)>>,
+    /// By Kafka topic and partition, ascending.
+    pub(super) releases: BTreeMap<(String, i32), Vec<Batch>>,
     pub(super) releases_dropped: u64,
     /// Records that were read twice.
     pub(super) rereads: u64,

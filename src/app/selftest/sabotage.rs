@@ -55,15 +55,8 @@ fn event(counter: &str, publisher: PublisherId, path: PathId) -> Option<Event> {
             arrival: None,
         });
     }
-    let duplicate = |cause| Event::Duplicate {
-        publisher,
-        sequence,
-        lane,
-        cause,
-        at,
-        place,
-        departure: None,
-    };
+    let duplicate =
+        |cause| Event::Duplicate { publisher, sequence, lane, cause, at, place, departure: None };
     Some(match counter {
         "duplicate" => duplicate(DuplicateCause::Pipeline),
         "reread" => duplicate(DuplicateCause::Reread),
@@ -84,4 +77,16 @@ fn event(counter: &str, publisher: PublisherId, path: PathId) -> Option<Event> {
         "negative" => Event::Negative { publisher, lane },
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_has_an_event_but_the_one_that_nothing_raises() {
+        let event = |name: &&str| event(name, PublisherId(0), PathId(0)).is_none();
+        assert_eq!(names().filter(event).collect::<Vec<_>>(), [OF_NO_EVENT]);
+        assert_eq!(list().len(), 16);
+    }
 }

@@ -99,9 +99,9 @@ pub(super) const SCENES: [Scene; 12] = [
     ),
     scene(
         "reordering",
-        "one in ten overtaken by those that follow within 60 to 150 ms",
+        "one in seven overtaken by those that follow within 60 to 150 ms",
         (&[1], 100),
-        Faults { overtaken: 100, overtaking: millis(60, 150), ..FAULTLESS },
+        Faults { overtaken: 140, overtaking: millis(60, 150), ..FAULTLESS },
         Part::None,
     ),
     scene(

@@ -47,9 +47,8 @@ fn table(rows: &[Row]) -> String {
 }
 
 fn block_of(rows: &[Row]) -> String {
-    let is_nothing = |row: &&Row| {
-        row.agrees && matches!(row.expected, Figure::Count(0) | Figure::None)
-    };
+    let is_nothing =
+        |row: &&Row| row.agrees && matches!(row.expected, Figure::Count(0) | Figure::None);
     let mut text = String::new();
     for row in rows.iter().filter(|row| !is_nothing(row)) {
         let (expected, reported) = (row.expected.to_string(), row.reported.to_string());

@@ -74,8 +74,7 @@ pub(super) fn expected(streams: &[Stream], ledgers: &Ledgers) -> Vec<Expected> {
         .map(|(index, scene)| {
             let mut truth = Truth { scene, ledgers, passages: &passages, of: Expected::default() };
             truth.of.path = scene.name;
-            truth.of.foreign =
-                ledgers.logs.iter().filter_map(|log| log.strangers.get(index)).sum();
+            truth.of.foreign = ledgers.logs.iter().filter_map(|log| log.strangers.get(index)).sum();
             for stream in streams.iter().filter(|stream| stream.scene == index) {
                 truth.stream(stream);
             }
@@ -196,8 +195,10 @@ impl Truth<'_> {
         let place = batches.partition_point(|&(base, ..)| base <= record.offset);
         let &(base, count, at) = batches.get(place.checked_sub(1)?)?;
         let at = (record.offset < base + count).then_some(at)?;
-        let held = (self.scene.part == Part::Behind).then_some(self.ledgers.let_go);
-        Some(held.map_or(Some(at), |let_go| let_go.map(|let_go| at.max(let_go)))?)
+        match self.scene.part {
+            Part::Behind => self.ledgers.let_go.map(|let_go| at.max(let_go)),
+            _ => Some(at),
+        }
     }
 
     /// Counts what came out behind a later one. Firsts are partition, offset and sequence.

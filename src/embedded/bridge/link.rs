@@ -241,9 +241,11 @@ impl Link {
         self.0.begun.send_if_modified(|begun| begun.is_none() && begun.replace(now).is_none());
         let mut state = self.state();
         state.log.first.get_or_insert(now);
-        let route = self.0.routes.iter().position(|(route, _)| {
-            publish.topic.starts_with(route.prefix.as_bytes())
-        });
+        let route = self
+            .0
+            .routes
+            .iter()
+            .position(|(route, _)| publish.topic.starts_with(route.prefix.as_bytes()));
         let Some(route) = route else {
             state.log.strays += 1;
             return delivery.ticket;
