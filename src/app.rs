@@ -149,6 +149,7 @@ async fn carry_out(
         books: Arc::clone(books),
         telemetry: telemetry.clone(),
         audit: audit.clone(),
+        second_looks: Vec::new(),
         tracer: otlp.sink.as_ref().map(|sink| otlp::tracer(resolved, &parts, sink.clone())),
         invented: std::mem::take(&mut invented),
     };

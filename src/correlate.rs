@@ -9,7 +9,7 @@ mod observation;
 mod roster;
 mod verdicts;
 
-pub use event::{Arrival, Carrier, Departure, DuplicateCause, Event, Leg, Outcome};
+pub use event::{Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Leg, Outcome};
 pub use inbox::{Inbox, Router, Shard};
 pub use machine::{Correlator, Limits};
 pub use observation::{

@@ -1,11 +1,12 @@
 //! Room `app`: the threads that own a correlator each.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Instant};
-use crate::correlate::{Correlator, Event, Lane, Limits, Roster, Router, Shard};
+use crate::correlate::{Correlator, Event, Lane, Limits, PathId, Roster, Router, Shard};
 use crate::shutdown::Tasks;
 use crate::stats::Stats;
 use crate::telemetry::{Telemetry, Tracer};
@@ -59,6 +60,8 @@ pub(super) struct Bookkeeper {
     pub(super) tracer: Option<Tracer>,
     /// What is booked as if it had happened.
     pub(super) invented: Vec<Event>,
+    /// For each path that ends in Kafka, who looks for missing messages once more.
+    pub(super) second_looks: Vec<(PathId, SyncSender<Instant>)>,
 }
 
 impl Bookkeeper {
@@ -66,7 +69,7 @@ impl Bookkeeper {
     /// its thread.
     pub(super) fn run(mut self, tasks: &Tasks) {
         let roster = Arc::clone(self.router.roster());
-        let mut correlator = Correlator::new(roster, Limits::default());
+        let mut correlator = Correlator::new(roster, Limits::default()).confirming();
         let (mut received, mut published) = (Vec::new(), Vec::new());
         let mut events = std::mem::take(&mut self.invented);
         let mut judged = self.clock.now();
@@ -78,6 +81,7 @@ impl Bookkeeper {
             if stopping || now >= judged + JUDGE_EVERY {
                 judged = now;
                 correlator.advance(now, &mut events);
+                self.have_looked_again(&correlator);
             }
             if stopping {
                 correlator.finish(&mut events);
@@ -96,6 +100,16 @@ impl Bookkeeper {
         }
     }
 
+    /// Has missing messages looked for once more, before they are called lost.
+    fn have_looked_again(&self, correlator: &Correlator) {
+        for (path, ask) in &self.second_looks {
+            if let Some(since) = correlator.missing_since(*path, Lane::MqttKafka) {
+                // Where there is no room it is asked again soon.
+                let _ = ask.try_send(since);
+            }
+        }
+    }
+
     fn book(&mut self, correlator: &Correlator, events: &mut Vec<Event>) {
         let mut stats = self.books.stats();
         stats.apply(events);
@@ -103,7 +117,7 @@ impl Bookkeeper {
         for (path, qos, lane) in stats.measured().collect::<Vec<_>>() {
             stats.set_in_flight(path, qos, lane, correlator.in_flight(path, qos, lane));
         }
-        for (path, described) in (0..).map(crate::correlate::PathId).zip(roster.paths()) {
+        for (path, described) in (0..).map(PathId).zip(roster.paths()) {
             if described.lanes.contains(&Lane::MqttKafka) {
                 stats.set_caught_up(path, correlator.caught_up(path, Lane::MqttKafka));
             }

@@ -22,6 +22,8 @@ const EARLY_SECONDS: f64 = 0.000_1;
 /// latency below zero.
 const NEVER: [&str; 2] = ["schema_violation", "negative"];
 
+/// A side of the report's stamps.
+type Side = fn(Stamps) -> u64;
 /// A quantile of the report.
 type Quantile = fn(Durations) -> Option<f64>;
 
@@ -86,7 +88,7 @@ pub(super) fn compare(expected: &[Expected], reported: &[PathReport], lag: &Lag)
     let mut rows = Vec::new();
     for expected in expected {
         let reported = reported.iter().find(|path| path.name == expected.path);
-        let mut of_path = Rows { path: expected.path, qos: None, rows: &mut rows };
+        let mut of_path = Rows { path: expected.path, qos: None, made: &mut rows };
         of_path.path(expected, reported, lag);
     }
     let mut made: BTreeMap<&str, u64> = BTreeMap::new();
@@ -114,7 +116,7 @@ fn row(path: &str, qos: Option<u8>, name: &str) -> Row {
 struct Rows<'a> {
     path: &'static str,
     qos: Option<u8>,
-    rows: &'a mut Vec<Row>,
+    made: &'a mut Vec<Row>,
 }
 
 impl Rows<'_> {
@@ -128,7 +130,7 @@ impl Rows<'_> {
         self.count("overflow", 0, of(|path| path.overflow));
         for (name, stamps) in [("property", expected.property), ("payload", expected.payload)] {
             let found = reported.and_then(|path| path.stamps.get(name)).copied();
-            let sides: [(_, fn(Stamps) -> u64); 2] =
+            let sides: [(_, Side); 2] =
                 [("survived", |stamps| stamps.survived), ("lost", |stamps| stamps.lost)];
             for (side, of) in sides {
                 self.count(&format!("stamps {name} {side}"), of(stamps), found.map(of));
@@ -143,7 +145,7 @@ impl Rows<'_> {
         for doubt in &expected.doubts {
             let mut doubtful = row(self.path, None, doubt);
             doubtful.agrees = false;
-            self.rows.push(doubtful);
+            self.made.push(doubtful);
         }
     }
 
@@ -180,7 +182,7 @@ impl Rows<'_> {
         row.expected = Figure::Count(expected);
         row.reported = reported.map_or(Figure::None, Figure::Count);
         row.agrees = reported == Some(expected);
-        self.rows.push(row);
+        self.made.push(row);
     }
 
     fn latency(
@@ -203,7 +205,7 @@ impl Rows<'_> {
             }
             (expected, reported) => expected.is_none() && reported.is_none(),
         };
-        self.rows.push(row);
+        self.made.push(row);
     }
 }
 
@@ -228,7 +230,7 @@ fn seconds(nanos: i64) -> f64 {
 mod tests {
     use super::*;
     use crate::app::selftest::sabotage;
-    use crate::report::{Anomalies, Legs, Outcomes};
+    use crate::report::{Anomalies, Duplication, Legs, Outcomes};
 
     const MILLISECOND: i64 = 1_000_000;
 
@@ -272,6 +274,8 @@ mod tests {
             latency_seconds,
             service_latency_seconds: Durations::default(),
             legs: Legs::default(),
+            durability_gap_seconds: Durations::default(),
+            duplication: Duplication::default(),
             histogram: None,
             histogram_unit: String::new(),
         };

@@ -55,8 +55,16 @@ fn event(counter: &str, publisher: PublisherId, path: PathId) -> Option<Event> {
             arrival: None,
         });
     }
-    let duplicate =
-        |cause| Event::Duplicate { publisher, sequence, lane, cause, at, place, departure: None };
+    let duplicate = |cause| Event::Duplicate {
+        publisher,
+        sequence,
+        lane,
+        cause,
+        at,
+        place,
+        copy: None,
+        departure: None,
+    };
     Some(match counter {
         "duplicate" => duplicate(DuplicateCause::Pipeline),
         "reread" => duplicate(DuplicateCause::Reread),
