@@ -21,6 +21,7 @@ mod meters;
 mod news;
 mod otlp;
 mod output;
+mod selftest;
 mod threads;
 mod wiring;
 
@@ -35,7 +36,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Clock;
 use crate::config::{Loaded, Problems};
 use crate::consume;
-use crate::correlate::Router;
+use crate::correlate::{Event, Router};
 use crate::host;
 use crate::produce;
 use crate::report::Report;
@@ -103,12 +104,39 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     if options.measure_for.is_some_and(|length| length.is_zero()) {
         return Err(Error::Refused("--for: 0 measures nothing; give it some seconds".to_owned()));
     }
+    let Some(over) = carry_out(loaded, &options, new_run()?, Vec::new()).await? else {
+        return Ok(130);
+    };
+    let written = finish(&over.report, &options, over.audit.as_deref());
+    let code = over.report.verdict.exit_code();
+    over.leave(loaded.resolved.telemetry.linger).await;
+    written?;
+    Ok(code)
+}
+
+/// A run that has its report, and what still shows its last values.
+struct Over {
+    report: Report,
+    control: Control,
+    audit: Option<Arc<Audit>>,
+    otlp: Exporting,
+    http: Tasks,
+}
+
+/// Measures from the first connection to the report; `None` where a second signal did not want to
+/// wait for it. `invented` is slipped into the books as if it had happened.
+async fn carry_out(
+    loaded: &Loaded,
+    options: &Options,
+    run: Run,
+    mut invented: Vec<Event>,
+) -> Result<Option<Over>, Error> {
     let clock = Clock::system();
     let resolved = &loaded.resolved;
-    let parts = Parts::new(resolved, new_run()?);
+    let parts = Parts::new(resolved, run);
     check_properties(loaded, &parts)?;
     let Exposed { telemetry, health, status, server } = expose(loaded, &parts, clock)?;
-    let audit = open_outputs(&options, &parts)?;
+    let audit = open_outputs(options, &parts)?;
     let otlp = otlp::start(loaded, &telemetry, &health).await?;
     tracing::info!("listening on http://{}", server.address());
     let http = serve(server)?;
@@ -118,7 +146,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let books: Vec<_> =
         router.shards().iter().map(|_| Arc::new(Books::new(&parts.roster))).collect();
     let clocks = LeaderClocks::default();
-    let bookkeeper = |(shard, books)| Bookkeeper {
+    let mut bookkeeper = |(shard, books)| Bookkeeper {
         clock,
         router: router.clone(),
         shard,
@@ -128,8 +156,9 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         audit: audit.clone(),
         second_looks: Vec::new(),
         tracer: otlp.sink.as_ref().map(|sink| otlp::tracer(resolved, &parts, sink.clone())),
+        invented: std::mem::take(&mut invented),
     };
-    let bookkeepers = (0..).zip(&books).map(bookkeeper).collect();
+    let bookkeepers = (0..).zip(&books).map(&mut bookkeeper).collect();
     let (notify, notices) = mpsc::channel(NOTICES);
     let around = Surroundings { clock, router: router.clone(), notices: notify };
     let signals =
@@ -160,26 +189,24 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         state: State::default(),
     };
     if control.run().await == End::Aborted {
-        return Ok(130);
+        return Ok(None);
     }
-    let Some(report) = control.stop().await else {
-        return Ok(130);
-    };
-    let written = finish(&report, &options, audit.as_deref());
-    say_goodbye((otlp, http), &mut control.signals, resolved.telemetry.linger).await;
-    written?;
-    Ok(report.verdict.exit_code())
+    let report = control.stop().await;
+    Ok(report.map(|report| Over { report, control, audit, otlp, http }))
 }
 
-/// Lets Collector and scrapers see the last values. A signal ends each wait.
-async fn say_goodbye((otlp, http): (Exporting, Tasks), signals: &mut Signals, length: Duration) {
-    tokio::select! {
-        () = otlp.finish() => (),
-        () = signals.next() => (),
+impl Over {
+    /// Lets Collector and scrapers see the last values. A signal ends each wait.
+    async fn leave(mut self, linger_for: Duration) {
+        let signals = &mut self.control.signals;
+        tokio::select! {
+            () = self.otlp.finish() => (),
+            () = signals.next() => (),
+        }
+        linger(signals, linger_for).await;
+        self.http.stop();
+        self.http.finished().await;
     }
-    linger(signals, length).await;
-    http.stop();
-    http.finished().await;
 }
 
 fn journalist(loaded: &Loaded, parts: &Parts, clock: Clock) -> Journalist {

@@ -51,7 +51,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("reach", &["preflight", "clock", "shutdown"]),
     ("host", &["clock"]),
     ("telemetry", &["stamp", "correlate", "stats", "splitmix", "clock", "shutdown"]),
-    ("embedded", &["clock", "shutdown"]),
+    // Its faults are drawn from a seed.
+    ("embedded", &["splitmix", "clock", "shutdown"]),
     // Wiring. `config` knows the words of the other rooms and nothing that does anything.
     (
         "config",

@@ -60,6 +60,8 @@ pub(super) struct Bookkeeper {
     pub(super) telemetry: Telemetry,
     pub(super) audit: Option<Arc<Audit>>,
     pub(super) tracer: Option<Tracer>,
+    /// What is booked as if it had happened.
+    pub(super) invented: Vec<Event>,
     /// For each path and lane that ends in Kafka, who looks for missing messages once more.
     pub(super) second_looks: Vec<((PathId, Lane), SyncSender<Instant>)>,
 }
@@ -71,7 +73,7 @@ impl Bookkeeper {
         let roster = Arc::clone(self.router.roster());
         let mut correlator = Correlator::new(roster, Limits::default()).confirming();
         let (mut received, mut published) = (Vec::new(), Vec::new());
-        let mut events = Vec::new();
+        let mut events = std::mem::take(&mut self.invented);
         let mut judged = self.clock.now();
         loop {
             let stopping = tasks.stopping();
