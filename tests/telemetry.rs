@@ -442,6 +442,7 @@ fn losses_count_against_objectives_and_recoveries_undo_nothing() {
             cause,
             at: Instant::ZERO,
             place: NOWHERE,
+            copy: None,
             departure: None,
         }]
     };
@@ -476,7 +477,7 @@ fn control_messages_are_in_what_has_a_lane_and_nowhere_else() {
             not_sent: None,
             arrival,
         },
-        Event::Duplicate { publisher, sequence, lane, cause, at, place, departure: None },
+        Event::Duplicate { publisher, sequence, lane, cause, at, place, copy: None, departure: None },
         Event::Reordered { publisher, lane, depth: 1 },
         Event::Corrupt { publisher, lane },
         Event::Negative { publisher, lane },
