@@ -92,7 +92,8 @@ fn sessions_left(mosquitto: &Mosquitto) -> String {
 #[test]
 fn what_works_is_said_to_work_and_leaves_nothing_behind() {
     let (kafka, mosquitto) = (shared(), Mosquitto::start(&["sys_interval 1"]));
-    let lanes = "lanes: [mqtt_kafka, mqtt_mqtt]";
+    let lanes = "lanes: [mqtt_kafka, mqtt_mqtt, kafka_kafka]";
+    kafka.topic("control", 2, &[("message.timestamp.type", "LogAppendTime")]);
     let bridges = ["five", "three"].map(|name| {
         kafka.topic(name, 3, &[("message.timestamp.type", "LogAppendTime")]);
         Bridge::start(name, &mosquitto.address, &kafka.plain)
@@ -100,7 +101,7 @@ fn what_works_is_said_to_work_and_leaves_nothing_behind() {
     let route = |name, mqtt| Route {
         name,
         mqtt: (&mosquitto.address, mqtt),
-        kafka: (&kafka.plain, ""),
+        kafka: (&kafka.plain, "control_topic: control"),
         topic: name,
         path: lanes,
     };
@@ -121,6 +122,7 @@ fn what_works_is_said_to_work_and_leaves_nothing_behind() {
         said.has(name, "ok", "Kafka brokers", &format!("broker 1 at {}", kafka.plain));
         said.has(name, "ok", "topic", &format!("{name}: 3 partitions, all with a leader"));
         said.has(name, "ok", "topic", "so the append leg is measured");
+        said.has(name, "ok", "control topic", "control: 2 partitions, all with a leader");
         said.has(name, "ok", "subscriber", "was handed QoS 0 after");
         let records = kcat_consume(&kafka.plain, name);
         assert_eq!(records.len(), 3, "one message for each QoS: {records:?}");
@@ -137,6 +139,7 @@ fn what_works_is_said_to_work_and_leaves_nothing_behind() {
             assert_eq!(found.count(), 1, "{line}: {records:?}");
         }
     }
+    assert_eq!(kcat_consume(&kafka.plain, "control"), [], "it was looked at and left alone");
     let now = contents(&kafka.plain);
     assert!(topics.iter().all(|topic| now.0.contains(topic)));
     assert_eq!(now.1, 0, "no consumer group");

@@ -55,6 +55,20 @@ telemetry: {{ listen: '127.0.0.1:0' }}
     (bridge, config)
 }
 
+/// The same with the control lane, over topic NAME-control.
+fn with_control(config: &str, name: &str) -> String {
+    let topics = format!("topics: [{name}]");
+    let config = config.replace(&topics, &format!("{topics}, control_topic: {name}-control"));
+    config.replace("mqtt_mqtt]", "mqtt_mqtt, kafka_kafka]")
+}
+
+/// The trace ids of the records in topic NAME-control.
+fn control_ids(kafka: &Kafka, name: &str) -> Vec<String> {
+    let records = kcat_consume(&kafka.address, &format!("{name}-control"));
+    let values = records.iter().filter_map(|record| record.value.as_deref());
+    values.map(|value| stamp(Payload::Json, value).0).collect()
+}
+
 /// Ends the bridge, so that nothing is under way any more, and compares.
 #[expect(clippy::print_stdout, reason = "figures for whoever runs a test by hand")]
 fn settle(name: &str, bridge: Bridge, kafka: &Kafka, run: &Run, payload: Payload) -> Audit {
@@ -128,6 +142,8 @@ fn a_kafka_that_restarts_and_one_that_dies_are_survived_and_no_loss_invented() {
     let (mut kafka, mosquitto) = (Kafka::start(&[]), Mosquitto::start(&[]));
     let mqtt = "clients: 6, rate: 200/s, schedule: poisson, payload: { size: 256, format: json }";
     let (bridge, config) = lay_out("restarted", &mosquitto, &kafka, mqtt, "deadline: 20s");
+    kafka.topic("restarted-control", 3, &[("message.timestamp.type", "LogAppendTime")]);
+    let config = with_control(&config, "restarted");
     let mut run = Run::start(&config, &[]);
     let consumed = "landfall_consumed_records_total";
     run.await_metric(consumed, 400.0);
@@ -148,6 +164,15 @@ fn a_kafka_that_restarts_and_one_that_dies_are_survived_and_no_loss_invented() {
     // Nothing was away on the MQTT side.
     assert_eq!(audit.came_out["mqtt_mqtt"], audit.slots, "{audit}");
     assert!(run.last_metric("landfall_reconnects_total{component=\"kafka\"}") >= 1.0, "{audit}");
+    // Each control message that came out is one record, however often its producer had to try.
+    let (slots, mut ids) = (control_slots(&run), control_ids(&kafka, "restarted"));
+    let came = slots.iter().filter(|(_, outcome)| matches!(outcome.as_str(), "delivered" | "late"));
+    let mut came: Vec<&String> = came.map(|(id, _)| id).collect();
+    ids.sort();
+    came.sort();
+    assert!(came.len() > 800, "{audit}");
+    assert!(ids.iter().eq(came), "{} records of {} slots", ids.len(), slots.len());
+    assert!(slots.values().all(|outcome| outcome != "acked_lost"), "Kafka keeps what it answered");
 }
 
 #[test]
@@ -157,10 +182,7 @@ fn the_control_lane_shows_what_the_way_over_mqtt_adds_and_how_the_clocks_stand()
     kafka.topic("hop-control", 3, &[("message.timestamp.type", "LogAppendTime")]);
     let mqtt = "clients: 6, rate: 120/s, schedule: poisson, payload: { size: 256, format: json }";
     let (bridge, config) = lay_out("hop", &mosquitto, &kafka, mqtt, "deadline: 30s");
-    let config = config
-        .replace("topics: [hop]", "topics: [hop], control_topic: hop-control")
-        .replace("mqtt_mqtt]", "mqtt_mqtt, kafka_kafka]")
-        .replace("'127.0.0.1:0'", "'127.0.0.1:0', linger: 5m");
+    let config = with_control(&config, "hop").replace("127.0.0.1:0'", "127.0.0.1:0', linger: 5m");
     let mut run = Run::start(&config, &["--for", "10s"]);
     let report = run.await_report();
     let metric = |series: &str| run.metric(series);
@@ -178,10 +200,7 @@ fn the_control_lane_shows_what_the_way_over_mqtt_adds_and_how_the_clocks_stand()
     // Every control message is one record of its own topic, on all of its partitions.
     let slots = control_slots(&run);
     let records = kcat_consume(&kafka.address, "hop-control");
-    let ids: Vec<_> = records
-        .iter()
-        .map(|record| stamp(Payload::Json, record.value.as_deref().unwrap()).0)
-        .collect();
+    let ids = control_ids(&kafka, "hop");
     assert!(slots.values().all(|outcome| outcome == "delivered"), "{}", run.said());
     assert_eq!(records.len(), slots.len());
     assert_eq!(ids.iter().collect::<BTreeSet<_>>(), slots.keys().collect());

@@ -25,7 +25,7 @@ use landfall::correlate::{
 use landfall::shutdown::Tasks;
 use landfall::splitmix::mix;
 use landfall::stamp::{Run, Stamper};
-use landfall::stats::{InvalidCause, Objective, Quantile, Stats};
+use landfall::stats::{ClockOffset, InvalidCause, Objective, PeerClock, Quantile, Stats};
 use landfall::telemetry::{
     Build, CATALOGUE, Choice, Component, Health, Histograms, HostFigures, Identity, Kind, Otlp,
     OtlpConfig, ProcessFigures, Protocol, ScopeFigures, Source, SpanQueue, SpanSink, Target,
@@ -162,6 +162,8 @@ fn set_figures(telemetry: &Telemetry) {
     telemetry.name_partition(PathId(0), 0, "mqtt-messages", 0);
     telemetry.name_partition(PathId(0), 1, "mqtt-messages", 1);
     telemetry.set_partitions(PathId(0), 3, 2);
+    let offset = ClockOffset { offset_nanos: -1_234_567, bound_nanos: 345_678 };
+    telemetry.set_clocks(&[PeerClock { peer: "k:9092".into(), offset }]);
     telemetry.window_judged(PathId(0), &[]);
     telemetry.window_judged(PathId(1), &[InvalidCause::ALL[0]]);
     telemetry.dropped("otlp", "queue_full", 7);

@@ -5,7 +5,7 @@ use std::sync::mpsc::Receiver;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::BaseRecord;
+use rdkafka::producer::{BaseRecord, Producer};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
@@ -103,11 +103,9 @@ impl Pacer<'_> {
                 self.tell(publisher, Observation::Woken { publisher, nanos });
             }
             self.tell(publisher, Observation::Offered { publisher, sequence, intended });
-            let said = match self.send(twin, sequence) {
-                Ok(at) => Observation::Sent { publisher, sequence, at },
-                Err(cause) => Observation::NotSent { publisher, sequence, cause },
-            };
-            self.tell(publisher, said);
+            if let Err(cause) = self.send(twin, sequence) {
+                self.tell(publisher, Observation::NotSent { publisher, sequence, cause });
+            }
             now = self.around.clock.now();
         }
     }
@@ -116,22 +114,29 @@ impl Pacer<'_> {
         self.around.router.publish(publisher, observation);
     }
 
-    /// Hands a message to the client: the moment before, or why it was not taken.
-    fn send(&mut self, twin: Twin, sequence: u64) -> Result<Instant, NotSent> {
+    /// Hands a message to the client and tells when, or says why it was not taken.
+    fn send(&mut self, Twin { publisher, index }: Twin, sequence: u64) -> Result<(), NotSent> {
         let Config { path, topic, format, size, .. } = self.config;
         let producer = self.line.producer().ok_or(NotSent::Disconnected)?;
         let stamper = &self.around.stamper;
-        let identity = stamper.identity(path.0, twin.index, sequence).on_control(true);
+        let identity = stamper.identity(path.0, index, sequence).on_control(true);
         let id = stamper.write(&mut self.payload, *format, *size, identity);
         let property = id.traceparent();
         let header = Header { key: PROPERTY, value: Some(&property[..]) };
-        let slot = Box::new(Slot { publisher: twin.publisher, sequence });
+        let slot = Box::new(Slot { publisher, sequence });
         let record: BaseRecord<'_, (), [u8], Box<Slot>> = BaseRecord::with_opaque_to(topic, slot)
             .payload(&self.payload[..])
             .headers(OwnedHeaders::new_with_capacity(1).insert(header));
+        // Kafka may answer before this thread has told anything.
+        let turn = producer.context().take_turn();
         let at = self.around.clock.now();
-        match producer.send(record) {
-            Ok(()) => Ok(at),
+        let taken = producer.send(record);
+        if taken.is_ok() {
+            self.tell(publisher, Observation::Sent { publisher, sequence, at });
+        }
+        drop(turn);
+        match taken {
+            Ok(()) => Ok(()),
             Err((KafkaError::MessageProduction(why), _)) => Err(match why {
                 RDKafkaErrorCode::QueueFull => NotSent::QueueFull,
                 RDKafkaErrorCode::Fatal => NotSent::Disconnected,

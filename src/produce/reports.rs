@@ -26,6 +26,8 @@ pub(super) struct Reports {
     router: Router,
     topic: String,
     state: Mutex<State>,
+    /// Whoever has it tells what nobody may tell of meanwhile.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +42,13 @@ struct State {
 
 impl Reports {
     pub(super) fn new(clock: Clock, router: Router, topic: &str) -> Self {
-        Self { clock, router, topic: topic.to_owned(), state: Mutex::default() }
+        let (topic, state, turn) = (topic.to_owned(), Mutex::default(), Mutex::default());
+        Self { clock, router, topic, state, turn }
+    }
+
+    /// As long as it is held no answer is told: of a message the sending comes first.
+    pub(super) fn take_turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says who leads the partitions of the topic, before any statistics do.
@@ -127,6 +135,7 @@ impl ProducerContext for Reports {
         let Slot { publisher, sequence } = *slot;
         let stage = Stage::Puback;
         let observation = Observation::Acknowledged { publisher, sequence, stage, reason, at };
+        drop(self.take_turn());
         self.router.publish(publisher, observation);
     }
 }

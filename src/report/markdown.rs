@@ -1,5 +1,7 @@
 //! Room `report`: `report.md`, for somebody tired who wants the verdict first.
 
+use crate::correlate::Lane;
+
 use super::document::{Duplication, Durations, HostUsage, PathReport};
 use super::figures::{
     NONE, bytes, count, counted, duration, duration_or_none, markdown, nonzero, percentage,
@@ -27,8 +29,6 @@ figure stands beside it. A message belongs to the window in which it came out. `
 verdict, and is no better than failed.
 * A quantile of few messages says little: p99.9 of fewer than 10,000 is hardly more than the \
 longest. max is the longest that came out; what was lost is in no latency.
-* Lane *kafka_kafka* is the control: the same schedule produced straight to Kafka and read by the same \
-code, so that what lane *mqtt_kafka* takes longer is what the way over MQTT adds.
 * *durability_gap*: how long before its append a message had already been acknowledged, which is what \
 a crash could have lost; zero where the acknowledgement came later. *append* is LogAppendTime; \
 *create* is CreateTime, by the clock of whoever produced the record.
@@ -38,6 +38,11 @@ is.
 * *duplicate* counts further records of a message, whoever made them; *resent* is the part that the \
 probe itself sent again; *reread* is the same record read twice and no duplicate. Foreign records \
 are somebody else's and no fault.";
+
+const HOW_TO_READ_CONTROL: &str = "\
+* Lane *kafka_kafka* is the control: the same schedule produced straight to Kafka and read by the same \
+code, so that what lane *mqtt_kafka* takes longer is what the way over MQTT adds. Everything that \
+names no lane speaks of the messages over MQTT.";
 
 pub(super) fn render(report: &Report) -> String {
     let verdict = report.verdict.result.name();
@@ -70,6 +75,10 @@ pub(super) fn render(report: &Report) -> String {
     section(&mut lines, Some("## Host"), &host(report));
     section(&mut lines, Some("## Environment"), &environment(report));
     lines.extend(["", "## How to read this", "", HOW_TO_READ].map(str::to_owned));
+    let mut all_lanes = report.paths.iter().flat_map(|path| &path.lanes);
+    if all_lanes.any(|lane| lane.lane == Lane::KafkaKafka.name()) {
+        lines.push(HOW_TO_READ_CONTROL.to_owned());
+    }
     if !report.not_measured.is_empty() {
         let names: Vec<_> = report.not_measured.iter().map(|name| markdown(name)).collect();
         lines.push(format!("* Not measured: {}.", names.join(", ")));
