@@ -128,6 +128,8 @@ impl Rows<'_> {
         self.count("not_sent", expected.not_sent, of(|path| path.not_sent.values().sum()));
         self.count("foreign", expected.foreign, of(|path| path.foreign));
         self.count("overflow", 0, of(|path| path.overflow));
+        self.count("missed", 0, of(|path| path.missed));
+        self.count("unconfirmed", 0, of(|path| path.unconfirmed));
         for (name, stamps) in [("property", expected.property), ("payload", expected.payload)] {
             let found = reported.and_then(|path| path.stamps.get(name)).copied();
             let sides: [(_, Side); 2] =
@@ -230,7 +232,7 @@ fn seconds(nanos: i64) -> f64 {
 mod tests {
     use super::*;
     use crate::app::selftest::sabotage;
-    use crate::report::{Anomalies, Duplication, Legs, Outcomes};
+    use crate::report::{Anomalies, Legs, Outcomes};
 
     const MILLISECOND: i64 = 1_000_000;
 
@@ -256,42 +258,24 @@ mod tests {
         let expected = expected();
         let lane = &expected.lanes[&1];
         let of = |of| quantile(&lane.latencies, of).map(seconds);
-        let latency_seconds = Durations {
-            p50: of(0.5),
-            p90: of(0.9),
-            p99: of(0.99),
-            max: of(1.0),
-            count: 100,
-            ..Durations::default()
-        };
-        let lane = LaneReport {
-            lane: "mqtt_kafka".to_owned(),
-            qos: 1,
-            slots: 103,
-            outcomes: lane.outcomes,
-            anomalies: lane.anomalies,
-            reorder_depth_max: 4,
-            latency_seconds,
-            service_latency_seconds: Durations::default(),
-            legs: Legs::default(),
-            durability_gap_seconds: Durations::default(),
-            duplication: Duplication::default(),
-            histogram: None,
-            histogram_unit: String::new(),
-        };
-        PathReport {
-            name: "clean".to_owned(),
-            published: 103,
-            offered: 103,
-            acknowledged: 0,
-            not_sent: BTreeMap::new(),
-            foreign: 0,
-            overflow: 0,
-            stamps: ["property", "payload"]
-                .map(|name| (name.to_owned(), Stamps { survived: 100, lost: 0 }))
-                .into(),
-            lanes: vec![lane],
-        }
+        let latency = serde_json::json!({
+            "p50": of(0.5), "p90": of(0.9), "p99": of(0.99), "p999": null, "max": of(1.0),
+            "mean": null, "count": 100,
+        });
+        let nothing = serde_json::to_value(Durations::default()).unwrap();
+        let lane = serde_json::json!({
+            "lane": "mqtt_kafka", "qos": 1, "slots": 103, "reorder_depth_max": 4,
+            "outcomes": lane.outcomes, "anomalies": lane.anomalies,
+            "latency_seconds": latency, "service_latency_seconds": nothing,
+            "legs": Legs::default(), "histogram_unit": "ns",
+        });
+        let stamps = serde_json::json!({ "survived": 100, "lost": 0 });
+        let path = serde_json::json!({
+            "name": "clean", "published": 103, "offered": 103, "acknowledged": 0,
+            "not_sent": {}, "foreign": 0, "overflow": 0,
+            "stamps": { "property": stamps, "payload": stamps }, "lanes": [lane],
+        });
+        serde_json::from_value(path).unwrap()
     }
 
     /// Names of the figures of the path that differ.
@@ -336,6 +320,8 @@ mod tests {
         assert_eq!(differing(|path| path.acknowledged += 1), ["acknowledged"]);
         assert_eq!(differing(|path| path.foreign += 1), ["foreign"]);
         assert_eq!(differing(|path| path.overflow += 1), ["overflow"]);
+        assert_eq!(differing(|path| path.missed += 1), ["missed"]);
+        assert_eq!(differing(|path| path.unconfirmed += 1), ["unconfirmed"]);
         let not_sent = |path: &mut PathReport| path.not_sent = [("stopped".to_owned(), 1)].into();
         assert_eq!(differing(not_sent), ["not_sent"]);
         let lost = |path: &mut PathReport| path.stamps.get_mut("payload").unwrap().lost += 1;
