@@ -11,6 +11,7 @@ mod books;
 mod bridge;
 mod check;
 mod cli;
+mod clocks;
 mod control;
 mod demo;
 mod environment;
@@ -37,6 +38,7 @@ use crate::config::{Loaded, Problems};
 use crate::consume;
 use crate::correlate::{Event, Router};
 use crate::host;
+use crate::produce;
 use crate::report::Report;
 use crate::shutdown::{Signals, Tasks};
 use crate::stamp::Run;
@@ -45,6 +47,7 @@ use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Telemetry};
 
 use audit::Audit;
 use books::{Bookkeeper, Books, Overview};
+use clocks::LeaderClocks;
 use control::{Control, End, State};
 use journalist::Journalist;
 use meters::Meters;
@@ -142,11 +145,13 @@ async fn carry_out(
     let router = Router::new(Arc::clone(&parts.roster), shards(parts.rate), INBOX);
     let books: Vec<_> =
         router.shards().iter().map(|_| Arc::new(Books::new(&parts.roster))).collect();
+    let clocks = LeaderClocks::default();
     let mut bookkeeper = |(shard, books)| Bookkeeper {
         clock,
         router: router.clone(),
         shard,
         books: Arc::clone(books),
+        clocks: clocks.clone(),
         telemetry: telemetry.clone(),
         audit: audit.clone(),
         second_looks: Vec::new(),
@@ -171,6 +176,7 @@ async fn carry_out(
         signals,
         router,
         books,
+        clocks,
         overview,
         telemetry,
         health,
@@ -205,7 +211,8 @@ impl Over {
 
 fn journalist(loaded: &Loaded, parts: &Parts, clock: Clock) -> Journalist {
     let names = parts.roster.paths().iter().map(|path| path.name.clone()).collect();
-    Journalist::new(clock, (environment::product(), environment::survey(loaded)), names)
+    let told = (names, parts.objectives.clone());
+    Journalist::new(clock, (environment::product(), environment::survey(loaded)), told)
 }
 
 /// What the world sees of a run.
@@ -224,7 +231,7 @@ fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error
     let otlp = loaded.resolved.telemetry.otlp.as_ref();
     let otlp = otlp.map(|config| (config.histograms, &identity));
     let build = Build { version: product.version, commit };
-    let telemetry = Telemetry::new(&parts.roster, &build, otlp);
+    let telemetry = Telemetry::with_objectives(&parts.roster, &parts.objectives, &build, otlp);
     let exporter = otlp.map(|_| Component::Otlp);
     let components: Vec<_> = parts.components().into_iter().chain(exporter).collect();
     let health = Health::new(clock.now(), &components);
@@ -279,7 +286,9 @@ fn finish(report: &Report, options: &Options, audit: Option<&Audit>) -> Result<(
         return Ok(());
     };
     let json = report.json().map_err(|error| Error::System("report.json", error.into()))?;
-    for (name, text) in [("report.json", json), ("report.md", report.markdown())] {
+    let written =
+        [("report.json", json), ("report.md", report.markdown()), ("junit.xml", report.junit())];
+    for (name, text) in written {
         let path = directory.join(name);
         write_whole(&path, &text)
             .map_err(|error| Error::Refused(format!("--report {}: {error}", path.display())))?;
@@ -299,6 +308,10 @@ fn check_properties(loaded: &Loaded, parts: &Parts) -> Result<(), Error> {
     for config in &parts.consumers {
         let at = format!("paths[{}].kafka.properties", config.path.0);
         consume::check(config).map_err(|what| loaded.problem(&at, &what))?;
+    }
+    for config in &parts.producers {
+        let at = format!("paths[{}].kafka.properties", config.path.0);
+        produce::check(config).map_err(|what| loaded.problem(&at, &what))?;
     }
     Ok(())
 }

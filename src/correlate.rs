@@ -13,6 +13,6 @@ pub use event::{Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Leg,
 pub use inbox::{Inbox, Router, Shard};
 pub use machine::{Correlator, Limits};
 pub use observation::{
-    Append, Lane, NotSent, Observation, PathId, PublisherId, RecordPlace, Sink, Stage,
+    Append, Lane, NotSent, Observation, PathId, PublisherId, Reader, RecordPlace, Sink, Stage,
 };
 pub use roster::{Path, Publisher, Qos, Roster};

@@ -19,6 +19,7 @@
 //! | [`preflight`] | pure | what a check saw, in plain words |
 //! | [`publish`], [`subscribe`] | edge | MQTT |
 //! | [`consume`] | edge | Kafka |
+//! | [`produce`] | edge | Kafka: the control lane |
 //! | [`reach`] | edge | names and TCP ports, for a check |
 //! | [`host`] | edge | CPU and memory of machine, cgroup and processes |
 //! | [`telemetry`] | edge | the metric catalogue, `/metrics`, OTLP, traces, health |
@@ -36,6 +37,7 @@ pub mod correlate;
 pub mod embedded;
 pub mod host;
 pub mod preflight;
+pub mod produce;
 pub mod publish;
 pub mod reach;
 pub mod report;

@@ -45,7 +45,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Edges meet in `app`'s channels and never import each other.
     ("publish", &["wire", "stamp", "schedule", "correlate", "study", "clock", "shutdown"]),
     ("subscribe", &["wire", "stamp", "correlate", "study", "clock", "shutdown"]),
-    ("consume", &["stamp", "correlate", "study", "preflight", "clock", "shutdown"]),
+    ("consume", &["stamp", "correlate", "stats::Led", "study", "preflight", "clock", "shutdown"]),
+    // Its pacing thread is woken as an event loop is.
+    ("produce", &["wire::Bell", "stamp", "schedule", "correlate", "study", "clock", "shutdown"]),
     ("reach", &["preflight", "clock", "shutdown"]),
     ("host", &["clock"]),
     ("telemetry", &["stamp", "correlate", "stats", "splitmix", "clock", "shutdown"]),
@@ -79,6 +81,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "embedded",
             "host",
             "preflight",
+            "produce",
             "publish",
             "reach",
             "report",

@@ -6,8 +6,11 @@ use super::logging::RECOVERY;
 use super::meters::Meters;
 use super::news::{Kind, Line, News};
 use crate::clock::{Clock, Instant, Pairing};
-use crate::report::{Environment, Inputs, Product, Report, Window};
-use crate::stats::{InvalidCause, Stats};
+use crate::correlate::PathId;
+use crate::report::{
+    Bounds, Environment, Inputs, PathWindows, Product, Report, Window, WindowStretch, rfc3339,
+};
+use crate::stats::{InvalidCause, Stats, Stretch, Windows};
 use crate::study::{Objective, Unmeasured, Verdict};
 use crate::telemetry::Component;
 
@@ -21,6 +24,8 @@ pub(super) struct Journalist {
     valid: u64,
     invalid: BTreeMap<String, u64>,
     news: News,
+    /// What the run is judged by.
+    objectives: Vec<Objective>,
     /// Names of the paths, by their index.
     paths: Vec<String>,
 }
@@ -30,7 +35,7 @@ impl Journalist {
     pub(super) fn new(
         clock: Clock,
         (product, environment): (Product, Environment),
-        paths: Vec<String>,
+        (paths, objectives): (Vec<String>, Vec<Objective>),
     ) -> Self {
         Self {
             clock,
@@ -41,6 +46,7 @@ impl Journalist {
             valid: 0,
             invalid: BTreeMap::new(),
             news: News::default(),
+            objectives,
             paths,
         }
     }
@@ -117,6 +123,10 @@ impl Journalist {
         let mut window = Window::new(self.begun.wall, now.wall, length);
         window.valid_fraction = share(self.valid, self.judged);
         window.invalid.clone_from(&self.invalid);
+        let paths = (0..).map(PathId).take(self.paths.len());
+        let windows = paths.map(|path| windows(&stats.path(path).windows, &self.begun)).collect();
+        let bounds =
+            Bounds { clock_nanos: self.clock.resolution_nanos(), pairing_nanos: now.bound_nanos };
         let mut environment = self.environment.clone();
         environment.memory_bytes = meters.memory_total_bytes().unwrap_or_default();
         Report::build(Inputs {
@@ -124,9 +134,11 @@ impl Journalist {
             landfall: self.product.clone(),
             environment,
             window,
+            windows,
+            bounds,
             host: meters.host(),
             processes: meters.processes(),
-            verdict: Verdict::judge(stats, &Objective::defaults(stats.roster()), unmeasured),
+            verdict: Verdict::judge(stats, &self.objectives, unmeasured),
         })
     }
 
@@ -134,6 +146,22 @@ impl Journalist {
     pub(super) fn status(&self, stats: &Stats, meters: &Meters, unmeasured: &Unmeasured) -> String {
         // Every key is text and every figure a number, so that writing can't fail.
         self.report(stats, meters, unmeasured).status_json().unwrap_or_default()
+    }
+}
+
+/// The windows of a path with their times on the wall, as it was when the run began.
+fn windows(windows: &Windows, begun: &Pairing) -> PathWindows {
+    let stretch = |of: &Stretch| WindowStretch {
+        start: rfc3339(begun.wall_of(of.from)),
+        end: rfc3339(begun.wall_of(of.until)),
+        windows: of.windows,
+        valid: of.causes.is_empty(),
+        causes: of.causes.iter().map(|cause| cause.name().to_owned()).collect(),
+    };
+    PathWindows {
+        valid_fraction: windows.valid_share(),
+        stretches: windows.stretches().map(stretch).collect(),
+        left_out: windows.left_out(),
     }
 }
 

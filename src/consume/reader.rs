@@ -9,11 +9,12 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 
+use super::backlog::Backlog;
 use super::cursors::Cursors;
 use super::fetching::Fetching;
 use super::{Config, Lookout, NAP, Partition, Word, client, record, why};
 use crate::clock::{Clock, Instant, Pairing};
-use crate::correlate::{Lane, Observation, PathId, RecordPlace, Router, Sink};
+use crate::correlate::{self, Lane, Observation, PathId, RecordPlace, Router, Sink};
 use crate::shutdown::Tasks;
 use crate::stamp::{Reading, Stamper};
 use crate::study::{Notice, Role};
@@ -31,6 +32,8 @@ const QUESTION: Duration = Duration::from_millis(500);
 /// The reader at work.
 struct Reader<'a> {
     path: PathId,
+    lane: Lane,
+    role: Role,
     clock: Clock,
     stamper: &'a Stamper,
     router: &'a Router,
@@ -40,6 +43,7 @@ struct Reader<'a> {
     /// The moment to have caught up with, and how far each partition must be read for that.
     goal: Option<(Instant, Vec<Partition>)>,
     pairing: Pairing,
+    backlog: Backlog,
     foreign: u32,
     /// When all partitions were last assigned or had to be fetched anew.
     assigned: Option<Instant>,
@@ -58,7 +62,7 @@ pub fn read(
     notices: &Sender<Notice>,
     tasks: &Tasks,
 ) {
-    let path = config.path;
+    let (path, lane, role) = (config.path, config.lane, config.role());
     let Some(consumer) = client::made(client::reader, config, (clock, notices, tasks)) else {
         return;
     };
@@ -67,6 +71,8 @@ pub fn read(
     let stopped_reading = false;
     let mut reader = Reader {
         path,
+        lane,
+        role,
         clock,
         stamper,
         router,
@@ -75,6 +81,7 @@ pub fn read(
         cursors,
         goal,
         pairing,
+        backlog: Backlog::new(clock.now()),
         foreign,
         assigned,
         up,
@@ -113,7 +120,7 @@ impl Reader<'_> {
         (self.up, self.answered) = (false, false);
         self.assigned = Some(self.clock.now());
         let why = "a connection to Kafka broke; check that its brokers run";
-        self.say(Notice::Down(Role::Consumer(self.path.0), why.to_owned()));
+        self.say(Notice::Down(self.role, why.to_owned()));
     }
 
     /// Says that the consumer stands: once it reads, and again after each answer of the watch, which
@@ -123,7 +130,7 @@ impl Reader<'_> {
         let is_late = self.clock.now() >= assigned + START_MAX;
         if fetching.is_under_way() || is_late {
             self.up = true;
-            self.say(Notice::Up(Role::Consumer(self.path.0)));
+            self.say(Notice::Up(self.role));
         }
     }
 
@@ -162,12 +169,15 @@ impl Reader<'_> {
     /// Waits for records and reads those that are there.
     fn turn(&mut self, consumer: &BaseConsumer<Fetching>) {
         let (mut wait, mut is_drained) = (NAP, false);
+        let (mut began, mut lag) = (Some(self.clock.now()), None);
         for _ in 0..TURN_MAX {
             let Some(polled) = consumer.poll(wait) else {
+                self.backlog.found_nothing(self.clock.now());
                 is_drained = true;
                 break;
             };
             let at = self.clock.now();
+            lag = lag.max(Some(self.backlog.took(began.take(), at)));
             if !wait.is_zero() {
                 self.pairing = self.clock.pairing();
             }
@@ -177,6 +187,10 @@ impl Reader<'_> {
                 Err(error) => self.trouble(&error),
             }
         }
+        if let Some(nanos) = lag {
+            let (path, reader) = (self.path, correlate::Reader::Consumer);
+            self.router.count(path, Observation::Polled { path, reader, nanos });
+        }
         if self.foreign > 0 {
             let (path, count) = (self.path, std::mem::take(&mut self.foreign));
             self.router.count(path, Observation::Foreign { path, count });
@@ -185,7 +199,7 @@ impl Reader<'_> {
             self.skip_what_is_no_record(consumer.context());
         }
         if let Some((at, highs)) = self.goal.take_if(|(_, highs)| self.cursors.passed(highs)) {
-            let (path, lane) = (self.path, Lane::MqttKafka);
+            let (path, lane) = (self.path, self.lane);
             drop(highs);
             self.router.tell_all(Observation::CaughtUp { path, lane, at });
         }
@@ -208,10 +222,11 @@ impl Reader<'_> {
         let Some(slot) = self.cursors.read(record.topic(), record.partition(), offset) else {
             return;
         };
-        let found = match record::stamp(record, self.stamper) {
+        let found = match record::stamp(record, self.stamper, self.lane) {
             Reading::Ours(found) => found,
             other => return self.stranger(record, other),
         };
+        let place = RecordPlace { slot, offset };
         let append = record::append(record, &self.pairing);
         let publisher = found.identity.publisher;
         let observation = Observation::Received {
@@ -219,7 +234,11 @@ impl Reader<'_> {
             stamped_path: PathId(found.identity.path),
             publisher,
             sequence: found.identity.sequence,
-            sink: Sink::Kafka { place: RecordPlace { slot, offset }, append },
+            sink: if self.lane == Lane::KafkaKafka {
+                Sink::Control { place, append }
+            } else {
+                Sink::Kafka { place, append }
+            },
             at,
             integrity: found.integrity,
             carriers: found.carriers,
@@ -310,8 +329,9 @@ impl Reader<'_> {
 
     fn start(&mut self, of: &Partition) {
         let slot = self.cursors.add(of);
-        let (path, topic, partition) = (self.path.0, of.topic.clone(), of.partition);
-        self.say(Notice::Assigned { path, slot, topic, partition });
+        let (path, lane) = (self.path.0, self.lane);
+        let (topic, partition) = (of.topic.clone(), of.partition);
+        self.say(Notice::Assigned { path, lane, slot, topic, partition });
     }
 
     fn say(&self, notice: Notice) {

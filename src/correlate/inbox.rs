@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::{Observation, PathId, PublisherId, Roster};
+use super::{Lane, Observation, PathId, PublisherId, Roster, Sink};
 
 /// A bounded queue of observations that is emptied in batches.
 ///
@@ -121,7 +121,12 @@ impl Router {
 
     /// Hands on a message that came out, to the shard of the publisher that its stamp names.
     pub fn receive(&self, path: PathId, publisher: u32, observation: Observation) {
-        let id = self.roster.find(path, publisher).unwrap_or(PublisherId(0));
+        let control = matches!(
+            observation,
+            Observation::Received { sink: Sink::Control { .. }, .. }
+                | Observation::Found { lane: Lane::KafkaKafka, .. }
+        );
+        let id = self.roster.find(path, publisher, control).unwrap_or(PublisherId(0));
         self.shards[id.0 as usize % self.shards.len()].receive.push(observation);
     }
 
@@ -142,7 +147,7 @@ impl Router {
 mod tests {
     use super::*;
     use crate::clock::Instant;
-    use crate::correlate::{Carrier, Lane, Path, Qos};
+    use crate::correlate::{Carrier, Path, Qos};
     use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;

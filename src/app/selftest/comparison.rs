@@ -232,7 +232,7 @@ fn seconds(nanos: i64) -> f64 {
 mod tests {
     use super::*;
     use crate::app::selftest::sabotage;
-    use crate::report::{Anomalies, Legs, Outcomes};
+    use crate::report::{Anomalies, Outcomes};
 
     const MILLISECOND: i64 = 1_000_000;
 
@@ -258,24 +258,34 @@ mod tests {
         let expected = expected();
         let lane = &expected.lanes[&1];
         let of = |of| quantile(&lane.latencies, of).map(seconds);
-        let latency = serde_json::json!({
-            "p50": of(0.5), "p90": of(0.9), "p99": of(0.99), "p999": null, "max": of(1.0),
-            "mean": null, "count": 100,
-        });
-        let nothing = serde_json::to_value(Durations::default()).unwrap();
-        let lane = serde_json::json!({
-            "lane": "mqtt_kafka", "qos": 1, "slots": 103, "reorder_depth_max": 4,
-            "outcomes": lane.outcomes, "anomalies": lane.anomalies,
-            "latency_seconds": latency, "service_latency_seconds": nothing,
-            "legs": Legs::default(), "histogram_unit": "ns",
-        });
-        let stamps = serde_json::json!({ "survived": 100, "lost": 0 });
-        let path = serde_json::json!({
-            "name": "clean", "published": 103, "offered": 103, "acknowledged": 0,
-            "not_sent": {}, "foreign": 0, "overflow": 0,
-            "stamps": { "property": stamps, "payload": stamps }, "lanes": [lane],
-        });
-        serde_json::from_value(path).unwrap()
+        let latency_seconds = Durations {
+            p50: of(0.5),
+            p90: of(0.9),
+            p99: of(0.99),
+            max: of(1.0),
+            count: 100,
+            ..Durations::default()
+        };
+        let lane = LaneReport {
+            lane: "mqtt_kafka".to_owned(),
+            qos: 1,
+            slots: 103,
+            outcomes: lane.outcomes,
+            anomalies: lane.anomalies,
+            reorder_depth_max: 4,
+            latency_seconds,
+            ..LaneReport::default()
+        };
+        PathReport {
+            name: "clean".to_owned(),
+            published: 103,
+            offered: 103,
+            stamps: ["property", "payload"]
+                .map(|name| (name.to_owned(), Stamps { survived: 100, lost: 0 }))
+                .into(),
+            lanes: vec![lane],
+            ..PathReport::default()
+        }
     }
 
     /// Names of the figures of the path that differ.
