@@ -128,6 +128,8 @@ impl Rows<'_> {
         self.count("not_sent", expected.not_sent, of(|path| path.not_sent.values().sum()));
         self.count("foreign", expected.foreign, of(|path| path.foreign));
         self.count("overflow", 0, of(|path| path.overflow));
+        self.count("missed", 0, of(|path| path.missed));
+        self.count("unconfirmed", 0, of(|path| path.unconfirmed));
         for (name, stamps) in [("property", expected.property), ("payload", expected.payload)] {
             let found = reported.and_then(|path| path.stamps.get(name)).copied();
             let sides: [(_, Side); 2] =
@@ -328,6 +330,8 @@ mod tests {
         assert_eq!(differing(|path| path.acknowledged += 1), ["acknowledged"]);
         assert_eq!(differing(|path| path.foreign += 1), ["foreign"]);
         assert_eq!(differing(|path| path.overflow += 1), ["overflow"]);
+        assert_eq!(differing(|path| path.missed += 1), ["missed"]);
+        assert_eq!(differing(|path| path.unconfirmed += 1), ["unconfirmed"]);
         let not_sent = |path: &mut PathReport| path.not_sent = [("stopped".to_owned(), 1)].into();
         assert_eq!(differing(not_sent), ["not_sent"]);
         let lost = |path: &mut PathReport| path.stamps.get_mut("payload").unwrap().lost += 1;

@@ -11,11 +11,12 @@ pub(super) const LOAD: Duration = Duration::from_secs(3);
 /// The deadline of every path: far beyond every delay that is to be within it, and beyond what a busy
 /// machine adds.
 pub(super) const DEADLINE: Duration = Duration::from_secs(2);
-/// How long a message is held back that is to be given up first. The verdict on it comes within a
-/// deadline and two of the rounds in which the consumer asks how far it must read.
-const GIVEN_UP: (Duration, Duration) = (Duration::from_millis(9_500), Duration::from_secs(10));
+/// How long a message is held back that is to be given up first. The verdict on it takes a deadline,
+/// two of the rounds in which the consumer asks how far it must read, and a second look; the run lasts
+/// for ten seconds more than load and deadline, because a consumer is stuck.
+const GIVEN_UP: (Duration, Duration) = millis(10_300, 10_800);
 /// A message that comes later than this counts as one that had been given up.
-pub(super) const SURELY_GIVEN_UP: Duration = Duration::from_secs(9);
+pub(super) const SURELY_GIVEN_UP: Duration = Duration::from_secs(10);
 
 /// What happens to a path beside the faults of its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
