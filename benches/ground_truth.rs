@@ -110,9 +110,9 @@ fn print_quantiles(rows: &[Row]) {
 fn print_differences(rows: &[Row]) {
     const SHARES: [f64; 5] = [0.01, 0.5, 0.99, 0.999, 1.0];
     println!(
-        "| holds | messages/s | reported minus true, message by message, us: least | p1 | p50 | p99 | p99.9 | most | uncertainty stated, us | an idle thread woken late, us: p1 | p50 | p99 | p99.9 | most |"
+        "| holds | messages/s | reported minus true, message by message, us: least | p1 | p50 | p99 | p99.9 | most | uncertainty stated, us | not waited for, % | an idle thread woken late, us: p1 | p50 | p99 | p99.9 | most |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for Row { holds, rate, compared } in rows {
         let shares = |ascending: &[i64]| {
             let cells = SHARES.map(|share| format!("{:.1}", at(ascending, share) / 1e3));
@@ -120,15 +120,22 @@ fn print_differences(rows: &[Row]) {
         };
         let uncertainty = compared.uncertainty.map(|seconds| format!("{:.1}", seconds * 1e6));
         println!(
-            "| {} | {rate} | {:.1} | {} | {} | {} |",
+            "| {} | {rate} | {:.1} | {} | {} | {:.2} | {} |",
             holds.name(),
             at(&compared.differences, 0.0) / 1e3,
             shares(&compared.differences),
             uncertainty.unwrap_or_else(|| "-".to_owned()),
+            share(compared.unasked, compared.messages),
             shares(&compared.lateness),
         );
     }
     println!();
+}
+
+/// In per cent.
+#[expect(clippy::cast_precision_loss, reason = "counts of messages")]
+fn share(part: usize, of: usize) -> f64 {
+    100.0 * part as f64 / of as f64
 }
 
 /// What a run does not show that it has to.
@@ -155,7 +162,7 @@ fn misses(Row { holds, rate, compared }: &Row) -> Vec<String> {
         );
     }
     let least = at(&compared.differences, 0.0);
-    expect(least >= 0.0, format!("a message came {least} ns before its release"));
+    expect(least >= 0.0, format!("a message came {least} ns before Kafka let it go"));
     expect(compared.untold == 0, format!("{} records that no slot tells of", compared.untold));
     let others = compared.others.len();
     expect(others == 0, format!("{others} slots did not come out: {:?}", compared.others.first()));

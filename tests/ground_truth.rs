@@ -35,10 +35,10 @@ fn reported_latencies_are_the_true_ones() {
     // Poisson arrivals: some hundred more or less.
     assert!(compared.messages > SECONDS * 900, "{} messages", compared.messages);
 
-    // Whatever the machine does, no message is read before its release, and the report says of the
+    // Whatever the machine does, no message is read before Kafka lets it go, and the report says of the
     // slots what they say.
     let (least, middle) = (at(&compared.differences, 0.0), at(&compared.differences, 0.5));
-    assert!(least >= 0.0, "a message came {least} ns before its release");
+    assert!(least >= 0.0, "a message came {least} ns before Kafka let it go");
     for quantile in &compared.quantiles {
         println!(
             "{}: true {:.3} ms, reported {:.3} ms",
@@ -50,9 +50,9 @@ fn reported_latencies_are_the_true_ones() {
     }
     // A machine that wakes threads late reads late.
     let machine = at(&compared.lateness, 0.99);
-    println!("{middle} ns from release to receipt, the machine being {machine} ns late");
+    println!("{middle} ns until it was received, the machine being {machine} ns late");
     assert!(middle < 1e6 + machine, "{middle} ns, the machine being {machine} ns late");
     let median = &compared.quantiles[0];
-    assert!(median.truth > 4e6, "the records were not held: {}", median.truth);
+    assert!(median.truth > 10e6, "the records were not held: {}", median.truth);
     assert!(median.off().abs() < 1e6 + machine, "off by {}", median.off());
 }

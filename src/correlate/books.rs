@@ -245,7 +245,8 @@ impl Books<'_> {
             create: create.zip(sent).map(|(create, sent)| create.saturating_sub(sent)),
             append: append.zip(sent).map(|(append, sent)| append.saturating_sub(sent)),
             fetch: append.map(|append| end_to_end.saturating_sub(append)),
-            durability_gap: slot.1.durability_gap(),
+            // On another lane than Kafka's nothing was appended, and the gap was told before.
+            durability_gap: append.and_then(|_| slot.1.durability_gap()),
             place: sink.place(),
             span,
             stamps,

@@ -36,7 +36,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 
 pub use batch::TimestampType;
-pub use hooks::{BatchInfo, Hooks, Released, Verdict};
+pub use hooks::{BatchInfo, Fetched, Hooks, Released, Verdict};
 /// An error that a broker answers, by Kafka's name; [`Verdict::Refuse`] takes one.
 pub use kafka_protocol::ResponseError;
 

@@ -2,9 +2,13 @@
 //! landfall reads too, when it really let it go. What a run reports is held against that log, message
 //! by message and as quantiles.
 //!
-//! The truth of a message is its release minus the moment for which it was intended: both are known
-//! without landfall's consumer, correlator and statistics, which are what is on trial. The hold that
-//! was drawn is not the truth, since a partition keeps its order: a record waits for the one before it.
+//! The truth of a message is when Kafka let go of it, minus the moment for which it was intended: both
+//! are known without landfall's consumer, correlator and statistics, which are what is on trial. The hold
+//! that was drawn is not the truth, since a partition keeps its order: a record waits for the one before.
+//!
+//! Where a Fetch was waiting, Kafka let go of a record when it handed the answer to the socket: until
+//! then the delay was Kafka's. Where none was, it was the release, when there would have been an answer
+//! had anybody asked: from then on the delay is the consumer's.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -35,8 +39,8 @@ pub(crate) mod quantile;
 const TOPIC: &str = "truth";
 /// Many, and records are spread over them at random: few then wait for the one before.
 const PARTITIONS: i32 = 100;
-/// Releases that the thread which writes them down may be behind.
-const RELEASES_BEHIND: usize = 65_536;
+/// Releases and answers that the threads which write them down may be behind.
+const BEHIND: usize = 65_536;
 /// How often an idle thread looks how late the machine wakes it.
 const METRONOME: Duration = Duration::from_millis(1);
 
@@ -45,9 +49,9 @@ const METRONOME: Duration = Duration::from_millis(1);
 pub(crate) enum Holds {
     /// Anything from 10 to 50 ms.
     Uniform,
-    /// Nine of ten 4 to 6 ms, the tenth 75 to 85 ms.
+    /// Nine of ten 18 to 22 ms, the tenth 145 to 155 ms.
     Bimodal,
-    /// Pareto from 4 ms with an exponent of 1.3, cut at 3 s.
+    /// Pareto from 10 ms with an exponent of 1.3, cut at 3 s.
     HeavyTail,
 }
 
@@ -59,8 +63,8 @@ impl Holds {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Uniform => "uniform, 10 to 50 ms",
-            Self::Bimodal => "bimodal, 5 ms or (1 of 10) 80 ms",
-            Self::HeavyTail => "heavy tail, Pareto 1.3 from 4 ms to 3 s",
+            Self::Bimodal => "bimodal, 20 ms or (1 of 10) 150 ms",
+            Self::HeavyTail => "heavy tail, Pareto 1.3 from 10 ms to 3 s",
         }
     }
 
@@ -69,9 +73,9 @@ impl Holds {
         let (first, second) = (uniform(mix(number)), uniform(mix(!number)));
         let millis = match self {
             Self::Uniform => 10.0 + 40.0 * first,
-            Self::Bimodal if second < 0.9 => 4.0 + 2.0 * first,
-            Self::Bimodal => 75.0 + 10.0 * first,
-            Self::HeavyTail => (4.0 * first.powf(-1.0 / 1.3)).min(3_000.0),
+            Self::Bimodal if second < 0.9 => 18.0 + 4.0 * first,
+            Self::Bimodal => 145.0 + 10.0 * first,
+            Self::HeavyTail => (10.0 * first.powf(-1.0 / 1.3)).min(3_000.0),
         };
         Duration::from_secs_f64(millis / 1e3)
     }
@@ -93,6 +97,8 @@ struct Log {
     appended: Mutex<Vec<(Place, u128)>>,
     /// When each record could be fetched.
     released: Mutex<HashMap<Place, Instant>>,
+    /// Of the first answer that brought it: when that had been asked for, and when it was handed over.
+    fetched: Mutex<HashMap<Place, (Instant, Instant)>>,
     /// How late the machine woke an idle thread, in nanoseconds.
     lateness: Mutex<Vec<i64>>,
 }
@@ -106,10 +112,12 @@ pub(crate) struct Plant {
     tasks: Tasks,
 }
 
-/// When each message could be fetched, by trace id, and what the machine was like meanwhile.
+/// When Kafka let go of each message, by trace id, and what the machine was like meanwhile.
 pub(crate) struct Truth {
     /// Nanoseconds of the boot-time clock.
-    pub(crate) released: HashMap<u128, u64>,
+    pub(crate) let_go: HashMap<u128, u64>,
+    /// Records that nobody was waiting for when they were released.
+    pub(crate) unasked: usize,
     /// How late the machine woke an idle thread, in nanoseconds, ascending.
     pub(crate) lateness: Vec<i64>,
 }
@@ -164,23 +172,29 @@ telemetry: {{ listen: '127.0.0.1:0' }}
 
     /// Ends them: what the Kafka wrote down.
     pub(crate) fn end(self) -> Truth {
-        assert_eq!(self.hooks.released_dropped(), 0, "releases that were not written down");
-        // Another subscription ends the one of the thread that writes down.
-        drop(self.hooks.released(1));
+        let dropped = (self.hooks.released_dropped(), self.hooks.fetched_dropped());
+        assert_eq!(dropped, (0, 0), "releases and answers that were not written down");
+        // Other subscriptions end those of the threads that write down.
+        drop((self.hooks.released(1), self.hooks.fetched(1)));
         self.tasks.stop();
         let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(self.tasks.finished());
-        let released = std::mem::take(&mut *locked(&self.log.released));
+        let (released, fetched) = (locked(&self.log.released), locked(&self.log.fetched));
         let appended = std::mem::take(&mut *locked(&self.log.appended));
-        let count = appended.len();
-        let released: HashMap<u128, u64> = appended
-            .into_iter()
-            .filter_map(|(place, id)| Some((id, released.get(&place)?.nanos())))
-            .collect();
-        assert_eq!(released.len(), count, "records that were not let go, or came twice");
+        let (count, mut unasked) = (appended.len(), 0);
+        let mut let_go = HashMap::with_capacity(count);
+        for (place, id) in appended {
+            let at = released.get(&place).unwrap_or_else(|| panic!("{place:?} was never released"));
+            let (asked, handed) =
+                fetched.get(&place).unwrap_or_else(|| panic!("{place:?} was never fetched"));
+            assert!(handed >= at, "{place:?} was handed over before its release");
+            unasked += usize::from(asked > at);
+            let_go.insert(id, if asked > at { at.nanos() } else { handed.nanos() });
+        }
+        assert_eq!(let_go.len(), count, "records that came twice");
         let mut lateness = std::mem::take(&mut *locked(&self.log.lateness));
         lateness.sort_unstable();
-        Truth { released, lateness }
+        Truth { let_go, unasked, lateness }
     }
 }
 
@@ -195,7 +209,7 @@ impl Log {
             }
             Verdict::hold(holds.of(number.fetch_add(1, Ordering::Relaxed)))
         });
-        let (log, releases) = (Arc::clone(self), hooks.released(RELEASES_BEHIND));
+        let (log, releases) = (Arc::clone(self), hooks.released(BEHIND));
         tasks
             .thread("releases", move || {
                 // Ends when the Kafka is gone.
@@ -203,6 +217,18 @@ impl Log {
                     let mut released = locked(&log.released);
                     for offset in release.base_offset..release.base_offset + release.count {
                         released.insert((release.partition, offset), release.at);
+                    }
+                }
+            })
+            .unwrap();
+        let (log, answers) = (Arc::clone(self), hooks.fetched(BEHIND));
+        tasks
+            .thread("answers", move || {
+                while let Ok(answer) = answers.recv() {
+                    let mut fetched = locked(&log.fetched);
+                    for offset in answer.offsets {
+                        let first = fetched.entry((answer.partition, offset));
+                        first.or_insert((answer.asked, answer.at));
                     }
                 }
             })

@@ -6,7 +6,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsResponse, RequestKind, ResponseHeader, ResponseKind,
+    ApiKey, ApiVersionsResponse, FetchRequest, FetchResponse, RequestKind, ResponseHeader,
+    ResponseKind,
 };
 use kafka_protocol::protocol::Encodable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,6 +16,8 @@ use tokio::sync::{Notify, watch};
 
 use super::Broker;
 use super::api::{APIS, Api};
+use super::hooks::Fetched;
+use crate::clock::Instant;
 use crate::shutdown::Tasks;
 
 /// The largest request that is not a produce request.
@@ -48,12 +51,16 @@ async fn converse(
     loop {
         let frame = next_frame(&mut stream, &mut buffer, broker.request_bytes_max).await?;
         broker.hooks.answering().await;
-        let answer = answer(broker, &waker, frame).await?;
+        let mut fetched = Vec::new();
+        let answer = answer(broker, (&waker, &mut fetched), frame).await?;
         broker.hooks.answering().await;
         // What was stalled when the hooks closed it must not be answered any more, even if this task
         // has not yet been told.
         if closed.has_changed().ok()? {
             return None;
+        }
+        if !fetched.is_empty() {
+            broker.hooks.tell_fetched(fetched.into_iter(), broker.clock.now());
         }
         if let Some(answer) = answer {
             stream.write_all(&answer).await.ok()?;
@@ -89,7 +96,11 @@ async fn next_frame(
 }
 
 /// The answer to one request: outer `None` for garbage, inner where none is wanted.
-async fn answer(broker: &Broker, waker: &Arc<Notify>, frame: Bytes) -> Option<Option<Bytes>> {
+async fn answer(
+    broker: &Broker,
+    reader: (&Arc<Notify>, &mut Vec<Fetched>),
+    frame: Bytes,
+) -> Option<Option<Bytes>> {
     let mut head = frame.get(..HEAD_BYTES)?;
     let (key, version, correlation) = (head.get_i16(), head.get_i16(), head.get_i32());
     let api = Api::of(key)?;
@@ -101,7 +112,7 @@ async fn answer(broker: &Broker, waker: &Arc<Notify>, frame: Bytes) -> Option<Op
     }
     let body = api.body_of(version, &frame)?;
     let request = RequestKind::decode(api.key, &mut frame.slice(body..), version).ok()?;
-    match respond(broker, waker, request, version).await? {
+    match respond(broker, reader, request, version).await? {
         Some(response) => encode(api.key, version, correlation, &response).map(Some),
         None => Some(None),
     }
@@ -109,7 +120,7 @@ async fn answer(broker: &Broker, waker: &Arc<Notify>, frame: Bytes) -> Option<Op
 
 async fn respond(
     broker: &Broker,
-    waker: &Arc<Notify>,
+    (waker, fetched): (&Arc<Notify>, &mut Vec<Fetched>),
     request: RequestKind,
     version: i16,
 ) -> Option<Option<ResponseKind>> {
@@ -117,7 +128,14 @@ async fn respond(
         RequestKind::Produce(request) => {
             return Some(broker.produce(request).map(ResponseKind::Produce));
         }
-        RequestKind::Fetch(request) => broker.fetch(&request, waker).await.into(),
+        RequestKind::Fetch(request) => {
+            let asked = broker.clock.now();
+            let response = broker.fetch(&request, waker).await;
+            if broker.hooks.follows_fetches() {
+                fetched.extend(brought(&request, &response, asked));
+            }
+            response.into()
+        }
         RequestKind::ListOffsets(request) => broker.list_offsets(request).into(),
         RequestKind::OffsetForLeaderEpoch(request) => broker.leader_epochs(request).into(),
         RequestKind::InitProducerId(request) => broker.new_producer(&request).into(),
@@ -136,6 +154,28 @@ async fn respond(
         RequestKind::OffsetFetch(request) => broker.fetch_offsets(request).into(),
         _ => return None,
     }))
+}
+
+/// What an answer to a Fetch brings; when it is handed over is not known yet.
+fn brought<'a>(
+    request: &'a FetchRequest,
+    response: &'a FetchResponse,
+    asked: Instant,
+) -> impl Iterator<Item = Fetched> + 'a {
+    // Answers are in the order of the questions.
+    request.topics.iter().zip(&response.responses).flat_map(move |(wanted, answer)| {
+        let partitions = wanted.partitions.iter().zip(&answer.partitions);
+        let full = partitions.filter(|(_, answer)| {
+            answer.records.as_ref().is_some_and(|records| !records.is_empty())
+        });
+        full.map(move |(asked_for, answer)| Fetched {
+            topic: wanted.topic.to_string(),
+            partition: asked_for.partition,
+            offsets: asked_for.fetch_offset..answer.high_watermark,
+            asked,
+            at: asked,
+        })
+    })
 }
 
 fn versions(error: i16) -> ResponseKind {

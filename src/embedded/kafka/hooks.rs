@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,12 +77,29 @@ pub struct Released {
     pub at: Instant,
 }
 
+/// Records that an answer to a Fetch brings, all of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The topic.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// The offsets that are looked for; those at the end may have found no room.
+    pub offsets: Range<i64>,
+    /// Read when the request had come: from then on the consumer was waiting.
+    pub asked: Instant,
+    /// Read right before the answer was handed to the socket.
+    pub at: Instant,
+}
+
 type Judge = Arc<dyn Fn(&BatchInfo<'_>) -> Verdict + Send + Sync>;
 
 struct Inner {
     judge: Mutex<Option<Judge>>,
     released: Mutex<Option<SyncSender<Released>>>,
     released_dropped: AtomicU64,
+    fetched: Mutex<Option<SyncSender<Fetched>>>,
+    fetched_dropped: AtomicU64,
     stalled: watch::Sender<bool>,
     closings: watch::Sender<u64>,
     clock_offset_nanos: AtomicI64,
@@ -107,6 +125,8 @@ impl Hooks {
             judge: Mutex::new(None),
             released: Mutex::new(None),
             released_dropped: AtomicU64::new(0),
+            fetched: Mutex::new(None),
+            fetched_dropped: AtomicU64::new(0),
             stalled: watch::Sender::new(false),
             closings: watch::Sender::new(0),
             clock_offset_nanos: AtomicI64::new(0),
@@ -178,20 +198,43 @@ impl Hooks {
         self.0.released_dropped.load(Ordering::Relaxed)
     }
 
+    /// Tells of every partition's part in every answer that brings records from now on. Of what does
+    /// not fit into `capacity` only the number is kept ([`Hooks::fetched_dropped`]). A later call ends
+    /// the earlier subscription.
+    #[must_use]
+    pub fn fetched(&self, capacity: usize) -> Receiver<Fetched> {
+        let (sender, receiver) = sync_channel(capacity);
+        *locked(&self.0.fetched) = Some(sender);
+        receiver
+    }
+
+    /// How many parts of answers no subscriber had room for.
+    #[must_use]
+    pub fn fetched_dropped(&self) -> u64 {
+        self.0.fetched_dropped.load(Ordering::Relaxed)
+    }
+
     pub(super) fn judge(&self, batch: &BatchInfo<'_>) -> Verdict {
         let judge = locked(&self.0.judge).clone();
         judge.map_or(Verdict::KEEP, |judge| judge(batch))
     }
 
     pub(super) fn tell(&self, released: impl FnOnce() -> Released) {
-        let mut subscriber = locked(&self.0.released);
-        if let Some(sender) = subscriber.as_ref() {
-            match sender.try_send(released()) {
-                Ok(()) => {}
-                Err(std::sync::mpsc::TrySendError::Full(_)) => {
-                    self.0.released_dropped.fetch_add(1, Ordering::Relaxed);
-                }
-                Err(std::sync::mpsc::TrySendError::Disconnected(_)) => *subscriber = None,
+        if let Some(sender) = &*locked(&self.0.released) {
+            send(sender, released(), &self.0.released_dropped);
+        }
+    }
+
+    /// Whether somebody wants to be told of Fetches.
+    pub(super) fn follows_fetches(&self) -> bool {
+        locked(&self.0.fetched).is_some()
+    }
+
+    /// Tells of what is handed over at `at`.
+    pub(super) fn tell_fetched(&self, fetched: impl Iterator<Item = Fetched>, at: Instant) {
+        if let Some(sender) = &*locked(&self.0.fetched) {
+            for fetched in fetched {
+                send(sender, Fetched { at, ..fetched }, &self.0.fetched_dropped);
             }
         }
     }
@@ -214,6 +257,13 @@ impl Hooks {
 
     pub(super) fn closings(&self) -> watch::Receiver<u64> {
         self.0.closings.subscribe()
+    }
+}
+
+/// Whoever has gone is not missed.
+fn send<T>(subscriber: &SyncSender<T>, news: T, dropped: &AtomicU64) {
+    if let Err(TrySendError::Full(_)) = subscriber.try_send(news) {
+        dropped.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -18,7 +18,7 @@ const BOUND: (f64, f64) = (0.01, 100_000.0);
 pub(crate) struct Quantile {
     /// Such as `p99.9`.
     pub(crate) name: &'static str,
-    /// Of the logged releases.
+    /// Of when Kafka let go.
     pub(crate) truth: f64,
     /// As the report has it.
     pub(crate) reported: f64,
@@ -58,6 +58,8 @@ pub(crate) struct Compared {
     pub(crate) others: Vec<String>,
     /// Records of Kafka that no slot which came out stands for.
     pub(crate) untold: usize,
+    /// Records that nobody was waiting for when they were released.
+    pub(crate) unasked: usize,
     /// The quantiles of end-to-end latency.
     pub(crate) quantiles: Vec<Quantile>,
     /// The uncertainty that the report states, in seconds, where it does.
@@ -70,7 +72,7 @@ pub(crate) struct Compared {
 
 /// Holds the file of slots and the report of a run against the truth.
 pub(crate) fn compare(slots: &str, report: &Value, truth: Truth) -> Compared {
-    let Truth { mut released, lateness } = truth;
+    let Truth { mut let_go, unasked, lateness } = truth;
     let mut lines = slots.lines();
     let header: Vec<&str> = lines.next().unwrap().split('\t').collect();
     let column = |name: &str| header.iter().position(|of| *of == name).unwrap();
@@ -84,11 +86,11 @@ pub(crate) fn compare(slots: &str, report: &Value, truth: Truth) -> Compared {
             others.push(line.to_owned());
             continue;
         }
-        let release = released.remove(&u128::from_str_radix(id, 16).unwrap());
-        let release = release.unwrap_or_else(|| panic!("Kafka never let go of what came: {line}"));
+        let let_go = let_go.remove(&u128::from_str_radix(id, 16).unwrap());
+        let let_go = let_go.unwrap_or_else(|| panic!("Kafka never let go of what came: {line}"));
         let intended: u64 = intended.parse().unwrap();
         let latency: i64 = latency.parse().unwrap();
-        let truth = release.checked_signed_diff(intended).unwrap();
+        let truth = let_go.checked_signed_diff(intended).unwrap();
         truths.push(truth);
         latencies.push(latency);
         differences.push(latency - truth);
@@ -115,7 +117,8 @@ pub(crate) fn compare(slots: &str, report: &Value, truth: Truth) -> Compared {
     Compared {
         messages: latencies.len(),
         others,
-        untold: released.len(),
+        untold: let_go.len(),
+        unasked,
         quantiles: quantiles.into(),
         uncertainty,
         differences,
