@@ -20,6 +20,9 @@ mod meters;
 mod news;
 mod otlp;
 mod output;
+mod recorder;
+mod resume;
+mod state;
 mod threads;
 mod wiring;
 
@@ -34,11 +37,13 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Clock;
 use crate::config::{Loaded, Problems};
 use crate::consume;
-use crate::correlate::Router;
+use crate::correlate::{Correlator, Leases, Limits, Router};
 use crate::host;
+use crate::journal::{Directory, Syncer};
 use crate::report::Report;
 use crate::shutdown::{Signals, Tasks};
 use crate::stamp::Run;
+use crate::stats::Stats;
 use crate::study::Machine;
 use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Telemetry};
 
@@ -49,6 +54,9 @@ use journalist::Journalist;
 use meters::Meters;
 use otlp::Exporting;
 use output::Output;
+use recorder::Recorder;
+use resume::{Beginning, Keeping};
+use state::Story;
 use threads::{Surroundings, Threads};
 use wiring::Parts;
 
@@ -102,7 +110,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     }
     let clock = Clock::system();
     let resolved = &loaded.resolved;
-    let parts = Parts::new(resolved, new_run()?);
+    let Beginning { parts, state, keeping } = resume::begin(loaded, clock)?;
     check_properties(loaded, &parts)?;
     let Exposed { telemetry, health, status, server } = expose(loaded, &parts, clock)?;
     let audit = open_outputs(&options, &parts)?;
@@ -111,27 +119,46 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let http = serve(server)?;
 
     let components = parts.components();
-    let router = Router::new(Arc::clone(&parts.roster), shards(parts.rate), INBOX);
+    // State is that of one correlator.
+    let shards = if keeping.is_some() { 1 } else { shards(parts.rate) };
+    let router = Router::new(Arc::clone(&parts.roster), shards, INBOX);
+    let kept = Kept::new(keeping, &telemetry);
+    let story = state.story;
+    let correlators = std::iter::once(state.correlator).chain(std::iter::repeat_with(|| {
+        Correlator::new(Arc::clone(&parts.roster), Limits::default())
+    }));
+    let stats = std::iter::once(state.stats)
+        .chain(std::iter::repeat_with(|| Stats::new(Arc::clone(&parts.roster))));
     let books: Vec<_> =
-        router.shards().iter().map(|_| Arc::new(Books::new(&parts.roster))).collect();
-    let bookkeeper = |(shard, books)| Bookkeeper {
+        stats.take(shards).map(|stats| Arc::new(Books::new(stats))).collect();
+    let mut recorder = kept.recorder;
+    let bookkeeper = |((shard, books), correlator)| Bookkeeper {
         clock,
         router: router.clone(),
         shard,
         books: Arc::clone(books),
+        correlator,
+        recorder: recorder.take(),
         telemetry: telemetry.clone(),
         audit: audit.clone(),
         tracer: otlp.sink.as_ref().map(|sink| otlp::tracer(resolved, &parts, sink.clone())),
     };
-    let bookkeepers = (0..).zip(&books).map(bookkeeper).collect();
+    let bookkeepers = (0..).zip(&books).zip(correlators).map(bookkeeper).collect();
     let (notify, notices) = mpsc::channel(NOTICES);
-    let around = Surroundings { clock, router: router.clone(), notices: notify };
+    let (leases, takes_over) = (kept.leases, kept.takes_over);
+    let around = Surroundings {
+        clock,
+        router: router.clone(),
+        notices: notify,
+        leases: leases.clone(),
+        takes_over,
+    };
     let signals =
         Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
-    let journalist = journalist(loaded, &parts, clock);
+    let journalist = journalist(loaded, &parts, (clock, story));
     let overview = Overview::new(Arc::clone(&parts.roster), clock.now());
-    let threads = Threads::start(parts, around, bookkeepers)
+    let threads = Threads::start(parts, around, (bookkeepers, kept.syncer))
         .map_err(|error| Error::System("starting threads", error))?;
     let mut control = Control {
         clock,
@@ -140,6 +167,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         notices,
         signals,
         router,
+        leases,
         books,
         overview,
         telemetry,
@@ -161,6 +189,9 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let written = finish(&report, &options, audit.as_deref());
     say_goodbye((otlp, http), &mut control.signals, resolved.telemetry.linger).await;
     written?;
+    if let Some(directory) = kept.directory {
+        directory.clear().map_err(|error| Error::System("removing the state of the run", error))?;
+    }
     Ok(report.verdict.exit_code())
 }
 
@@ -175,9 +206,36 @@ async fn say_goodbye((otlp, http): (Exporting, Tasks), signals: &mut Signals, le
     http.finished().await;
 }
 
-fn journalist(loaded: &Loaded, parts: &Parts, clock: Clock) -> Journalist {
+/// How state is kept, in the hands of those who keep it.
+struct Kept {
+    recorder: Option<Recorder>,
+    leases: Option<Arc<Leases>>,
+    takes_over: bool,
+    syncer: Option<Syncer>,
+    directory: Option<Directory>,
+}
+
+impl Kept {
+    fn new(keeping: Option<Keeping>, telemetry: &Telemetry) -> Self {
+        let Some(keeping) = keeping else {
+            let (recorder, leases, syncer, directory) = (None, None, None, None);
+            return Self { recorder, leases, takes_over: false, syncer, directory };
+        };
+        telemetry.dropped("journal", "not_written", 0);
+        telemetry.dropped("journal", "torn", u64::from(keeping.torn > 0));
+        Self {
+            recorder: Some(keeping.recorder),
+            leases: Some(keeping.leases),
+            takes_over: keeping.takes_over,
+            syncer: Some(keeping.syncer),
+            directory: Some(keeping.directory),
+        }
+    }
+}
+
+fn journalist(loaded: &Loaded, parts: &Parts, (clock, story): (Clock, Story)) -> Journalist {
     let names = parts.roster.paths().iter().map(|path| path.name.clone()).collect();
-    Journalist::new(clock, (environment::product(), environment::survey(loaded)), names)
+    Journalist::new(clock, (environment::product(), environment::survey(loaded)), (names, story))
 }
 
 /// What the world sees of a run.

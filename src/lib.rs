@@ -20,6 +20,7 @@
 //! | [`publish`], [`subscribe`] | edge | MQTT |
 //! | [`consume`] | edge | Kafka |
 //! | [`reach`] | edge | names and TCP ports, for a check |
+//! | [`journal`] | edge | state on disk that outlives its process |
 //! | [`host`] | edge | CPU and memory of machine, cgroup and processes |
 //! | [`telemetry`] | edge | the metric catalogue, `/metrics`, OTLP, traces, health |
 //! | [`embedded`] | edge | broker, bridge and Kafka of the demo |
@@ -35,6 +36,7 @@ pub mod consume;
 pub mod correlate;
 pub mod embedded;
 pub mod host;
+pub mod journal;
 pub mod preflight;
 pub mod publish;
 pub mod reach;

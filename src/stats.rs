@@ -8,6 +8,8 @@ mod window;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Instant;
 use crate::correlate::{
     Arrival, Event, Lane, Leg, NotSent, Outcome, PathId, PublisherId, Qos, Roster,
@@ -19,8 +21,9 @@ pub use totals::{LaneTotals, PathTotals, PublishTotals};
 pub use window::{InvalidCause, WindowFacts};
 
 /// Everything counted about a run, or about one shard of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stats {
+    #[serde(skip)]
     roster: Arc<Roster>,
     paths: Vec<PathTotals>,
     publish: Vec<PublishTotals>,
@@ -45,6 +48,19 @@ impl Stats {
             window_lag: Latencies::default(),
             roster,
         }
+    }
+
+    /// Takes up totals that were kept (with serde, which leaves out roster and windows): they belong
+    /// to `roster` from here on, and a window begins. `None` where they are of another one.
+    #[must_use]
+    pub fn taken_up(mut self, roster: Arc<Roster>) -> Option<Self> {
+        let fresh = Self::new(Arc::clone(&roster));
+        let fits = self.paths.len() == fresh.paths.len()
+            && self.publish.len() == fresh.publish.len()
+            && self.lanes.len() == fresh.lanes.len();
+        self.roster = roster;
+        self.end_window();
+        fits.then_some(self)
     }
 
     /// The roster that the totals belong to.
@@ -180,6 +196,9 @@ impl Stats {
                 if let Some(nanos) = end_to_end {
                     totals.window.record(nanos);
                 }
+            }
+            Event::Recovered { publisher, lane } => {
+                self.lane_of(publisher, lane).recovered_after_restart += 1;
             }
             // Its outcome follows.
             Event::Rejected { .. } => {}

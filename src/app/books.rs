@@ -1,16 +1,19 @@
 //! Room `app`: the threads that own a correlator each.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Instant};
-use crate::correlate::{Correlator, Event, Lane, Limits, Roster, Router, Shard};
+use crate::correlate::{Correlator, Event, Lane, Observation, Roster, Router};
 use crate::shutdown::Tasks;
 use crate::stats::Stats;
 use crate::telemetry::{Telemetry, Tracer};
 
 use super::audit::Audit;
+use super::recorder::Recorder;
+use super::state::Story;
 
 /// How often observations are taken in: what is on screen is so much older at most.
 const TICK: Duration = Duration::from_millis(100);
@@ -20,14 +23,17 @@ const JUDGE_EVERY: Duration = Duration::from_millis(250);
 /// The books of one shard, as others may see them.
 pub(super) struct Books {
     stats: Mutex<Stats>,
+    /// What the report has to tell beside the totals, since it was last written down.
+    story: Mutex<Option<Story>>,
     open_outcomes: AtomicU64,
     ticks: AtomicU64,
 }
 
 impl Books {
-    pub(super) fn new(roster: &Arc<Roster>) -> Self {
+    pub(super) fn new(stats: Stats) -> Self {
         Self {
-            stats: Mutex::new(Stats::new(Arc::clone(roster))),
+            stats: Mutex::new(stats),
+            story: Mutex::default(),
             open_outcomes: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
         }
@@ -35,6 +41,15 @@ impl Books {
 
     pub(super) fn stats(&self) -> MutexGuard<'_, Stats> {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the story written down with the next tick.
+    pub(super) fn tell(&self, story: Story) {
+        *self.story.lock().unwrap_or_else(PoisonError::into_inner) = Some(story);
+    }
+
+    fn take_story(&self) -> Option<Story> {
+        self.story.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Slots and lanes without an outcome, as of the last tick.
@@ -54,6 +69,9 @@ pub(super) struct Bookkeeper {
     pub(super) router: Router,
     pub(super) shard: usize,
     pub(super) books: Arc<Books>,
+    pub(super) correlator: Correlator,
+    /// What writes everything down, where state is kept.
+    pub(super) recorder: Option<Recorder>,
     pub(super) telemetry: Telemetry,
     pub(super) audit: Option<Arc<Audit>>,
     pub(super) tracer: Option<Tracer>,
@@ -63,24 +81,30 @@ impl Bookkeeper {
     /// Takes in observations until told to stop, then gives what is open its last outcome. Blocks
     /// its thread.
     pub(super) fn run(mut self, tasks: &Tasks) {
-        let roster = Arc::clone(self.router.roster());
-        let mut correlator = Correlator::new(roster, Limits::default());
         let (mut received, mut published) = (Vec::new(), Vec::new());
         let mut events = Vec::new();
         let mut judged = self.clock.now();
         loop {
             let stopping = tasks.stopping();
+            // What was received is fetched first and looked at last, so that whatever was observed of
+            // a message's sending is known before its arrival.
             let shard = &self.router.shards()[self.shard];
-            take_in(shard, &mut correlator, (&mut received, &mut published), &mut events);
+            shard.receive.swap(&mut received);
+            shard.publish.swap(&mut published);
             let now = self.clock.now();
-            if stopping || now >= judged + JUDGE_EVERY {
+            let judges = stopping || now >= judged + JUDGE_EVERY;
+            self.record((&published, &received), judges.then_some(now));
+            for observation in published.iter().chain(&received) {
+                self.correlator.observe(observation, &mut events);
+            }
+            if judges {
                 judged = now;
-                correlator.advance(now, &mut events);
+                self.correlator.advance(now, &mut events);
             }
             if stopping {
-                correlator.finish(&mut events);
+                self.correlator.finish(&mut events);
             }
-            self.book(&correlator, &mut events);
+            self.book(&mut events);
             if stopping {
                 if let Some(tracer) = &mut self.tracer {
                     tracer.finish(&self.clock.pairing());
@@ -94,7 +118,48 @@ impl Bookkeeper {
         }
     }
 
-    fn book(&mut self, correlator: &Correlator, events: &mut Vec<Event>) {
+    /// Writes down what this tick takes in, where state is kept.
+    fn record(
+        &mut self,
+        taken: (&[Observation], &[Observation]),
+        judged: Option<Instant>,
+    ) {
+        // Taken whether they are kept or not: nobody else does.
+        let names = if self.shard == 0 { self.router.take_names() } else { Vec::new() };
+        let Some(recorder) = &mut self.recorder else { return };
+        let story = self.books.take_story();
+        let recorded = recorder
+            .keep_short(&self.correlator, &self.books.stats())
+            .and_then(|()| recorder.record(taken, judged, (names, story)));
+        if let Some(trouble) = recorder.take_trouble() {
+            tracing::warn!(
+                "state_dir: state is not forced to the disk: {trouble}; it survives a kill, and not \
+                 that the machine loses its power"
+            );
+        }
+        if let Err(error) = recorded {
+            self.give_up(&error);
+        }
+    }
+
+    /// Goes on without keeping state.
+    fn give_up(&mut self, error: &io::Error) {
+        let Some(recorder) = self.recorder.take() else { return };
+        tracing::error!(
+            "state_dir: state is not kept any more: {error}; free space there and restart the probe; \
+             until then a kill loses what is known"
+        );
+        self.telemetry.dropped("journal", "not_written", 1);
+        if let Err(error) = recorder.abandon() {
+            tracing::error!(
+                "state_dir: old state could not be removed: {error}; remove it before the next start, \
+                 which would go on with it"
+            );
+        }
+    }
+
+    fn book(&mut self, events: &mut Vec<Event>) {
+        let correlator = &self.correlator;
         let mut stats = self.books.stats();
         stats.apply(events);
         let roster = self.router.roster();
@@ -117,24 +182,6 @@ impl Bookkeeper {
         events.clear();
         self.books.open_outcomes.store(correlator.open_outcomes(), Ordering::Release);
         self.books.ticks.fetch_add(1, Ordering::Release);
-    }
-}
-
-/// Takes in both inboxes of a shard. What was received is fetched first and looked at last, so that
-/// whatever was observed of a message's sending is known before its arrival.
-fn take_in(
-    shard: &Shard,
-    correlator: &mut Correlator,
-    (received, published): (
-        &mut Vec<crate::correlate::Observation>,
-        &mut Vec<crate::correlate::Observation>,
-    ),
-    events: &mut Vec<Event>,
-) {
-    shard.receive.swap(received);
-    shard.publish.swap(published);
-    for observation in published.iter().chain(received.iter()) {
-        correlator.observe(observation, events);
     }
 }
 

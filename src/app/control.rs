@@ -17,7 +17,7 @@ use super::meters::Meters;
 use super::output::Output;
 use super::threads::Threads;
 use crate::clock::{Clock, Instant};
-use crate::correlate::{Lane, PathId, Router};
+use crate::correlate::{Lane, Leases, PathId, Router};
 use crate::publish;
 use crate::shutdown::Signals;
 use crate::stats::WindowFacts;
@@ -42,6 +42,8 @@ pub(super) struct Control {
     pub(super) notices: Receiver<Notice>,
     pub(super) signals: Signals,
     pub(super) router: Router,
+    /// How far publishers may number their slots, where state is kept.
+    pub(super) leases: Option<Arc<Leases>>,
     pub(super) books: Vec<Arc<Books>>,
     pub(super) overview: Overview,
     pub(super) telemetry: Telemetry,
@@ -134,6 +136,7 @@ impl Control {
                     self.state.started = Some(at);
                     self.overview.begin(at);
                     self.journalist.begin(at);
+                    self.write_down();
                     self.publish_status();
                 }
                 self.threads.pace(publish::Stretch { path, start: at, until });
@@ -224,6 +227,8 @@ impl Control {
             .iter()
             .map(|shard| shard.publish.waits() + shard.receive.waits())
             .sum();
+        // Who waits for a lease waits for the books as well.
+        let waits = waits + self.leases.as_ref().map_or(0, |leases| leases.waits());
         let inbox_waits = waits - std::mem::replace(&mut self.state.inbox_waits, waits);
         let mut away = std::mem::take(&mut self.state.away);
         away.extend(down);
@@ -251,6 +256,14 @@ impl Control {
         }
         self.telemetry.set_window(&self.overview.stats);
         self.publish_status();
+        self.write_down();
+    }
+
+    /// Has what the report tells beside the totals written down for a process after this one.
+    fn write_down(&self) {
+        if let Some(books) = self.books.first().filter(|_| self.leases.is_some()) {
+            books.tell(self.journalist.story());
+        }
     }
 
     fn publish_status(&self) {

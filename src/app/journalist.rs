@@ -1,11 +1,10 @@
 //! Room `app`: the log, and the report as it stands.
 
-use std::collections::BTreeMap;
-
 use super::logging::RECOVERY;
 use super::meters::Meters;
 use super::news::{Kind, Line, News};
-use crate::clock::{Clock, Instant, Pairing};
+use super::state::Story;
+use crate::clock::{Clock, Instant};
 use crate::report::{Environment, Inputs, Product, Report, Window};
 use crate::stats::{InvalidCause, Stats};
 use crate::study::{Objective, Unmeasured, Verdict};
@@ -16,10 +15,7 @@ pub(super) struct Journalist {
     clock: Clock,
     product: Product,
     environment: Environment,
-    begun: Pairing,
-    judged: u64,
-    valid: u64,
-    invalid: BTreeMap<String, u64>,
+    story: Story,
     news: News,
     /// Names of the paths, by their index.
     paths: Vec<String>,
@@ -30,25 +26,35 @@ impl Journalist {
     pub(super) fn new(
         clock: Clock,
         (product, environment): (Product, Environment),
-        paths: Vec<String>,
+        (paths, story): (Vec<String>, Story),
     ) -> Self {
+        let now = clock.pairing();
+        let story = if story.began {
+            story
+        } else {
+            Story { start: now.wall, begun: now.instant, ..story }
+        };
         Self {
             clock,
             product,
             environment,
-            begun: clock.pairing(),
-            judged: 0,
-            valid: 0,
-            invalid: BTreeMap::new(),
+            story,
             news: News::default(),
             paths,
         }
     }
 
-    /// The first window begins: what the report covers starts here.
+    /// The first window begins: what the report covers starts here, unless it goes on with what a
+    /// process before this one began.
     pub(super) fn begin(&mut self, at: Instant) {
-        let now = self.clock.pairing();
-        self.begun = Pairing { instant: at, wall: now.wall_of(at), ..now };
+        if !std::mem::replace(&mut self.story.began, true) {
+            (self.story.start, self.story.begun) = (self.clock.pairing().wall_of(at), at);
+        }
+    }
+
+    /// What the report has to tell beside the totals, as of now.
+    pub(super) fn story(&self) -> Story {
+        self.story.clone()
     }
 
     /// All connections of a path to a system stand.
@@ -102,21 +108,24 @@ impl Journalist {
     pub(super) fn window_judged(&mut self, causes: &[InvalidCause]) {
         // The share of valid windows is one of the run after its warm-up.
         if !causes.contains(&InvalidCause::WarmingUp) {
-            self.judged += 1;
-            self.valid += u64::from(causes.is_empty());
+            self.story.judged += 1;
+            self.story.valid += u64::from(causes.is_empty());
         }
         for cause in causes {
-            *self.invalid.entry(cause.name().to_owned()).or_default() += 1;
+            *self.story.invalid.entry(cause.name().to_owned()).or_default() += 1;
         }
     }
 
     /// The report on the run as it stands.
     pub(super) fn report(&self, stats: &Stats, meters: &Meters, unmeasured: &Unmeasured) -> Report {
         let now = self.clock.pairing();
-        let length = now.instant.saturating_since(self.begun.instant);
-        let mut window = Window::new(self.begun.wall, now.wall, length);
-        window.valid_fraction = share(self.valid, self.judged);
-        window.invalid.clone_from(&self.invalid);
+        let story = &self.story;
+        let length = story.earlier + now.instant.saturating_since(story.begun);
+        let mut window = Window::new(story.start, now.wall, length);
+        window.valid_fraction = share(story.valid, story.judged);
+        window.invalid.clone_from(&story.invalid);
+        window.restarts = story.restarts;
+        window.published_before = story.published_before;
         let mut environment = self.environment.clone();
         environment.memory_bytes = meters.memory_total_bytes().unwrap_or_default();
         Report::build(Inputs {

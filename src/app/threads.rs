@@ -1,6 +1,7 @@
 //! Room `app`: the threads of a run, grouped in the order in which they stop.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender as Teller, channel, sync_channel};
 
 use tokio::runtime;
@@ -9,7 +10,8 @@ use tokio::sync::mpsc::Sender;
 use super::books::Bookkeeper;
 use super::wiring::Parts;
 use crate::clock::Clock;
-use crate::correlate::Router;
+use crate::correlate::{Leases, Router};
+use crate::journal::Syncer;
 use crate::publish::{self, Stretch};
 use crate::shutdown::Tasks;
 use crate::study::Notice;
@@ -25,6 +27,10 @@ pub(super) struct Surroundings {
     pub(super) clock: Clock,
     pub(super) router: Router,
     pub(super) notices: Sender<Notice>,
+    /// How far publishers may number their slots, where state is kept.
+    pub(super) leases: Option<Arc<Leases>>,
+    /// Whether the MQTT sessions are those of a process that was killed.
+    pub(super) takes_over: bool,
 }
 
 /// The groups of threads and tasks of a run.
@@ -44,7 +50,7 @@ impl Threads {
     pub(super) fn start(
         parts: Parts,
         around: Surroundings,
-        bookkeepers: Vec<Bookkeeper>,
+        (bookkeepers, syncer): (Vec<Bookkeeper>, Option<Syncer>),
     ) -> io::Result<Self> {
         let mut threads = Self {
             around,
@@ -59,6 +65,9 @@ impl Threads {
         for bookkeeper in bookkeepers {
             let tasks = threads.books.clone();
             threads.books.thread("books", move || bookkeeper.run(&tasks))?;
+        }
+        if let Some(syncer) = syncer {
+            threads.books.thread("journal", move || syncer.run())?;
         }
         for config in parts.consumers {
             threads.consume(config)?;
@@ -96,9 +105,9 @@ impl Threads {
         if configs.is_empty() {
             return Ok(());
         }
-        let Surroundings { clock, router, notices } = self.around.clone();
-        let around =
-            subscribe::Surroundings { clock, stamper: self.stamper.clone(), router, notices };
+        let Surroundings { clock, router, notices, takes_over, .. } = self.around.clone();
+        let stamper = self.stamper.clone();
+        let around = subscribe::Surroundings { clock, stamper, router, notices, takes_over };
         let bell = Bell::new()?;
         ring_at_stop(&self.subscribers, &bell);
         let tasks = self.subscribers.clone();
@@ -131,9 +140,10 @@ impl Threads {
         told: Receiver<Stretch>,
         bell: Bell,
     ) -> io::Result<()> {
-        let Surroundings { clock, router, notices } = self.around.clone();
+        let Surroundings { clock, router, notices, leases, takes_over } = self.around.clone();
+        let stamper = self.stamper.clone();
         let around =
-            publish::Surroundings { clock, stamper: self.stamper.clone(), router, notices };
+            publish::Surroundings { clock, stamper, router, notices, leases, takes_over };
         let (pacing, tasks) = (self.pacers.clone(), self.publishers.clone());
         // From here on, so that nobody takes pacing for finished before the thread has begun.
         let held = pacing.hold();

@@ -117,6 +117,15 @@ impl Parts {
         }
     }
 
+    /// Messages a second of each publisher, by its id.
+    pub(super) fn rates(&self) -> Vec<f64> {
+        let mut rates = vec![0.0; self.publishers.len()];
+        for (config, plan) in &self.publishers {
+            rates[config.publisher.0 as usize] = 1e9 / plan.interval_nanos;
+        }
+        rates
+    }
+
     /// The kinds of systems that the run depends on.
     pub(super) fn components(&self) -> Vec<Component> {
         let kafka = (!self.consumers.is_empty()).then_some(Component::Kafka);
@@ -241,5 +250,6 @@ fn consumer(kafka: &KafkaConfig, path: PathId, group: String) -> consume::Config
         properties: consume::Properties(plain.chain(secret).collect()),
         group,
         lookout: None,
+        resumed: None,
     }
 }

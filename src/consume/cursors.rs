@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Partition;
+use crate::correlate::PartitionName;
 
 /// The partitions that are read, with dense indices.
 #[derive(Debug, Default)]
@@ -12,6 +13,8 @@ pub(super) struct Cursors {
     /// Where the last record was found: the next one is mostly its neighbour.
     last: usize,
     next_slot: u32,
+    /// Indices of partitions that a process before this one read and this one has not started.
+    left: HashMap<(String, i32), u32>,
 }
 
 #[derive(Debug)]
@@ -24,6 +27,13 @@ struct Cursor {
 }
 
 impl Cursors {
+    /// Goes on after a process that named partitions so: each keeps its index when it is first started.
+    pub(super) fn going_on(names: &[PartitionName]) -> Self {
+        let next_slot = names.iter().map(|of| of.slot + 1).max().unwrap_or(0);
+        let left = names.iter().map(|of| ((of.topic.clone(), of.partition), of.slot)).collect();
+        Self { next_slot, left, ..Self::default() }
+    }
+
     /// Whether a partition was started before.
     pub(super) fn knows(&self, of: &Partition) -> bool {
         self.index(&of.topic, of.partition).is_some()
@@ -33,8 +43,9 @@ impl Cursors {
     /// observed under. A partition that is started anew gets another one, since its offsets may
     /// have begun again.
     pub(super) fn add(&mut self, of: &Partition) -> u32 {
-        let slot = self.next_slot;
-        self.next_slot += 1;
+        let left = self.left.remove(&(of.topic.clone(), of.partition));
+        let slot = left.unwrap_or(self.next_slot);
+        self.next_slot += u32::from(left.is_none());
         let cursor =
             Cursor { topic: of.topic.clone(), partition: of.partition, position: of.offset, slot };
         if let Some(index) = self.index(&of.topic, of.partition) {
@@ -85,6 +96,7 @@ impl Cursors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::correlate::PathId;
 
     fn of(topic: &str, partition: i32, offset: i64) -> Partition {
         Partition { topic: topic.into(), partition, offset }
@@ -102,6 +114,22 @@ mod tests {
         assert_eq!(cursors.read("a", 0, 6), Some(0));
         assert!(cursors.passed(&highs));
         assert!(!cursors.passed(&[of("b", 0, 0)]), "an unknown partition was not read");
+    }
+
+    #[test]
+    fn a_partition_that_was_read_before_a_restart_keeps_its_index() {
+        let name = |partition, slot| PartitionName {
+            path: PathId(0),
+            slot,
+            topic: "a".into(),
+            partition,
+            from: 7,
+        };
+        let mut cursors = Cursors::going_on(&[name(1, 0), name(0, 3)]);
+        assert_eq!(cursors.add(&of("a", 0, 9)), 3);
+        assert_eq!(cursors.add(&of("a", 2, 0)), 4, "it is new");
+        assert_eq!(cursors.add(&of("a", 0, 0)), 5, "it was made anew");
+        assert_eq!(cursors.add(&of("a", 1, 7)), 0);
     }
 
     #[test]

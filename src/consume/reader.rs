@@ -13,7 +13,9 @@ use super::cursors::Cursors;
 use super::fetching::Fetching;
 use super::{Config, Lookout, NAP, Partition, Word, client, why};
 use crate::clock::{Clock, Instant, Pairing, WallTime};
-use crate::correlate::{Append, Lane, Observation, PathId, RecordPlace, Router, Sink};
+use crate::correlate::{
+    Append, Lane, Observation, PartitionName, PathId, RecordPlace, Router, Sink,
+};
 use crate::shutdown::Tasks;
 use crate::stamp::{PROPERTY, Reading, Stamper};
 use crate::study::{Notice, Role};
@@ -35,8 +37,12 @@ struct Reader<'a> {
     notices: &'a Sender<Notice>,
     lookout: Option<&'a Lookout>,
     cursors: Cursors,
-    /// The moment to have caught up with, and how far each partition must be read for that.
-    goal: Option<(Instant, Vec<Partition>)>,
+    /// Partitions that were just started.
+    names: Vec<PartitionName>,
+    goal: Option<Goal>,
+    /// After a restart, until it has caught up with a moment at which it was reading: what is read
+    /// until then may have been there for long.
+    behind: Option<Behind>,
     pairing: Pairing,
     foreign: u32,
     /// When all partitions were last assigned or had to be fetched anew.
@@ -46,6 +52,22 @@ struct Reader<'a> {
     answered: bool,
     /// Whether librdkafka has stopped reading some partition.
     stopped_reading: bool,
+}
+
+/// A moment to have caught up with.
+struct Goal {
+    at: Instant,
+    /// When the high watermarks were asked for.
+    asked: Instant,
+    /// How far each partition must be read for that.
+    highs: Vec<Partition>,
+}
+
+/// A reader that came back.
+#[derive(Default)]
+struct Behind {
+    /// Since when it is certainly reading.
+    reading: Option<Instant>,
 }
 
 /// Reads what the watch assigns until told to stop. Blocks its thread.
@@ -60,7 +82,9 @@ pub fn read(
     let Some(consumer) = client::made(client::reader, config, (clock, notices, tasks)) else {
         return;
     };
-    let (goal, pairing, cursors) = (None, clock.pairing(), Cursors::default());
+    let (goal, pairing, names) = (None, clock.pairing(), Vec::new());
+    let cursors = Cursors::going_on(config.resumed.as_deref().unwrap_or_default());
+    let behind = config.resumed.as_ref().map(|_| Behind::default());
     let (foreign, assigned, up, answered) = (0, None, false, false);
     let stopped_reading = false;
     let mut reader = Reader {
@@ -71,7 +95,9 @@ pub fn read(
         notices,
         lookout: config.lookout.as_ref(),
         cursors,
+        names,
         goal,
+        behind,
         pairing,
         foreign,
         assigned,
@@ -98,9 +124,9 @@ impl Reader<'_> {
     fn hear(&mut self, word: Word, consumer: &BaseConsumer<Fetching>) {
         match word {
             Word::Assign(partitions) => self.assign(&partitions, consumer),
-            Word::Watermarks { asked, highs } => {
+            Word::Watermarks { asked: at, now: asked, highs } => {
                 // An older goal is kept: a reader that is always behind would else reach none.
-                self.goal.get_or_insert((asked, highs));
+                self.goal.get_or_insert(Goal { at, asked, highs });
                 (self.up, self.answered) = (false, true);
             }
         }
@@ -117,9 +143,13 @@ impl Reader<'_> {
     /// Says that the consumer stands: once it reads, and again after each answer of the watch, which
     /// may have said the contrary in between.
     fn say_up(&mut self, fetching: &Fetching) {
+        let is_under_way = self.assigned.is_some() && fetching.is_under_way();
+        if let Some(behind) = self.behind.as_mut().filter(|_| is_under_way) {
+            behind.reading.get_or_insert_with(|| self.clock.now());
+        }
         let Some(assigned) = self.assigned.filter(|_| !self.up && self.answered) else { return };
         let is_late = self.clock.now() >= assigned + START_MAX;
-        if fetching.is_under_way() || is_late {
+        if (is_under_way && self.behind.is_none()) || is_late {
             self.up = true;
             self.say(Notice::Up(Role::Consumer(self.path.0)));
         }
@@ -142,6 +172,7 @@ impl Reader<'_> {
             }
             self.start(of);
         }
+        self.router.name(std::mem::take(&mut self.names));
         if let Err(error) = consumer.incremental_assign(&list) {
             let text = format!(
                 "partitions could not be assigned, what arrives there counts as lost: {error}; \
@@ -176,10 +207,13 @@ impl Reader<'_> {
             let (path, count) = (self.path, std::mem::take(&mut self.foreign));
             self.router.count(path, Observation::Foreign { path, count });
         }
-        if let Some((at, highs)) = self.goal.take_if(|(_, highs)| self.cursors.passed(highs)) {
-            let (path, lane) = (self.path, Lane::MqttKafka);
-            drop(highs);
+        if let Some(goal) = self.goal.take_if(|goal| self.cursors.passed(&goal.highs)) {
+            let (path, lane, at) = (self.path, Lane::MqttKafka, goal.at);
             self.router.tell_all(Observation::CaughtUp { path, lane, at });
+            let is_abreast = |behind: &Behind| behind.reading.is_some_and(|it| goal.asked >= it);
+            if self.behind.take_if(|behind| is_abreast(behind)).is_some() {
+                self.router.tell_all(Observation::Abreast { path, lane });
+            }
         }
     }
 
@@ -270,6 +304,7 @@ impl Reader<'_> {
                 of.offset = low;
                 self.start(&of);
             }
+            self.router.name(std::mem::take(&mut self.names));
             self.assign_again(&of, consumer);
         }
     }
@@ -299,6 +334,8 @@ impl Reader<'_> {
 
     fn start(&mut self, of: &Partition) {
         let slot = self.cursors.add(of);
+        let (topic, partition, from) = (of.topic.clone(), of.partition, of.offset);
+        self.names.push(PartitionName { path: self.path, slot, topic, partition, from });
         let (path, topic, partition) = (self.path.0, of.topic.clone(), of.partition);
         self.say(Notice::Assigned { path, slot, topic, partition });
     }

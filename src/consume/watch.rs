@@ -1,6 +1,6 @@
 //! Room `consume`: the thread that asks the cluster questions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ struct Watch<'a> {
     consumer: BaseConsumer<Complaints>,
     patterns: Vec<Regex>,
     known: BTreeSet<(String, i32)>,
+    /// Where a process before this one stopped to read partitions that were not found yet.
+    left: BTreeMap<(String, i32), i64>,
     /// Whether the first partitions were found: later ones are read from their beginning.
     begun: bool,
     next_topics: Instant,
@@ -62,6 +64,10 @@ pub fn watch(
         return;
     };
     let (known, next_topics) = (BTreeSet::new(), Instant::ZERO);
+    let left = config.resumed.iter().flatten();
+    let left: BTreeMap<_, _> =
+        left.map(|of| ((of.topic.clone(), of.partition), of.from)).collect();
+    let begun = !left.is_empty();
     let mut watch = Watch {
         config,
         clock,
@@ -70,7 +76,8 @@ pub fn watch(
         consumer,
         patterns,
         known,
-        begun: false,
+        left,
+        begun,
         next_topics,
         looked: Instant::ZERO,
     };
@@ -112,12 +119,13 @@ impl Watch<'_> {
             self.next_topics = self.clock.now() + TOPICS_EVERY;
         }
         let known: Vec<_> = self.known.iter().cloned().collect();
+        let now = self.clock.now();
         let highs = self.offsets(&known, Offset::End);
         let highs = highs.map_err(|error| self.why(&error))?;
         self.consumer.context().forget();
         // Nobody has caught up with a moment at which there may have been partitions unknown.
         let asked = self.looked;
-        self.tell(Word::Watermarks { asked, highs });
+        self.tell(Word::Watermarks { asked, now, highs });
         Ok(())
     }
 
@@ -168,14 +176,22 @@ impl Watch<'_> {
             || self.patterns.iter().any(|pattern| pattern.is_match(topic))
     }
 
-    /// Has the reader read fresh partitions: the first ones from their end, so that nothing older
-    /// than the run is read, later ones from their beginning, so that nothing is missed.
+    /// Has the reader read fresh partitions: those that a process before this one read from where it
+    /// stopped; the first ones of a run from their end, so that nothing older than the run is read;
+    /// later ones from their beginning, so that nothing is missed.
     fn assign(&mut self, fresh: &[(String, i32)]) -> KafkaResult<()> {
         if fresh.is_empty() {
             return Ok(());
         }
         let from = if self.begun { Offset::Beginning } else { Offset::End };
-        let partitions = self.offsets(fresh, from)?;
+        let (left, unread): (Vec<_>, Vec<_>) =
+            fresh.iter().cloned().partition(|of| self.left.contains_key(of));
+        let mut partitions = if unread.is_empty() { Vec::new() } else { self.offsets(&unread, from)? };
+        // What appears again after this was made anew.
+        partitions.extend(left.into_iter().filter_map(|of| {
+            let offset = self.left.remove(&of)?;
+            Some(Partition { topic: of.0, partition: of.1, offset })
+        }));
         self.begun = true;
         let names = partitions.iter().map(|of| (of.topic.clone(), of.partition));
         self.known.extend(names);

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Instant;
 use crate::stamp::{Carriers, SpanId};
 
@@ -20,13 +22,15 @@ const AWAY_MAX: usize = 256;
 const PARTITIONS_MAX: usize = 65_536;
 
 /// What is known of the sinks of one path.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Sinks {
     caught_up: [Instant; Lane::ALL.len()],
     away: [VecDeque<(Instant, Instant)>; Lane::ALL.len()],
     /// For each partition, one more than the last offset that was seen.
     cursors: Vec<i64>,
     in_flight: [[u64; Lane::ALL.len()]; Qos::ALL.len()],
+    /// Whether what comes out may have been out for long: its sink is not yet abreast after a restart.
+    behind: [bool; Lane::ALL.len()],
 }
 
 impl Sinks {
@@ -66,6 +70,35 @@ impl Sinks {
         let moves_on = offset >= *cursor;
         *cursor = offset.saturating_add(1).max(*cursor);
         moves_on
+    }
+
+    /// For each partition, one more than the last offset that was seen.
+    pub(super) fn cursors(&self) -> &[i64] {
+        &self.cursors
+    }
+
+    /// Notes at `now` that the process that looked at the sinks has ended, and that another one will.
+    pub(super) fn restarted(&mut self, now: Instant) {
+        // Kafka is read again from where it was left; an MQTT broker keeps nothing for who is away.
+        self.behind[Lane::MqttKafka.index()] = true;
+        let there = self.caught_up(Lane::MqttMqtt);
+        self.note_absence(Lane::MqttMqtt, there, now);
+    }
+
+    /// Forgets every moment: the clock has begun anew.
+    pub(super) fn forget_moments(&mut self) {
+        self.caught_up = [Instant::ZERO; Lane::ALL.len()];
+        self.away.iter_mut().for_each(VecDeque::clear);
+    }
+
+    /// Notes that a sink hands over what comes out as it comes out.
+    pub(super) fn come_abreast(&mut self, lane: Lane) {
+        self.behind[lane.index()] = false;
+    }
+
+    /// Whether what a sink hands over may have been out for long.
+    pub(super) fn is_behind(&self, lane: Lane) -> bool {
+        self.behind[lane.index()]
     }
 
     pub(super) fn in_flight(&self, qos: Qos, lane: Lane) -> u64 {
@@ -146,7 +179,7 @@ impl Books<'_> {
 
     /// Gives an open slot its outcome on a lane.
     #[inline]
-    fn conclude(
+    pub(super) fn conclude(
         &mut self,
         (sequence, entry): (u64, &mut Entry),
         lane: Lane,
@@ -250,6 +283,10 @@ impl Books<'_> {
         if self.sinks.away[lane.index()].iter().any(missed) {
             return Some(Outcome::Unresolved);
         }
+        // Whether the broker took it is not known, nor whether it was sent.
+        if entry.is_orphan() {
+            return Some(Outcome::Unresolved);
+        }
         if entry.is_accepted() {
             return Some(Outcome::AckedLost);
         }
@@ -258,6 +295,9 @@ impl Books<'_> {
 
     /// What a stop at `now` leaves to be said of an open slot, and why it was not sent if it was not.
     pub(super) fn last_word(&self, entry: &Entry, lane: Lane) -> (Outcome, Option<NotSent>) {
+        if entry.is_orphan() {
+            return (Outcome::Unresolved, None);
+        }
         if entry.sent().is_none() {
             return (Outcome::NotSent, Some(NotSent::Stopped));
         }

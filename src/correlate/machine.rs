@@ -1,15 +1,20 @@
 //! Room `correlate`: the state machine.
 
 mod arrival;
+mod restart;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
 
 use super::books::{Books, Fixed, Sinks};
 use super::ledger::{Entry, Ledger, Place};
 use super::verdicts::Verdicts;
+pub use restart::{Kept, TakenUp};
+
 use super::{
     Event, Lane, Leg, NotSent, Observation, Outcome, PathId, PublisherId, Qos, Roster, Stage,
 };
@@ -53,13 +58,15 @@ pub struct Correlator {
 }
 
 /// What is known of one publisher.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct State {
     ledger: Ledger,
     verdicts: [Verdicts; Lane::ALL.len()],
     /// One more than the highest sequence that came out.
     highest: [u64; Lane::ALL.len()],
     resent: VecDeque<u64>,
+    /// The first sequence that this process gives out.
+    own: u64,
 }
 
 impl Correlator {
@@ -115,6 +122,9 @@ impl Correlator {
             Observation::CaughtUp { path, lane, at } => {
                 self.paths[usize::from(path.0)].catch_up(lane, at);
             }
+            Observation::Abreast { path, lane } => {
+                self.paths[usize::from(path.0)].come_abreast(lane);
+            }
             Observation::Away { path, lane, from, until } => {
                 self.paths[usize::from(path.0)].note_absence(lane, from, until);
             }
@@ -130,7 +140,7 @@ impl Correlator {
                     break;
                 }
                 // What still waits to be sent is bounded by the publisher's queue, and not lost.
-                if entry.sent().is_none() {
+                if entry.sent().is_none() && !entry.is_orphan() {
                     continue;
                 }
                 let path = books.path;

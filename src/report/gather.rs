@@ -56,6 +56,7 @@ fn lane_report(stats: &Stats, id: PathId, qos: Qos, lane: Lane) -> LaneReport {
         slots: totals.slots(),
         outcomes: outcomes(totals),
         anomalies: anomalies(totals, foreign),
+        recovered: totals.recovered_after_restart,
         reorder_depth_max: totals.reorder_depth_max,
         latency_seconds: durations(&end_to_end),
         service_latency_seconds: durations(&totals.service),

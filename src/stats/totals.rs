@@ -1,5 +1,7 @@
 //! Room `stats`: the counters and distributions of a run.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Instant;
 use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, NotSent, Outcome};
 
@@ -10,7 +12,7 @@ use super::recent::Recent;
 const PARTITIONS_MAX: usize = 65_536;
 
 /// Totals of one path, lane and QoS.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LaneTotals {
     /// Slots by outcome as they were announced, by [`Outcome::index`]; never falls.
     pub announced: [u64; Outcome::ALL.len()],
@@ -18,6 +20,8 @@ pub struct LaneTotals {
     pub recovered: [u64; Outcome::ALL.len()],
     /// Further arrivals by [`DuplicateCause::index`].
     pub duplicates: [u64; DuplicateCause::ALL.len()],
+    /// Messages that had come out before a consumer was back after a restart: counted, not timed.
+    pub recovered_after_restart: u64,
     /// Arrivals after a later message of their publisher.
     pub reordered: u64,
     /// The deepest of them, in slots.
@@ -36,6 +40,7 @@ pub struct LaneTotals {
     /// End-to-end latencies of the window that is not over.
     pub window: Latencies,
     /// End-to-end latencies of the windows before.
+    #[serde(skip)]
     pub recent: Recent,
 }
 
@@ -82,6 +87,7 @@ impl LaneTotals {
         add(&mut self.announced, &other.announced);
         add(&mut self.recovered, &other.recovered);
         add(&mut self.duplicates, &other.duplicates);
+        self.recovered_after_restart += other.recovered_after_restart;
         self.reordered += other.reordered;
         self.reorder_depth_max = self.reorder_depth_max.max(other.reorder_depth_max);
         self.corrupt += other.corrupt;
@@ -94,7 +100,7 @@ impl LaneTotals {
 }
 
 /// Totals of one path and QoS.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PublishTotals {
     /// Slots that came due.
     pub offered: u64,
@@ -126,7 +132,7 @@ impl PublishTotals {
 }
 
 /// Totals of one path.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PathTotals {
     /// Records that carry no stamp of this run.
     pub foreign: u64,

@@ -240,7 +240,9 @@ impl Inner {
                     path.consumed(partition);
                 }
             }
-            Event::Consumed { lane: Lane::MqttMqtt, .. } | Event::Rejected { .. } => {}
+            Event::Consumed { lane: Lane::MqttMqtt, .. }
+            | Event::Recovered { .. }
+            | Event::Rejected { .. } => {}
             Event::Foreign { path, count } => {
                 if let Some(path) = self.paths.get(usize::from(path.0)) {
                     path.foreign.increment(u64::from(count));
@@ -292,6 +294,7 @@ impl Inner {
             Event::Consumed { .. }
             | Event::Foreign { .. }
             | Event::Overflow { .. }
+            | Event::Recovered { .. }
             | Event::Rejected { .. }
             | Event::Woken { .. } => {}
         }

@@ -86,6 +86,15 @@ impl<H: Handler> EventLoop<H> {
         })
     }
 
+    /// Has each client connect once before it begins, so that the broker forgets the session of a
+    /// process that ended without goodbye. Its packet ids begin anew: a broker that waits for the
+    /// release of one would take the next message under it for the old one, and swallow it.
+    #[must_use]
+    pub fn taking_over(mut self) -> Self {
+        self.places.iter_mut().for_each(Place::take_over);
+        self
+    }
+
     /// Runs until `stop` says so. Then every client finishes what is under way, says goodbye and lets
     /// the broker forget its session, all within a second. The bell must be rung when it is time to
     /// stop.
@@ -218,6 +227,9 @@ impl<H: Handler> EventLoop<H> {
                 self.await_room(client, !all);
                 let place = &mut self.places[client];
                 if all && place.part() {
+                    if place.leaving == Leaving::Begun {
+                        self.set_timer(client, GOODBYE);
+                    }
                     self.flush(client);
                 } else if all && place.client.is_parting() {
                     place.client.close_for_writing();
@@ -252,7 +264,7 @@ impl<H: Handler> EventLoop<H> {
                 _ => (),
             }
             let place = &mut self.places[client];
-            if place.leaving != Leaving::Forgetting {
+            if !matches!(place.leaving, Leaving::Forgetting | Leaving::Before | Leaving::Begun) {
                 self.handler.happened((client, &mut place.client), happening, at);
             }
         }
@@ -260,7 +272,7 @@ impl<H: Handler> EventLoop<H> {
     }
 
     fn broke(&mut self, client: usize, failure: &Failure) {
-        let stays = self.places[client].leaving == Leaving::No;
+        let stays = matches!(self.places[client].leaving, Leaving::No | Leaving::Before);
         self.close(client);
         if stays {
             self.handler.broke(client, failure);
@@ -303,7 +315,9 @@ impl<H: Handler> EventLoop<H> {
                     self.try_next(client, &failure);
                 }
                 // It has taken long enough to leave.
-                Phase::Open if place.leaving != Leaving::No => self.close(client),
+                Phase::Open if !matches!(place.leaving, Leaving::No | Leaving::Before) => {
+                    self.close(client);
+                }
                 Phase::Open => self.ping(client),
                 Phase::Resolving => self.complain_of_resolver(client),
                 Phase::Gone => (),

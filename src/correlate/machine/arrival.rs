@@ -57,6 +57,9 @@ impl Correlator {
         if let Place::Open(entry) = state.ledger.place(sequence)
             && entry.is_open(lane)
         {
+            if sequence < state.own {
+                return self.arrived_after_restart(id, sequence, observation, events);
+            }
             let landing = Landing { sink, at, span, stamps: books.fixed.survived(carriers) };
             books.deliver((sequence, entry), &landing);
             books.note_order(sequence, lane, &mut state.highest);
@@ -109,6 +112,9 @@ impl Correlator {
             });
             return;
         };
+        // When it came out is not known while what had been there is read after a restart.
+        let is_timed = sequence >= state.own || !books.sinks.is_behind(lane);
+        let intended = intended.filter(|_| is_timed);
         let end_to_end = intended.map(|intended| at.nanos_since(intended));
         books.events.push(Event::LateRecovery {
             publisher: id,

@@ -1,0 +1,105 @@
+//! Room `app`: writes down what the books take in, for a process after this one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use super::state::{Frame, Owner, Story, snapshot};
+use crate::clock::Instant;
+use crate::correlate::{Correlator, Leases, Observation, PartitionName, PublisherId};
+use crate::journal::{Log, Teller};
+use crate::stats::Stats;
+
+/// The state of a run on its way to disk.
+pub(super) struct Recorder {
+    owner: Owner,
+    leases: Arc<Leases>,
+    names: Vec<PartitionName>,
+    story: Story,
+    teller: Teller,
+    log: Log,
+    /// What the disk said last, which is not said again.
+    trouble: Option<String>,
+    bytes: Vec<u8>,
+}
+
+impl Recorder {
+    /// Leases every publisher its first sequences and begins a log behind a snapshot, which `begin`
+    /// writes.
+    pub(super) fn begin(
+        (owner, leases): (Owner, Arc<Leases>),
+        (names, story): (Vec<PartitionName>, Story),
+        of: (&Correlator, &Stats),
+        teller: Teller,
+        begin: impl FnOnce(&[u8], Teller) -> io::Result<Log>,
+    ) -> io::Result<Self> {
+        let publishers = (0..).map(PublisherId).zip(leases.ends());
+        let due: Vec<_> = publishers
+            .filter_map(|(publisher, end)| Some((publisher, leases.due(publisher, end)?)))
+            .collect();
+        // Nobody gives anything out before the threads are started.
+        due.into_iter().for_each(|(publisher, end)| leases.grant(publisher, end));
+        let bytes = snapshot(&owner, &leases, (&names, &story), of).map_err(io::Error::other)?;
+        let log = begin(&bytes, teller.clone())?;
+        Ok(Self { owner, leases, names, story, teller, log, trouble: None, bytes: Vec::new() })
+    }
+
+    /// Writes down what one tick takes in, before anything follows from it, and grants the leases that
+    /// are due by it.
+    pub(super) fn record(
+        &mut self,
+        (published, received): (&[Observation], &[Observation]),
+        judged: Option<Instant>,
+        (names, story): (Vec<PartitionName>, Option<Story>),
+    ) -> io::Result<()> {
+        let mut next = BTreeMap::new();
+        for observation in published {
+            if let &Observation::Offered { publisher, sequence, .. } = observation {
+                next.insert(publisher, sequence + 1);
+            }
+        }
+        let due = next.into_iter();
+        let leases: Vec<_> = due
+            .filter_map(|(publisher, next)| Some((publisher, self.leases.due(publisher, next)?)))
+            .collect();
+        let frame = Frame {
+            published,
+            received,
+            judged,
+            leases: &leases,
+            names: &names,
+            story: story.as_ref(),
+        };
+        self.bytes.clear();
+        let bytes = std::mem::take(&mut self.bytes);
+        self.bytes = postcard::to_extend(&frame, bytes).map_err(io::Error::other)?;
+        self.log.append(&self.bytes)?;
+        leases.into_iter().for_each(|(publisher, end)| self.leases.grant(publisher, end));
+        self.names.extend(names);
+        self.story = story.unwrap_or_else(|| std::mem::take(&mut self.story));
+        Ok(())
+    }
+
+    /// Begins anew behind a snapshot where the log has become long.
+    pub(super) fn keep_short(&mut self, correlator: &Correlator, stats: &Stats) -> io::Result<()> {
+        if !self.log.is_long() {
+            return Ok(());
+        }
+        let told = (self.names.as_slice(), &self.story);
+        let bytes = snapshot(&self.owner, &self.leases, told, (correlator, stats));
+        self.log.renew(&bytes.map_err(io::Error::other)?)
+    }
+
+    /// What the disk says against state being forced to it, where that is news.
+    pub(super) fn take_trouble(&mut self) -> Option<String> {
+        let trouble = self.teller.take_trouble()?;
+        let is_news = self.trouble.replace(trouble.clone()).as_ref() != Some(&trouble);
+        is_news.then_some(trouble)
+    }
+
+    /// Removes the state and lets publishers go on without leases.
+    pub(super) fn abandon(self) -> io::Result<()> {
+        self.leases.end();
+        self.log.abandon()
+    }
+}
