@@ -129,8 +129,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     }));
     let stats = std::iter::once(state.stats)
         .chain(std::iter::repeat_with(|| Stats::new(Arc::clone(&parts.roster))));
-    let books: Vec<_> =
-        stats.take(shards).map(|stats| Arc::new(Books::new(stats))).collect();
+    let books: Vec<_> = stats.take(shards).map(|stats| Arc::new(Books::new(stats))).collect();
     let mut recorder = kept.recorder;
     let bookkeeper = |((shard, books), correlator)| Bookkeeper {
         clock,

@@ -26,7 +26,9 @@ pub use alarm::Alarm;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// A reading of the boot-time clock, in nanoseconds since the machine started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Instant(u64);
 
 impl Instant {
@@ -83,7 +85,9 @@ impl Sub<Duration> for Instant {
 }
 
 /// A reading of the wall clock, in nanoseconds since 1970-01-01 UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct WallTime(i64);
 
 impl WallTime {

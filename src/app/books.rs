@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Instant};
-use crate::correlate::{Correlator, Event, Lane, Observation, Roster, Router};
+use crate::correlate::{Correlator, Event, Lane, Observation, PathId, PublisherId, Roster, Router};
 use crate::shutdown::Tasks;
 use crate::stats::Stats;
 use crate::telemetry::{Telemetry, Tracer};
 
 use super::audit::Audit;
-use super::recorder::Recorder;
+use super::recorder::{News, Recorder};
 use super::state::Story;
 
 /// How often observations are taken in: what is on screen is so much older at most.
@@ -25,6 +25,8 @@ pub(super) struct Books {
     stats: Mutex<Stats>,
     /// What the report has to tell beside the totals, since it was last written down.
     story: Mutex<Option<Story>>,
+    /// Paths whose publishers are about to begin, and are to have leases by then.
+    ready: Mutex<Vec<PathId>>,
     open_outcomes: AtomicU64,
     ticks: AtomicU64,
 }
@@ -34,6 +36,7 @@ impl Books {
         Self {
             stats: Mutex::new(stats),
             story: Mutex::default(),
+            ready: Mutex::default(),
             open_outcomes: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
         }
@@ -48,8 +51,23 @@ impl Books {
         *self.story.lock().unwrap_or_else(PoisonError::into_inner) = Some(story);
     }
 
-    fn take_story(&self) -> Option<Story> {
-        self.story.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Has the publishers of a path leased their first sequences with the next tick.
+    pub(super) fn lease(&self, path: PathId) {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+    }
+
+    /// What was told since the last tick.
+    fn take_news(&self, correlator: &Correlator, roster: &Roster) -> News {
+        let story = self.story.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let paths = std::mem::take(&mut *self.ready.lock().unwrap_or_else(PoisonError::into_inner));
+        let publishers = (0..).map(PublisherId).zip(roster.publishers());
+        let of_paths = publishers.filter(|(_, publisher)| paths.contains(&publisher.path));
+        let ready = if paths.is_empty() {
+            Vec::new()
+        } else {
+            of_paths.map(|(id, _)| (id, correlator.next_sequence(id))).collect()
+        };
+        News { story, ready }
     }
 
     /// Slots and lanes without an outcome, as of the last tick.
@@ -119,18 +137,17 @@ impl Bookkeeper {
     }
 
     /// Writes down what this tick takes in, where state is kept.
-    fn record(
-        &mut self,
-        taken: (&[Observation], &[Observation]),
-        judged: Option<Instant>,
-    ) {
+    fn record(&mut self, taken: (&[Observation], &[Observation]), judged: Option<Instant>) {
         // Taken whether they are kept or not: nobody else does.
         let names = if self.shard == 0 { self.router.take_names() } else { Vec::new() };
         let Some(recorder) = &mut self.recorder else { return };
-        let story = self.books.take_story();
-        let recorded = recorder
-            .keep_short(&self.correlator, &self.books.stats())
-            .and_then(|()| recorder.record(taken, judged, (names, story)));
+        let news = self.books.take_news(&self.correlator, self.router.roster());
+        let renewed = if recorder.is_long() {
+            recorder.renew(&self.correlator, &self.books.stats())
+        } else {
+            Ok(())
+        };
+        let recorded = renewed.and_then(|()| recorder.record(taken, judged, (names, news)));
         if let Some(trouble) = recorder.take_trouble() {
             tracing::warn!(
                 "state_dir: state is not forced to the disk: {trouble}; it survives a kill, and not \
@@ -166,7 +183,7 @@ impl Bookkeeper {
         for (path, qos, lane) in stats.measured().collect::<Vec<_>>() {
             stats.set_in_flight(path, qos, lane, correlator.in_flight(path, qos, lane));
         }
-        for (path, described) in (0..).map(crate::correlate::PathId).zip(roster.paths()) {
+        for (path, described) in (0..).map(PathId).zip(roster.paths()) {
             if described.lanes.contains(&Lane::MqttKafka) {
                 stats.set_caught_up(path, correlator.caught_up(path, Lane::MqttKafka));
             }

@@ -137,6 +137,7 @@ impl Control {
                     self.overview.begin(at);
                     self.journalist.begin(at);
                     self.write_down();
+                    self.overview.refresh(&self.books);
                     self.publish_status();
                 }
                 self.threads.pace(publish::Stretch { path, start: at, until });
@@ -184,6 +185,7 @@ impl Control {
                     self.telemetry.reconnected(component);
                 }
                 self.state.away.insert(role);
+                self.lease(role);
                 self.say_up(role);
             }
             Notice::Up(_) => (),
@@ -257,6 +259,16 @@ impl Control {
         self.telemetry.set_window(&self.overview.stats);
         self.publish_status();
         self.write_down();
+    }
+
+    /// Has the publishers of a path leased their first sequences once all its connections stand: it
+    /// begins now. One that has its lease already is granted nothing.
+    fn lease(&self, role: Role) {
+        let path = self.path_of(role);
+        let is_ready = self.machine.down_on(path.0).next().is_none();
+        if let Some(books) = self.books.first().filter(|_| is_ready && self.leases.is_some()) {
+            books.lease(path);
+        }
     }
 
     /// Has what the report tells beside the totals written down for a process after this one.

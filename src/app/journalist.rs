@@ -34,14 +34,7 @@ impl Journalist {
         } else {
             Story { start: now.wall, begun: now.instant, ..story }
         };
-        Self {
-            clock,
-            product,
-            environment,
-            story,
-            news: News::default(),
-            paths,
-        }
+        Self { clock, product, environment, story, news: News::default(), paths }
     }
 
     /// The first window begins: what the report covers starts here, unless it goes on with what a

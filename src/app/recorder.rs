@@ -10,6 +10,14 @@ use crate::correlate::{Correlator, Leases, Observation, PartitionName, Publisher
 use crate::journal::{Log, Teller};
 use crate::stats::Stats;
 
+/// What is to be written down beside what was observed.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) story: Option<Story>,
+    /// Publishers that are about to begin, and the sequence that each gives out next.
+    pub(super) ready: Vec<(PublisherId, u64)>,
+}
+
 /// The state of a run on its way to disk.
 pub(super) struct Recorder {
     owner: Owner,
@@ -24,8 +32,8 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Leases every publisher its first sequences and begins a log behind a snapshot, which `begin`
-    /// writes.
+    /// Begins a log behind a snapshot, which `begin` writes. Nobody is leased anything yet: a process that
+    /// is killed before it sends leaves nothing in doubt.
     pub(super) fn begin(
         (owner, leases): (Owner, Arc<Leases>),
         (names, story): (Vec<PartitionName>, Story),
@@ -33,12 +41,6 @@ impl Recorder {
         teller: Teller,
         begin: impl FnOnce(&[u8], Teller) -> io::Result<Log>,
     ) -> io::Result<Self> {
-        let publishers = (0..).map(PublisherId).zip(leases.ends());
-        let due: Vec<_> = publishers
-            .filter_map(|(publisher, end)| Some((publisher, leases.due(publisher, end)?)))
-            .collect();
-        // Nobody gives anything out before the threads are started.
-        due.into_iter().for_each(|(publisher, end)| leases.grant(publisher, end));
         let bytes = snapshot(&owner, &leases, (&names, &story), of).map_err(io::Error::other)?;
         let log = begin(&bytes, teller.clone())?;
         Ok(Self { owner, leases, names, story, teller, log, trouble: None, bytes: Vec::new() })
@@ -50,9 +52,10 @@ impl Recorder {
         &mut self,
         (published, received): (&[Observation], &[Observation]),
         judged: Option<Instant>,
-        (names, story): (Vec<PartitionName>, Option<Story>),
+        (names, news): (Vec<PartitionName>, News),
     ) -> io::Result<()> {
-        let mut next = BTreeMap::new();
+        let News { story, ready } = news;
+        let mut next: BTreeMap<PublisherId, u64> = ready.into_iter().collect();
         for observation in published {
             if let &Observation::Offered { publisher, sequence, .. } = observation {
                 next.insert(publisher, sequence + 1);
@@ -80,11 +83,13 @@ impl Recorder {
         Ok(())
     }
 
-    /// Begins anew behind a snapshot where the log has become long.
-    pub(super) fn keep_short(&mut self, correlator: &Correlator, stats: &Stats) -> io::Result<()> {
-        if !self.log.is_long() {
-            return Ok(());
-        }
+    /// Whether it is time to begin anew behind a snapshot.
+    pub(super) fn is_long(&self) -> bool {
+        self.log.is_long()
+    }
+
+    /// Begins anew behind a snapshot.
+    pub(super) fn renew(&mut self, correlator: &Correlator, stats: &Stats) -> io::Result<()> {
         let told = (self.names.as_slice(), &self.story);
         let bytes = snapshot(&self.owner, &self.leases, told, (correlator, stats));
         self.log.renew(&bytes.map_err(io::Error::other)?)

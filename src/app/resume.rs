@@ -98,9 +98,8 @@ pub(super) fn begin(loaded: &Loaded, clock: Clock) -> Result<Beginning, Error> {
 /// What is in the directory. An end that does not add up is left out where the machine has started
 /// again: one that lost its power leaves such.
 fn load(directory: &Directory, boot_id: Option<&str>) -> Result<Option<Stored>, String> {
-    directory.load(|snapshot| {
-        Owner::of(snapshot).is_ok_and(|(owner, _)| !owner.is_of_boot(boot_id))
-    })
+    directory
+        .load(|snapshot| Owner::of(snapshot).is_ok_and(|(owner, _)| !owner.is_of_boot(boot_id)))
 }
 
 /// Goes on with what a process left; as `run` where the machine has started again since.
@@ -125,7 +124,11 @@ fn go_on(
 
 fn say_resumed(directory: &Directory, state: &State, torn: usize) {
     let open = state.correlator.open_outcomes();
-    let torn = if torn > 0 { format!(", {torn} bytes of a frame that was cut left out") } else { String::new() };
+    let torn = if torn > 0 {
+        format!(", {torn} bytes of a frame that was cut left out")
+    } else {
+        String::new()
+    };
     tracing::warn!(
         restarts = state.story.restarts,
         "state_dir: {}: a process was killed, its run goes on with {open} open outcomes{torn}",

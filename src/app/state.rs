@@ -72,14 +72,14 @@ struct Written<'a> {
     correlator: Kept<'a>,
 }
 
-/// The same, as it is read.
+/// The same, as it is read: first the correlator's parts, then itself.
 #[derive(Deserialize)]
-struct Read {
+struct Read<C> {
     leases: Vec<u64>,
     names: Vec<PartitionName>,
     story: Story,
     stats: Stats,
-    correlator: TakenUp,
+    correlator: C,
 }
 
 /// What one tick of the books took in.
@@ -148,7 +148,8 @@ impl Owner {
     pub(super) fn new(boot_id: Option<String>, run: Run, of: (&Stamper, &Roster)) -> Self {
         let (stamper, roster) = of;
         let paths = roster.paths().iter().map(|path| (path.name.clone(), path.lanes.clone()));
-        let publishers = roster.publishers().iter().map(|publisher| (publisher.path, publisher.qos));
+        let publishers =
+            roster.publishers().iter().map(|publisher| (publisher.path, publisher.qos));
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id,
@@ -195,26 +196,50 @@ impl Owner {
     }
 }
 
-/// Takes up at `now` what a process before this one left, of `owner` as this process would be. `clock`
-/// places it in time.
+/// Takes up what a process before this one left, of `owner` as this process would be; `clock` says when
+/// that is.
 pub(super) fn take_up(
     stored: &Stored,
     owner: &Owner,
     roster: &Arc<Roster>,
     clock: Clock,
 ) -> Result<State, String> {
-    let (left, rest) = Owner::of(&stored.snapshot)?;
+    let (left, _) = Owner::of(&stored.snapshot)?;
     if let Some(why) = left.differs_from(owner) {
         return Err(why);
     }
+    let is_same_boot = left.is_of_boot(owner.boot_id.as_deref());
+    let Read { leases, names, mut story, mut stats, mut correlator } = replay(stored, roster)?;
+    let (now, mut events) = (clock.pairing(), Vec::new());
+    correlator.restart(&leases, now.instant, &mut events);
+    if !is_same_boot {
+        correlator.begin_time_anew(&mut events);
+    }
+    stats.apply(&events);
+    if !is_same_boot && story.began {
+        let lasted = now.wall.nanos().saturating_sub(story.start.nanos());
+        story.earlier = Duration::from_nanos(u64::try_from(lasted).unwrap_or(0));
+        story.begun = now.instant;
+    }
+    story.restarts += 1;
+    story.published_before = published(&stats);
+    let publishers = (0..).map(PublisherId).take(leases.len());
+    let first = publishers.map(|publisher| correlator.next_sequence(publisher)).collect();
+    Ok(State { correlator, stats, first, names, story })
+}
+
+/// What a snapshot and the frames behind it come to: where the process was with the last of them.
+fn replay(stored: &Stored, roster: &Arc<Roster>) -> Result<Read<Correlator>, String> {
+    let (_, rest) = Owner::of(&stored.snapshot)?;
     let unreadable = || "it can't be read".to_owned();
-    let read: Read = postcard::from_bytes(rest).map_err(|_| unreadable())?;
+    let read: Read<TakenUp> = postcard::from_bytes(rest).map_err(|_| unreadable())?;
     let Read { mut leases, mut names, mut story, stats, correlator } = read;
     let correlator = Correlator::taken_up(Arc::clone(roster), Limits::default(), correlator);
     let stats = stats.taken_up(Arc::clone(roster));
-    let (Some(mut correlator), Some(mut stats)) = (correlator, stats) else {
+    let (mut correlator, mut stats) = correlator.zip(stats).ok_or_else(unreadable)?;
+    if leases.len() != roster.publishers().len() {
         return Err(unreadable());
-    };
+    }
     let mut events = Vec::new();
     for frame in &stored.frames {
         let taken: Taken = postcard::from_bytes(frame).map_err(|_| unreadable())?;
@@ -232,22 +257,7 @@ pub(super) fn take_up(
         names.extend(taken.names);
         story = taken.story.unwrap_or(story);
     }
-    let now = clock.pairing();
-    correlator.restart(&leases, now.instant, &mut events);
-    if !left.is_of_boot(owner.boot_id.as_deref()) {
-        correlator.begin_time_anew(&mut events);
-    }
-    if story.began && !left.is_of_boot(owner.boot_id.as_deref()) {
-        let lasted = now.wall.nanos().saturating_sub(story.start.nanos());
-        story.earlier = Duration::from_nanos(u64::try_from(lasted).unwrap_or(0));
-        story.begun = now.instant;
-    }
-    stats.apply(&events);
-    story.restarts += 1;
-    story.published_before = published(&stats);
-    let publishers = (0..).map(PublisherId).take(leases.len());
-    let first = publishers.map(|publisher| correlator.next_sequence(publisher)).collect();
-    Ok(State { correlator, stats, first, names, story })
+    Ok(Read { leases, names, story, stats, correlator })
 }
 
 /// All messages that were handed to a socket.
@@ -268,3 +278,6 @@ pub(super) fn snapshot(
     let bytes = postcard::to_extend(owner, Vec::new())?;
     postcard::to_extend(&written, bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,8 +142,7 @@ impl Threads {
     ) -> io::Result<()> {
         let Surroundings { clock, router, notices, leases, takes_over } = self.around.clone();
         let stamper = self.stamper.clone();
-        let around =
-            publish::Surroundings { clock, stamper, router, notices, leases, takes_over };
+        let around = publish::Surroundings { clock, stamper, router, notices, leases, takes_over };
         let (pacing, tasks) = (self.pacers.clone(), self.publishers.clone());
         // From here on, so that nobody takes pacing for finished before the thread has begun.
         let held = pacing.hold();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Partition;
-use crate::correlate::PartitionName;
+use crate::correlate::{PartitionName, RecordPlace};
 
 /// The partitions that are read, with dense indices.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ struct Cursor {
     partition: i32,
     /// The offset that is read next.
     position: i64,
+    /// The last of these that was asked for.
+    told: i64,
     slot: u32,
 }
 
@@ -46,8 +48,8 @@ impl Cursors {
         let left = self.left.remove(&(of.topic.clone(), of.partition));
         let slot = left.unwrap_or(self.next_slot);
         self.next_slot += u32::from(left.is_none());
-        let cursor =
-            Cursor { topic: of.topic.clone(), partition: of.partition, position: of.offset, slot };
+        let (topic, partition, position) = (of.topic.clone(), of.partition, of.offset);
+        let cursor = Cursor { topic, partition, position, told: position, slot };
         if let Some(index) = self.index(&of.topic, of.partition) {
             self.partitions[index] = cursor;
         } else {
@@ -75,6 +77,15 @@ impl Cursors {
         highs.iter().all(|high| {
             let index = self.index(&high.topic, high.partition);
             index.is_some_and(|index| self.partitions[index].position >= high.offset)
+        })
+    }
+
+    /// The partitions that were read on since they were asked for last, and how far.
+    pub(super) fn moved(&mut self) -> impl Iterator<Item = RecordPlace> {
+        let moved = self.partitions.iter_mut().filter(|cursor| cursor.told != cursor.position);
+        moved.map(|cursor| {
+            cursor.told = cursor.position;
+            RecordPlace { slot: cursor.slot, offset: cursor.position }
         })
     }
 
@@ -140,6 +151,9 @@ mod tests {
         assert_eq!(cursors.add(&of("a", 0, 0)), 1);
         assert_eq!(cursors.read("a", 0, 0), Some(1));
         assert_eq!(cursors.all(), [of("a", 0, 1)]);
+        let moved: Vec<_> = cursors.moved().collect();
+        assert_eq!(moved, [RecordPlace { slot: 1, offset: 1 }]);
+        assert_eq!(cursors.moved().count(), 0, "told already");
         assert_eq!(cursors.read("b", 0, 0), None);
     }
 }

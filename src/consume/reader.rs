@@ -209,6 +209,9 @@ impl Reader<'_> {
         }
         if let Some(goal) = self.goal.take_if(|goal| self.cursors.passed(&goal.highs)) {
             let (path, lane, at) = (self.path, Lane::MqttKafka, goal.at);
+            for place in self.cursors.moved() {
+                self.router.tell_all(Observation::Position { path, place });
+            }
             self.router.tell_all(Observation::CaughtUp { path, lane, at });
             let is_abreast = |behind: &Behind| behind.reading.is_some_and(|it| goal.asked >= it);
             if self.behind.take_if(|behind| is_abreast(behind)).is_some() {

@@ -65,8 +65,7 @@ pub fn watch(
     };
     let (known, next_topics) = (BTreeSet::new(), Instant::ZERO);
     let left = config.resumed.iter().flatten();
-    let left: BTreeMap<_, _> =
-        left.map(|of| ((of.topic.clone(), of.partition), of.from)).collect();
+    let left: BTreeMap<_, _> = left.map(|of| ((of.topic.clone(), of.partition), of.from)).collect();
     let begun = !left.is_empty();
     let mut watch = Watch {
         config,
@@ -186,7 +185,8 @@ impl Watch<'_> {
         let from = if self.begun { Offset::Beginning } else { Offset::End };
         let (left, unread): (Vec<_>, Vec<_>) =
             fresh.iter().cloned().partition(|of| self.left.contains_key(of));
-        let mut partitions = if unread.is_empty() { Vec::new() } else { self.offsets(&unread, from)? };
+        let mut partitions =
+            if unread.is_empty() { Vec::new() } else { self.offsets(&unread, from)? };
         // What appears again after this was made anew.
         partitions.extend(left.into_iter().filter_map(|of| {
             let offset = self.left.remove(&of)?;

@@ -122,6 +122,11 @@ impl Correlator {
             Observation::CaughtUp { path, lane, at } => {
                 self.paths[usize::from(path.0)].catch_up(lane, at);
             }
+            Observation::Position { path, place } => {
+                // As if the record before it had been ours.
+                let last = place.offset.saturating_sub(1);
+                self.paths[usize::from(path.0)].moves_on(place.slot, last);
+            }
             Observation::Abreast { path, lane } => {
                 self.paths[usize::from(path.0)].come_abreast(lane);
             }

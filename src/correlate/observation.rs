@@ -230,6 +230,13 @@ pub enum Observation {
         /// The moment.
         at: Instant,
     },
+    /// Everything below an offset of a partition was read, ours or not: reading may go on there.
+    Position {
+        /// The path whose consumer reads it.
+        path: PathId,
+        /// Where it goes on.
+        place: RecordPlace,
+    },
     /// After a restart: a sink has read what was there when it came back. From here on messages are
     /// handed over as they come out.
     Abreast {

@@ -115,10 +115,8 @@ impl Directory {
     pub fn set_aside(&self, now: WallTime) -> Result<String, String> {
         let suffix = format!("damaged-{}", now.nanos() / 1_000_000_000);
         let aside = || -> io::Result<()> {
-            let mut old: Vec<PathBuf> = self
-                .files()?
-                .filter(|path| name_of(path).contains(".damaged-"))
-                .collect();
+            let mut old: Vec<PathBuf> =
+                self.files()?.filter(|path| name_of(path).contains(".damaged-")).collect();
             // By the time in their names, whatever was set aside.
             old.sort_by_key(|path| path.extension().map(ToOwned::to_owned));
             for path in old.iter().take(old.len().saturating_sub(DAMAGED_MAX)) {
@@ -153,7 +151,8 @@ impl Directory {
 
     /// The snapshots that there are, by number, ascending.
     fn generations(&self) -> io::Result<Vec<u64>> {
-        let snapshots = self.files()?.filter(|path| path.extension().is_some_and(|it| it == SNAPSHOT));
+        let snapshots =
+            self.files()?.filter(|path| path.extension().is_some_and(|it| it == SNAPSHOT));
         let mut found: Vec<u64> = snapshots.filter_map(|path| generation(&path)).collect();
         found.sort_unstable();
         Ok(found)
@@ -210,8 +209,12 @@ fn in_use(path: &Path, lock: &mut File) -> String {
     let mut holder = String::new();
     // Who has just taken it may not have said who it is.
     let _ = lock.take(32).read_to_string(&mut holder);
-    let holder = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
-    format!("{}: {holder} keeps its state there; give each probe a directory of its own", path.display())
+    let holder =
+        if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
+    format!(
+        "{}: {holder} keeps its state there; give each probe a directory of its own",
+        path.display()
+    )
 }
 
 #[cfg(test)]
@@ -267,7 +270,10 @@ mod tests {
         bytes[last] ^= 1;
         fs::write(&path, &bytes).unwrap();
         let what = directory.load(strict).unwrap_err();
-        assert!(what.contains("state-000000000001.log: a checksum does not hold at byte 12"), "{what}");
+        assert!(
+            what.contains("state-000000000001.log: a checksum does not hold at byte 12"),
+            "{what}"
+        );
         let stored = directory.load(|snapshot| snapshot == b"snapshot").unwrap().unwrap();
         assert_eq!((stored.frames.len(), stored.torn), (0, bytes.len() - 12));
 
