@@ -54,6 +54,8 @@ fn message(publisher: PublisherId) -> [Event; 6] {
             arrival: Some(Arrival {
                 end_to_end: 4_000_000,
                 service: Some(3_000_000),
+                create: None,
+                durability_gap: None,
                 append: Some(1_000_000),
                 fetch: Some(2_000_000),
                 place: RecordPlace { slot: 0, offset: 0 },

@@ -125,7 +125,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let kept = Kept::new(keeping, &telemetry);
     let story = state.story;
     let correlators = std::iter::once(state.correlator).chain(std::iter::repeat_with(|| {
-        Correlator::new(Arc::clone(&parts.roster), Limits::default())
+        Correlator::new(Arc::clone(&parts.roster), Limits::default()).confirming()
     }));
     let stats = std::iter::once(state.stats)
         .chain(std::iter::repeat_with(|| Stats::new(Arc::clone(&parts.roster))));
@@ -140,6 +140,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         recorder: recorder.take(),
         telemetry: telemetry.clone(),
         audit: audit.clone(),
+        second_looks: Vec::new(),
         tracer: otlp.sink.as_ref().map(|sink| otlp::tracer(resolved, &parts, sink.clone())),
     };
     let bookkeepers = (0..).zip(&books).zip(correlators).map(bookkeeper).collect();

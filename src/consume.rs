@@ -8,6 +8,9 @@
 //! joined, from offsets that the watch resolved before the first message is published; partitions
 //! that appear later are read from their beginning.
 //!
+//! A third client is there for doubt: what would be called lost is looked for once more, see
+//! `second_look`.
+//!
 //! The reader says that it has caught up with a moment once it has read every partition up to the
 //! high watermark that was asked for after that moment; only behind that is anything lost.
 
@@ -16,6 +19,8 @@ mod cursors;
 mod fetching;
 mod lookout;
 mod reader;
+mod record;
+mod second_look;
 mod survey;
 mod watch;
 mod why;
@@ -27,6 +32,7 @@ use crate::correlate::{PartitionName, PathId};
 pub use client::OWNED;
 pub use lookout::Lookout;
 pub use reader::read;
+pub use second_look::{Seen, look_again};
 pub use survey::survey;
 pub use watch::watch;
 pub use why::NOT_ALLOWED;

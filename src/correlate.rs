@@ -10,7 +10,7 @@ mod observation;
 mod roster;
 mod verdicts;
 
-pub use event::{Arrival, Carrier, Departure, DuplicateCause, Event, Leg, Outcome};
+pub use event::{Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Leg, Outcome};
 pub use inbox::{Inbox, PartitionName, Router, Shard};
 pub use leases::Leases;
 pub use machine::{Correlator, Kept, Limits, TakenUp};

@@ -25,8 +25,8 @@ use crate::stats::Stats;
 use crate::study::Verdict;
 
 pub use document::{
-    Anomalies, Durations, Environment, HostUsage, LaneReport, Legs, Outcomes, PathReport, Process,
-    Product, Stamps, Window,
+    Anomalies, Duplication, Durations, Environment, HostUsage, LaneReport, Legs, Outcomes,
+    PathReport, Process, Product, Stamps, Window,
 };
 pub use figures::{bytes, counted, duration, plain};
 pub use live::{LIVE_HEADER, Row, live_rows, plain_line};
@@ -36,8 +36,7 @@ pub use moment::rfc3339;
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// Fields of the design that no figure stands behind yet.
-const NOT_MEASURED: [&str; 3] =
-    ["durability_gap_seconds", "uncertainty_seconds", "anomalies.schema_violation"];
+const NOT_MEASURED: [&str; 2] = ["uncertainty_seconds", "anomalies.schema_violation"];
 
 /// What a report is built from.
 #[derive(Debug)]

@@ -181,8 +181,15 @@ impl Stats {
             Event::Timed { publisher, leg, nanos } => {
                 self.publish_of(publisher).legs[leg.index()].record(nanos);
             }
-            Event::Duplicate { publisher, lane, cause, .. } => {
-                self.lane_of(publisher, lane).duplicates[cause.index()] += 1;
+            Event::DurabilityGap { publisher, nanos } => {
+                self.publish_of(publisher).durability_gap.record(nanos);
+            }
+            Event::Duplicate { publisher, lane, cause, copy, .. } => {
+                let totals = self.lane_of(publisher, lane);
+                totals.duplicates[cause.index()] += 1;
+                if let Some(copy) = copy {
+                    totals.note_copy(copy);
+                }
             }
             Event::Reordered { publisher, lane, depth } => {
                 let totals = self.lane_of(publisher, lane);
@@ -217,6 +224,14 @@ impl Stats {
                 let path = self.roster.publisher(publisher).path;
                 self.paths[usize::from(path.0)].overflow += 1;
             }
+            Event::Missed { publisher, .. } => {
+                let path = self.roster.publisher(publisher).path;
+                self.paths[usize::from(path.0)].missed += 1;
+            }
+            Event::Unconfirmed { publisher, .. } => {
+                let path = self.roster.publisher(publisher).path;
+                self.paths[usize::from(path.0)].unconfirmed += 1;
+            }
         }
     }
 
@@ -240,6 +255,12 @@ impl Stats {
         }
         if let Some(nanos) = arrival.fetch {
             totals.legs[Leg::Fetch.index()].record(nanos);
+        }
+        if let Some(nanos) = arrival.create {
+            totals.legs[Leg::Create.index()].record(nanos);
+        }
+        if let Some(nanos) = arrival.durability_gap {
+            totals.durability_gap.record(nanos);
         }
         for (counts, survived) in totals.stamps.iter_mut().zip(arrival.stamps) {
             if let Some(survived) = survived {

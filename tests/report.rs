@@ -9,8 +9,8 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use landfall::clock::{Instant, WallTime};
 use landfall::correlate::{
-    Arrival, Carrier, Departure, DuplicateCause, Event, Lane, Leg, NotSent, Outcome, Path, PathId,
-    PublisherId, Qos, RecordPlace, Roster,
+    Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Lane, Leg, NotSent, Outcome, Path,
+    PathId, PublisherId, Qos, RecordPlace, Roster,
 };
 use landfall::report::{
     Environment, HostUsage, Inputs, LIVE_HEADER, Legs, Outcomes, Process, Product, Report, Window,
@@ -60,6 +60,8 @@ fn resolved(publisher: u32, lane: Lane, outcome: Outcome, end_to_end: Option<i64
         arrival: end_to_end.map(|end_to_end| Arrival {
             end_to_end,
             service: Some(end_to_end - MILLI / 10),
+            create: None,
+            durability_gap: None,
             append: None,
             fetch: None,
             place: NOWHERE,
@@ -91,6 +93,7 @@ fn delivery(publisher: u32, nanos: i64) -> Vec<Event> {
     if let Event::Resolved { arrival: Some(arrival), .. } = &mut arrived {
         arrival.append = Some(nanos / 2);
         arrival.fetch = Some(nanos / 3);
+        arrival.durability_gap = Some(nanos / 4);
         arrival.stamps = [Some(false), Some(true)];
     }
     vec![
@@ -158,6 +161,7 @@ fn good_run() -> Stats {
             cause,
             at: Instant::ZERO,
             place: NOWHERE,
+            copy: (cause != DuplicateCause::Reread).then_some(Copied { count: 2, spread: 40_000 }),
             departure: None,
         }]
     };
@@ -274,8 +278,10 @@ fn json_has_the_published_names() {
     assert!((p50 - 0.001_295).abs() < 0.000_002, "{p50}");
     assert_eq!(lane["legs"]["fetch"]["count"], 400);
     assert_eq!(lane["histogram_unit"], "ns");
-    assert!(lane.get("durability_gap_seconds").is_none());
-    assert_eq!(json["not_measured"][0], "durability_gap_seconds");
+    assert_eq!(lane["durability_gap_seconds"]["count"], 400);
+    assert_eq!(lane["duplication"]["messages"], 2);
+    assert_eq!(lane["duplication"]["spread_seconds"]["count"], 2);
+    assert_eq!(json["not_measured"][0], "uncertainty_seconds");
 }
 
 #[test]

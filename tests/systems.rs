@@ -64,14 +64,18 @@ fn kafka_keeps_binary_records_over_a_kill_and_ends_when_dropped() {
     assert_eq!(kcat_consume(&broker.address, "landing"), []);
 
     let value = b"line\nwith, = \0 and \xff".as_slice();
-    let mut producer = Command::new("kcat")
-        .args(["-P", "-b", &broker.address, "-t", "landing", "-p", "1", "-k", "key\n"])
-        .args(["-H", "traceparent=00-01-02", "-H", "other=1", "-D", "\\x01"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    producer.stdin.take().unwrap().write_all(value).unwrap();
-    assert!(producer.wait().unwrap().success());
+    let produce = |address: &str, topic: &str| {
+        let mut producer = Command::new("kcat")
+            .args(["-P", "-b", address, "-t", topic, "-k", "key\n"])
+            .args(["-H", "traceparent=00-01-02", "-H", "other=1", "-D", "\\x01"])
+            .args(if topic == "landing" { ["-p", "1"] } else { ["-p", "0"] })
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        producer.stdin.take().unwrap().write_all(value).unwrap();
+        assert!(producer.wait().unwrap().success());
+    };
+    produce(&broker.address, "landing");
 
     let records = kcat_consume(&broker.address, "landing");
     let [record] = records.as_slice() else { panic!("{records:?}") };
@@ -90,6 +94,12 @@ fn kafka_keeps_binary_records_over_a_kill_and_ends_when_dropped() {
     broker.restart();
     assert_eq!(broker.address, address);
     assert_eq!(kcat_consume(&broker.address, "landing"), records);
+
+    broker.reconfigure(&["auto.create.topics.enable=true"]);
+    assert_eq!(broker.address, address);
+    assert_eq!(kcat_consume(&broker.address, "landing"), records);
+    produce(&broker.address, "born-by-writing");
+    assert_eq!(kcat_consume(&broker.address, "born-by-writing").len(), 1);
 
     let last = broker.pid;
     drop(broker);

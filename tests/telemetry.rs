@@ -76,6 +76,8 @@ fn resolved(publisher: u32, lane: Lane, outcome: Outcome, end_to_end: Option<i64
         arrival: end_to_end.map(|end_to_end| Arrival {
             end_to_end,
             service: None,
+            create: None,
+            durability_gap: None,
             append: None,
             fetch: None,
             place: NOWHERE,
@@ -90,6 +92,8 @@ fn plain_arrival(publisher: PublisherId) -> Event {
     let arrival = Arrival {
         end_to_end: 4_000_000,
         service: Some(3_000_000),
+        create: Some(500_000),
+        durability_gap: Some(250_000),
         append: Some(1_000_000),
         fetch: Some(2_000_000),
         place: RecordPlace { slot: 4, offset: 0 },
@@ -113,8 +117,8 @@ fn series_at_start(metric: &Metric, roster: &Roster) -> usize {
         return match metric.name {
             "landfall_scheduler_lag_seconds"
             | "landfall_build_info"
-            | "landfall_dropped_total"
             | "landfall_export_failures_total" => 1,
+            "landfall_dropped_total" => 2,
             "landfall_reconnects_total" => Component::ALL.len(),
             _ => 0,
         };
@@ -124,13 +128,24 @@ fn series_at_start(metric: &Metric, roster: &Roster) -> usize {
     }
     let of_path = |path: &Path| -> usize {
         let kafka = path.lanes.contains(&Lane::MqttKafka);
+        // What a QoS has no answers for, or no end of, has no series.
+        let answers = |qos: &Qos| usize::from(*qos == Qos::ExactlyOnce) + 2;
+        match metric.name {
+            "landfall_leg_latency_seconds" => {
+                return path.qos.iter().map(|qos| answers(qos) + usize::from(kafka) * 3).sum();
+            }
+            "landfall_durability_gap_seconds" => {
+                let acknowledged = path.qos.iter().filter(|&&qos| qos != Qos::AtMostOnce);
+                return acknowledged.count() * usize::from(kafka);
+            }
+            _ => (),
+        }
         let domain = |label: &Label| match label {
             Label::Path => 1,
             Label::Lane => path.lanes.len(),
             Label::Qos => path.qos.len(),
             Label::Carrier => path.carriers.len(),
             Label::Partition => usize::from(kafka),
-            Label::Leg if !kafka => 2,
             label => label.values().len(),
         };
         metric.labels.iter().map(domain).product()
@@ -201,11 +216,15 @@ fn every_event_moves_its_own_series_and_no_other() {
             plain_arrival(publisher),
             vec![
                 "landfall_consumed_records_total{partition=mqtt-messages-2,path=plant} 1",
+                "landfall_durability_gap_seconds_count{path=plant,qos=1} 1",
+                "landfall_durability_gap_seconds_sum{path=plant,qos=1} 0.00025",
                 "landfall_end_to_end_latency_seconds_count{lane=mqtt_kafka,path=plant,qos=1} 1",
                 "landfall_end_to_end_latency_seconds_sum{lane=mqtt_kafka,path=plant,qos=1} 0.004",
                 "landfall_leg_latency_seconds_count{leg=append,path=plant,qos=1} 1",
+                "landfall_leg_latency_seconds_count{leg=create,path=plant,qos=1} 1",
                 "landfall_leg_latency_seconds_count{leg=fetch,path=plant,qos=1} 1",
                 "landfall_leg_latency_seconds_sum{leg=append,path=plant,qos=1} 0.001",
+                "landfall_leg_latency_seconds_sum{leg=create,path=plant,qos=1} 0.0005",
                 "landfall_leg_latency_seconds_sum{leg=fetch,path=plant,qos=1} 0.002",
                 "landfall_slots_total{lane=mqtt_kafka,outcome=late,path=plant,qos=1} 1",
                 "landfall_stamps_total{carrier=payload,outcome=survived,path=plant} 1",
@@ -224,6 +243,17 @@ fn every_event_moves_its_own_series_and_no_other() {
             ],
         ),
         (
+            Event::DurabilityGap { publisher, nanos: 0 },
+            vec!["landfall_durability_gap_seconds_count{path=plant,qos=1} 1"],
+        ),
+        (
+            Event::Timed { publisher: PublisherId(2), leg: Leg::PublishRec, nanos: 1_000_000 },
+            vec![
+                "landfall_leg_latency_seconds_count{leg=publish_rec,path=plant,qos=2} 1",
+                "landfall_leg_latency_seconds_sum{leg=publish_rec,path=plant,qos=2} 0.001",
+            ],
+        ),
+        (
             Event::Duplicate {
                 publisher,
                 sequence,
@@ -231,6 +261,7 @@ fn every_event_moves_its_own_series_and_no_other() {
                 cause: DuplicateCause::Pipeline,
                 at: Instant::ZERO,
                 place: NOWHERE,
+                copy: None,
                 departure: None,
             },
             vec!["landfall_duplicates_total{cause=pipeline,path=plant,qos=1} 1"],
@@ -286,6 +317,11 @@ fn every_event_moves_its_own_series_and_no_other() {
             Event::Overflow { publisher },
             vec!["landfall_dropped_total{cause=memory_bound,component=correlator} 1"],
         ),
+        (
+            Event::Missed { publisher, lane: Lane::MqttKafka },
+            vec!["landfall_dropped_total{cause=missed,component=consumer} 1"],
+        ),
+        (Event::Unconfirmed { publisher, lane: Lane::MqttKafka }, vec![]),
     ];
     for (event, expected) in cases {
         let telemetry = telemetry();

@@ -75,7 +75,9 @@ impl World {
         let tracer = Tracer::new((Arc::clone(&roster), sources), stamper(), choice, sink);
         let wall = WallTime::from_nanos(1_700_000_000_000_000_000);
         let pairing = Pairing { instant: Instant::from_nanos(SECOND), wall, bound_nanos: 0 };
-        let correlator = Correlator::new(roster, Limits::default());
+        // The tracer's own memory is what is tested.
+        let limits = Limits { closed_max: 0, ..Limits::default() };
+        let correlator = Correlator::new(roster, limits);
         Self { correlator, tracer, queue, telemetry, pairing }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -93,6 +94,8 @@ pub(super) struct Bookkeeper {
     pub(super) telemetry: Telemetry,
     pub(super) audit: Option<Arc<Audit>>,
     pub(super) tracer: Option<Tracer>,
+    /// For each path that ends in Kafka, who looks for missing messages once more.
+    pub(super) second_looks: Vec<(PathId, SyncSender<Instant>)>,
 }
 
 impl Bookkeeper {
@@ -118,6 +121,7 @@ impl Bookkeeper {
             if judges {
                 judged = now;
                 self.correlator.advance(now, &mut events);
+                self.have_looked_again();
             }
             if stopping {
                 self.correlator.finish(&mut events);
@@ -172,6 +176,16 @@ impl Bookkeeper {
                 "state_dir: old state could not be removed: {error}; remove it before the next start, \
                  which would go on with it"
             );
+        }
+    }
+
+    /// Has missing messages looked for once more, before they are called lost.
+    fn have_looked_again(&self) {
+        for (path, ask) in &self.second_looks {
+            if let Some(since) = self.correlator.missing_since(*path, Lane::MqttKafka) {
+                // Where there is no room it is asked again soon.
+                let _ = ask.try_send(since);
+            }
         }
     }
 

@@ -119,7 +119,7 @@ impl State {
     /// A run that begins.
     pub(super) fn new(roster: &Arc<Roster>) -> Self {
         Self {
-            correlator: Correlator::new(Arc::clone(roster), Limits::default()),
+            correlator: Correlator::new(Arc::clone(roster), Limits::default()).confirming(),
             stats: Stats::new(Arc::clone(roster)),
             first: vec![0; roster.publishers().len()],
             names: Vec::new(),
@@ -236,7 +236,8 @@ fn replay(stored: &Stored, roster: &Arc<Roster>) -> Result<Read<Correlator>, Str
     let Read { mut leases, mut names, mut story, stats, correlator } = read;
     let correlator = Correlator::taken_up(Arc::clone(roster), Limits::default(), correlator);
     let stats = stats.taken_up(Arc::clone(roster));
-    let (mut correlator, mut stats) = correlator.zip(stats).ok_or_else(unreadable)?;
+    let (correlator, mut stats) = correlator.zip(stats).ok_or_else(unreadable)?;
+    let mut correlator = correlator.confirming();
     if leases.len() != roster.publishers().len() {
         return Err(unreadable());
     }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::books::Bookkeeper;
 use super::wiring::Parts;
-use crate::clock::Clock;
+use crate::clock::{Clock, Instant};
 use crate::correlate::{Leases, Router};
 use crate::journal::Syncer;
 use crate::publish::{self, Stretch};
@@ -20,6 +20,9 @@ use crate::{consume, schedule, subscribe};
 
 /// How many words of the watch may wait for its reader.
 const WORDS_MAX: usize = 16;
+
+/// How many questions for a second look may wait: they are put again and again.
+const ASKED_MAX: usize = 16;
 
 /// What every edge is given.
 #[derive(Clone)]
@@ -50,7 +53,7 @@ impl Threads {
     pub(super) fn start(
         parts: Parts,
         around: Surroundings,
-        (bookkeepers, syncer): (Vec<Bookkeeper>, Option<Syncer>),
+        (mut bookkeepers, syncer): (Vec<Bookkeeper>, Option<Syncer>),
     ) -> io::Result<Self> {
         let mut threads = Self {
             around,
@@ -62,15 +65,19 @@ impl Threads {
             consumers: Tasks::new(),
             books: Tasks::new(),
         };
+        for config in parts.consumers {
+            let (ask, asked) = sync_channel(ASKED_MAX);
+            for bookkeeper in &mut bookkeepers {
+                bookkeeper.second_looks.push((config.path, ask.clone()));
+            }
+            threads.consume(config, asked)?;
+        }
         for bookkeeper in bookkeepers {
             let tasks = threads.books.clone();
             threads.books.thread("books", move || bookkeeper.run(&tasks))?;
         }
         if let Some(syncer) = syncer {
             threads.books.thread("journal", move || syncer.run())?;
-        }
-        for config in parts.consumers {
-            threads.consume(config)?;
         }
         threads.subscribe(parts.subscribers)?;
         threads.publish(parts.publishers)?;
@@ -86,8 +93,10 @@ impl Threads {
         }
     }
 
-    fn consume(&self, config: consume::Config) -> io::Result<()> {
+    fn consume(&self, config: consume::Config, asked: Receiver<Instant>) -> io::Result<()> {
         let (words, heard) = sync_channel(WORDS_MAX);
+        let seen = consume::Seen::default();
+        self.look_again(config.clone(), asked, seen.clone())?;
         let (reader, watch) = (self.around.clone(), self.around.clone());
         let (config_of_watch, stamper) = (config.clone(), self.stamper.clone());
         let (tasks, tasks_of_watch) = (self.consumers.clone(), self.consumers.clone());
@@ -97,7 +106,21 @@ impl Threads {
         })?;
         self.consumers.thread("watch", move || {
             let Surroundings { clock, notices, .. } = watch;
-            consume::watch(&config_of_watch, clock, words, notices, &tasks_of_watch);
+            consume::watch(&config_of_watch, clock, (words, seen), notices, &tasks_of_watch);
+        })
+    }
+
+    fn look_again(
+        &self,
+        config: consume::Config,
+        asked: Receiver<Instant>,
+        seen: consume::Seen,
+    ) -> io::Result<()> {
+        let Surroundings { clock, router, notices } = self.around.clone();
+        let (stamper, tasks) = (self.stamper.clone(), self.consumers.clone());
+        self.consumers.thread("second-look", move || {
+            let eyes = (clock, &stamper, &router);
+            consume::look_again(&config, eyes, (&asked, &seen), &notices, &tasks);
         })
     }
 

@@ -63,6 +63,13 @@ pub(super) fn watch(config: &Config) -> KafkaResult<BaseConsumer<Complaints>> {
     BaseConsumer::from_config_and_context(&silent(config, "watch"), Complaints::default())
 }
 
+/// A client that reads a stretch once more, and says where a partition ends.
+pub(super) fn second(config: &Config) -> KafkaResult<BaseConsumer> {
+    let mut settings = silent(config, "second-look");
+    settings.set("enable.partition.eof", "true");
+    settings.create()
+}
+
 /// A client that only asks, and hears what troubles librdkafka.
 pub(super) fn surveyor(config: &Config, ears: Ears) -> KafkaResult<BaseConsumer<Ears>> {
     let mut settings = silent(config, "check");

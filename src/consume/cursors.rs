@@ -72,6 +72,14 @@ impl Cursors {
         Some(cursor.slot)
     }
 
+    /// Notes that there is nothing to read before an offset.
+    pub(super) fn skip_to(&mut self, of: &Partition) {
+        if let Some(index) = self.index(&of.topic, of.partition) {
+            let position = &mut self.partitions[index].position;
+            *position = of.offset.max(*position);
+        }
+    }
+
     /// Whether every one of these offsets has been read up to.
     pub(super) fn passed(&self, highs: &[Partition]) -> bool {
         highs.iter().all(|high| {

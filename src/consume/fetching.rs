@@ -51,6 +51,17 @@ struct State {
     /// The same for each broker that partitions are fetched from, as of the last time that all of
     /// the statistics were read.
     broken_of: HashMap<i32, i64>,
+    positions: Positions,
+}
+
+/// Up to where each partition has been fetched and handed over, while somebody wants to know.
+#[derive(Debug, Default)]
+struct Positions {
+    are_wanted: bool,
+    /// By topic and partition, as of the last statistics.
+    last: HashMap<(String, i32), i64>,
+    /// The same of those of which the statistics before said it too, until they are fetched.
+    confirmed: Vec<super::Partition>,
 }
 
 /// The part of the statistics that is of interest (librdkafka's STATISTICS.md).
@@ -78,6 +89,12 @@ struct Topic {
 struct Partition {
     broker: i32,
     fetch_state: String,
+    /// The offset that is fetched next.
+    #[serde(default)]
+    next_offset: i64,
+    /// Records that were fetched and wait to be handed over.
+    #[serde(default)]
+    fetchq_cnt: i64,
 }
 
 impl Fetching {
@@ -105,6 +122,22 @@ impl Fetching {
         self.broke.load(Ordering::Acquire) && self.broke.swap(false, Ordering::AcqRel)
     }
 
+    /// Nobody wants to know up to where partitions have been fetched.
+    pub(super) fn forget_positions(&self) {
+        let mut state = self.state();
+        if state.positions.are_wanted {
+            state.positions = Positions::default();
+        }
+    }
+
+    /// Offsets up to which partitions have been fetched and handed over, where that is known: the
+    /// statistics have said it twice, so that nothing was on its way in between. Asks for more.
+    pub(super) fn await_positions(&self) -> Vec<super::Partition> {
+        let positions = &mut self.state().positions;
+        positions.are_wanted = true;
+        std::mem::take(&mut positions.confirmed)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,11 +147,16 @@ impl State {
     /// Whether there is anything in the statistics to be known: they may be long.
     fn is_of_interest(&mut self, statistics: &[u8]) -> bool {
         let broken = broken(statistics);
-        std::mem::replace(&mut self.broken, broken) != broken || self.is_awaited
+        std::mem::replace(&mut self.broken, broken) != broken
+            || self.is_awaited
+            || self.positions.are_wanted
     }
 
     /// Reads the statistics; whether a connection broke that mattered.
     fn note(&mut self, statistics: &Statistics) -> bool {
+        if self.positions.are_wanted {
+            self.positions.note(statistics);
+        }
         let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
         let mut leaders: Vec<i32> = partitions
             .filter(|partition| partition.fetch_state == "active")
@@ -173,6 +211,31 @@ impl State {
             }
         }
         self.is_awaited = !self.is_under_way;
+    }
+}
+
+impl Positions {
+    fn note(&mut self, statistics: &Statistics) {
+        let mut now = HashMap::new();
+        for (topic, of) in &statistics.topics {
+            for (partition, state) in &of.partitions {
+                // One more stands for all that belongs to none.
+                let Ok(partition) = partition.parse::<i32>() else { continue };
+                if partition >= 0 && state.fetchq_cnt == 0 {
+                    now.insert((topic.clone(), partition), state.next_offset);
+                }
+            }
+        }
+        let both =
+            self.last.iter().filter_map(|(key, &before)| Some((key, before, *now.get(key)?)));
+        self.confirmed = both
+            .map(|((topic, partition), before, after)| super::Partition {
+                topic: topic.clone(),
+                partition: *partition,
+                offset: before.min(after),
+            })
+            .collect();
+        self.last = now;
     }
 }
 
@@ -257,6 +320,34 @@ mod tests {
         assert!(!fetching.take_break(), "which interrupts nothing more");
         assert!(told_of(&fetching, (5, [2, 1]), ready));
         assert!(told_of(&fetching, (6, [2, 1]), ready) && !fetching.take_break());
+    }
+
+    #[test]
+    fn positions_are_believed_when_they_were_told_twice_and_nothing_waits() {
+        let fetching = Fetching::default();
+        let tell = |offsets: [(i64, i64); 2]| {
+            let partition = |(next, waiting): (i64, i64)| {
+                serde_json::json!({ "broker": 1, "fetch_state": "active", "next_offset": next,
+                    "fetchq_cnt": waiting })
+            };
+            let partitions: serde_json::Map<String, serde_json::Value> = (0..)
+                .zip(offsets)
+                .map(|(of, it): (i32, _)| (of.to_string(), partition(it)))
+                .collect();
+            let statistics = serde_json::json!({ "brokers": {}, "topics": { "t": { "partitions": partitions } } });
+            fetching.stats_raw(statistics.to_string().as_bytes());
+            let mut known: Vec<(i32, i64)> =
+                fetching.await_positions().iter().map(|of| (of.partition, of.offset)).collect();
+            known.sort_unstable();
+            known
+        };
+        assert_eq!(tell([(5, 0), (7, 0)]), [], "nobody had asked");
+        assert_eq!(tell([(5, 0), (7, 0)]), [], "told once");
+        assert_eq!(tell([(6, 0), (9, 2)]), [(0, 5)], "two wait to be handed over");
+        assert_eq!(tell([(6, 0), (9, 0)]), [(0, 6)]);
+        assert_eq!(tell([(6, 0), (9, 0)]), [(0, 6), (1, 9)]);
+        fetching.forget_positions();
+        assert_eq!(tell([(6, 0), (9, 0)]), []);
     }
 
     #[test]

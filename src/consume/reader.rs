@@ -5,24 +5,24 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::{Offset, Timestamp, TopicPartitionList};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 
 use super::cursors::Cursors;
 use super::fetching::Fetching;
-use super::{Config, Lookout, NAP, Partition, Word, client, why};
-use crate::clock::{Clock, Instant, Pairing, WallTime};
-use crate::correlate::{
-    Append, Lane, Observation, PartitionName, PathId, RecordPlace, Router, Sink,
-};
+use super::{Config, Lookout, NAP, Partition, Word, client, record, why};
+use crate::clock::{Clock, Instant, Pairing};
+use crate::correlate::{Lane, Observation, PartitionName, PathId, RecordPlace, Router, Sink};
 use crate::shutdown::Tasks;
-use crate::stamp::{PROPERTY, Reading, Stamper};
+use crate::stamp::{Reading, Stamper};
 use crate::study::{Notice, Role};
 
 /// How long after the assignment the reader is taken to be reading although some partition is not: it
 /// may have no leader, and the others are to be measured.
 const START_MAX: Duration = Duration::from_secs(10);
+/// How long after its watermarks were asked for a goal is looked at more closely.
+const GOAL_LATE: Duration = Duration::from_secs(2);
 /// How many records are read at most before anything else is looked at.
 const TURN_MAX: usize = 10_000;
 /// How long the question for what is left of a partition may take.
@@ -190,9 +190,12 @@ impl Reader<'_> {
 
     /// Waits for records and reads those that are there.
     fn turn(&mut self, consumer: &BaseConsumer<Fetching>) {
-        let mut wait = NAP;
+        let (mut wait, mut is_drained) = (NAP, false);
         for _ in 0..TURN_MAX {
-            let Some(polled) = consumer.poll(wait) else { break };
+            let Some(polled) = consumer.poll(wait) else {
+                is_drained = true;
+                break;
+            };
             let at = self.clock.now();
             if !wait.is_zero() {
                 self.pairing = self.clock.pairing();
@@ -207,6 +210,9 @@ impl Reader<'_> {
             let (path, count) = (self.path, std::mem::take(&mut self.foreign));
             self.router.count(path, Observation::Foreign { path, count });
         }
+        if is_drained {
+            self.skip_what_is_no_record(consumer.context());
+        }
         if let Some(goal) = self.goal.take_if(|goal| self.cursors.passed(&goal.highs)) {
             let (path, lane, at) = (self.path, Lane::MqttKafka, goal.at);
             for place in self.cursors.moved() {
@@ -220,25 +226,28 @@ impl Reader<'_> {
         }
     }
 
+    /// Moves on to where librdkafka fetches where a goal is not reached although there is nothing to
+    /// read: the log may end in what is no record, such as the marker of a transaction.
+    fn skip_what_is_no_record(&mut self, fetching: &Fetching) {
+        let is_late = |goal: &Goal| self.clock.now() >= goal.at + GOAL_LATE;
+        if !self.goal.as_ref().is_some_and(is_late) {
+            return fetching.forget_positions();
+        }
+        for of in fetching.await_positions() {
+            self.cursors.skip_to(&of);
+        }
+    }
+
     fn record(&mut self, record: &BorrowedMessage<'_>, at: Instant) {
         let offset = record.offset();
         let Some(slot) = self.cursors.read(record.topic(), record.partition(), offset) else {
             return;
         };
-        let property = record.headers().and_then(|headers| {
-            headers.iter().find(|header| header.key == PROPERTY).and_then(|header| header.value)
-        });
-        let payload = record.payload().unwrap_or_default();
-        let found = match self.stamper.read(property, payload) {
+        let found = match record::stamp(record, self.stamper) {
             Reading::Ours(found) => found,
             other => return self.stranger(record, other),
         };
-        let placed = |millis| self.pairing.instant_of(WallTime::from_millis(millis));
-        let append = match record.timestamp() {
-            Timestamp::LogAppendTime(millis) => Append::LogAppendTime(placed(millis)),
-            Timestamp::CreateTime(millis) => Append::CreateTime(placed(millis)),
-            Timestamp::NotAvailable => Append::None,
-        };
+        let append = record::append(record, &self.pairing);
         let publisher = found.identity.publisher;
         let observation = Observation::Received {
             path: self.path,

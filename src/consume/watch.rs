@@ -13,7 +13,7 @@ use regex::Regex;
 use tokio::sync::mpsc::Sender;
 
 use super::why::Complaints;
-use super::{Config, Partition, Word, client};
+use super::{Config, Partition, Seen, Word, client};
 use crate::clock::{Clock, Instant};
 use crate::shutdown::Tasks;
 use crate::study::{Notice, Role};
@@ -36,6 +36,7 @@ struct Watch<'a> {
     config: &'a Config,
     clock: Clock,
     words: SyncSender<Word>,
+    seen: Seen,
     notices: Sender<Notice>,
     consumer: BaseConsumer<Complaints>,
     patterns: Vec<Regex>,
@@ -53,7 +54,7 @@ struct Watch<'a> {
 pub fn watch(
     config: &Config,
     clock: Clock,
-    words: SyncSender<Word>,
+    (words, seen): (SyncSender<Word>, Seen),
     notices: Sender<Notice>,
     tasks: &Tasks,
 ) {
@@ -71,6 +72,7 @@ pub fn watch(
         config,
         clock,
         words,
+        seen,
         notices,
         consumer,
         patterns,
@@ -124,6 +126,7 @@ impl Watch<'_> {
         self.consumer.context().forget();
         // Nobody has caught up with a moment at which there may have been partitions unknown.
         let asked = self.looked;
+        self.seen.note(asked, highs.clone());
         self.tell(Word::Watermarks { asked, now, highs });
         Ok(())
     }

@@ -10,8 +10,8 @@ use crate::stamp::{Carriers, SpanId};
 
 use super::ledger::Entry;
 use super::{
-    Append, Arrival, Carrier, Event, Lane, NotSent, Outcome, Path, PathId, Publisher, PublisherId,
-    Qos, Sink,
+    Append, Arrival, Carrier, Event, Lane, Leg, NotSent, Outcome, Path, PathId, Publisher,
+    PublisherId, Qos, Sink,
 };
 
 /// How long after its deadline a slot waits for its sink to catch up before it is unresolved.
@@ -25,6 +25,10 @@ const PARTITIONS_MAX: usize = 65_536;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Sinks {
     caught_up: [Instant; Lane::ALL.len()],
+    /// From which sending on and up to which moment each sink was read once more.
+    looked: [Option<(Instant, Instant)>; Lane::ALL.len()],
+    /// The first sending of those that are to be looked for again.
+    missing_since: [Option<Instant>; Lane::ALL.len()],
     away: [VecDeque<(Instant, Instant)>; Lane::ALL.len()],
     /// For each partition, one more than the last offset that was seen.
     cursors: Vec<i64>,
@@ -41,6 +45,21 @@ impl Sinks {
 
     pub(super) fn caught_up(&self, lane: Lane) -> Instant {
         self.caught_up[lane.index()]
+    }
+
+    /// Notes that what was sent from a moment on was looked for again among what was there at another.
+    pub(super) fn look_again(&mut self, lane: Lane, from: Instant, at: Instant) {
+        self.looked[lane.index()] = Some((from, at));
+    }
+
+    /// Since when messages are missing that are to be looked for again.
+    pub(super) fn missing_since(&self, lane: Lane) -> Option<Instant> {
+        self.missing_since[lane.index()]
+    }
+
+    /// Forgets what was missing: it is found out anew each time.
+    pub(super) fn forget_missing(&mut self) {
+        self.missing_since = Default::default();
     }
 
     pub(super) fn note_absence(&mut self, lane: Lane, from: Instant, until: Instant) {
@@ -88,6 +107,8 @@ impl Sinks {
     /// Forgets every moment: the clock has begun anew.
     pub(super) fn forget_moments(&mut self) {
         self.caught_up = [Instant::ZERO; Lane::ALL.len()];
+        self.looked = Default::default();
+        self.forget_missing();
         self.away.iter_mut().for_each(VecDeque::clear);
     }
 
@@ -205,6 +226,20 @@ impl Books<'_> {
         });
     }
 
+    /// Resolves an open slot whose message was found by looking again: when it came out is not known.
+    pub(super) fn deliver_missed(&mut self, slot: (u64, &mut Entry), lane: Lane, append: Append) {
+        self.events.push(Event::Missed { publisher: self.publisher, lane });
+        let outcome = match append {
+            Append::LogAppendTime(at) if at <= slot.1.intended + self.path.deadline => {
+                Outcome::Delivered
+            }
+            Append::LogAppendTime(_) => Outcome::Late,
+            // It is there, and nobody can say since when.
+            Append::CreateTime(_) | Append::None => Outcome::Unresolved,
+        };
+        self.resolve(slot, lane, outcome, None);
+    }
+
     /// Gives a slot the same outcome on every lane that has none.
     pub(super) fn resolve_all(
         &mut self,
@@ -231,17 +266,15 @@ impl Books<'_> {
         } else {
             Outcome::Late
         };
-        let append = match sink {
-            Sink::Kafka { append: Append::LogAppendTime(append), .. } => {
-                Some(append.nanos_since(intended))
-            }
-            Sink::Kafka { .. } | Sink::Mqtt { .. } => None,
-        };
+        slot.1.note_arrival(lane, at);
+        let (create, append) = slot.1.note_stamped(sink);
         let arrival = Arrival {
             end_to_end,
             service: sent.map(|sent| end_to_end.saturating_sub(sent)),
+            create: create.zip(sent).map(|(create, sent)| create.saturating_sub(sent)),
             append: append.zip(sent).map(|(append, sent)| append.saturating_sub(sent)),
             fetch: append.map(|append| end_to_end.saturating_sub(append)),
+            durability_gap: slot.1.durability_gap(),
             place: sink.place(),
             span,
             stamps,
@@ -249,6 +282,14 @@ impl Books<'_> {
         self.conclude(slot, lane, outcome, None, Some(arrival));
         if end_to_end < 0 {
             self.events.push(Event::Negative { publisher, lane });
+        }
+    }
+
+    /// Times how long the broker took for an answer.
+    pub(super) fn time_answer(&mut self, entry: &Entry, leg: Leg, at: Instant) {
+        if let Some(sent) = entry.sent() {
+            let nanos = at.nanos_since(sent);
+            self.events.push(Event::Timed { publisher: self.publisher, leg, nanos });
         }
     }
 
@@ -269,12 +310,41 @@ impl Books<'_> {
         }
     }
 
+    /// What may be announced at `now` of a slot that was sent, is past its deadline and did not come
+    /// out. With `confirming`, a loss in Kafka is announced only behind a second look, or when that
+    /// was waited for in vain.
+    pub(super) fn verdict(
+        &mut self,
+        entry: &Entry,
+        lane: Lane,
+        (now, confirming): (Instant, bool),
+    ) -> Option<Outcome> {
+        let outcome = self.conclusion(entry, lane, now)?;
+        let is_lost = matches!(outcome, Outcome::AckedLost | Outcome::UnackedLost);
+        if !confirming || !is_lost || !lane.ends_in_kafka() {
+            return Some(outcome);
+        }
+        let (due, left) = (self.due(entry), entry.sent().unwrap_or(entry.intended));
+        let looked = self.sinks.looked[lane.index()];
+        if looked.is_some_and(|(from, at)| from <= left.min(entry.intended) && at >= due) {
+            return Some(outcome);
+        }
+        if now > due + PATIENCE * 2 {
+            self.events.push(Event::Unconfirmed { publisher: self.publisher, lane });
+            return Some(outcome);
+        }
+        let since = &mut self.sinks.missing_since[lane.index()];
+        let left = left.min(entry.intended);
+        *since = Some(since.map_or(left, |since| since.min(left)));
+        None
+    }
+
     /// What may be said at `now` of a slot that was sent, is past its deadline and did not come out.
     ///
     /// Nothing is lost that was not out for the whole deadline: a message that waited long for its
     /// connection would else be called lost the moment it is sent. And whether it was acknowledged
     /// is not said before the broker's answer is given up on.
-    pub(super) fn verdict(&self, entry: &Entry, lane: Lane, now: Instant) -> Option<Outcome> {
+    fn conclusion(&self, entry: &Entry, lane: Lane, now: Instant) -> Option<Outcome> {
         let due = self.due(entry);
         if self.sinks.caught_up[lane.index()] <= due {
             return (now > due + PATIENCE).then_some(Outcome::Unresolved);
@@ -301,9 +371,13 @@ impl Books<'_> {
         if entry.sent().is_none() {
             return (Outcome::NotSent, Some(NotSent::Stopped));
         }
-        // Whatever else could be said was said before: only an answer was still awaited.
-        let read = self.sinks.caught_up[lane.index()] > self.due(entry);
-        (if read { Outcome::UnackedLost } else { Outcome::Unresolved }, None)
+        // Whatever else could be said was said before: an answer was still awaited, or a second look.
+        let outcome = match self.conclusion(entry, lane, Instant::ZERO) {
+            Some(outcome) => outcome,
+            None if self.sinks.caught_up[lane.index()] > self.due(entry) => Outcome::UnackedLost,
+            None => Outcome::Unresolved,
+        };
+        (outcome, None)
     }
 
     /// Whether nothing more is awaited of a slot at `now`.

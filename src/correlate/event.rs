@@ -96,8 +96,12 @@ impl DuplicateCause {
 pub enum Leg {
     /// From the intended send time to the socket.
     PublishDelay,
+    /// From the socket to PUBREC: the broker has the message, of a QoS 2 handshake that goes on.
+    PublishRec,
     /// From the socket to PUBACK or PUBCOMP.
     PublishAck,
+    /// From the socket to the record's CreateTime, by the clock of whoever produced it: a bridge's.
+    Create,
     /// From the socket to the broker's LogAppendTime.
     Append,
     /// From the append to the consumer.
@@ -106,14 +110,23 @@ pub enum Leg {
 
 impl Leg {
     /// Every leg, in the order of their indices.
-    pub const ALL: [Self; 4] = [Self::PublishDelay, Self::PublishAck, Self::Append, Self::Fetch];
+    pub const ALL: [Self; 6] = [
+        Self::PublishDelay,
+        Self::PublishRec,
+        Self::PublishAck,
+        Self::Create,
+        Self::Append,
+        Self::Fetch,
+    ];
 
     /// The name in metrics and reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::PublishDelay => "publish_delay",
+            Self::PublishRec => "publish_rec",
             Self::PublishAck => "publish_ack",
+            Self::Create => "create",
             Self::Append => "append",
             Self::Fetch => "fetch",
         }
@@ -176,16 +189,30 @@ pub struct Arrival {
     pub end_to_end: i64,
     /// From the send time to receipt, where the former is known.
     pub service: Option<i64>,
+    /// [`Leg::Create`], where the record has a CreateTime.
+    pub create: Option<i64>,
     /// [`Leg::Append`], where both its ends are known.
     pub append: Option<i64>,
     /// [`Leg::Fetch`], where the append is known.
     pub fetch: Option<i64>,
+    /// How long before its append the broker had acknowledged it, where both are known by now; zero
+    /// where it had not.
+    pub durability_gap: Option<i64>,
     /// Where the record lies; 0 and 0 for an MQTT sink.
     pub place: RecordPlace,
     /// The span that the property names in the place of ours.
     pub span: Option<SpanId>,
     /// Whether each carrier brought the stamp, by [`Carrier::index`]; `None` where it was not sent.
     pub stamps: [Option<bool>; Carrier::ALL.len()],
+}
+
+/// How a further arrival of a message stands to the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// How often the message has come out with this one: 2 or more, and 15 for all beyond.
+    pub count: u8,
+    /// How long after the first arrival, in nanoseconds.
+    pub spread: i64,
 }
 
 /// One thing that the correlator concluded. `publisher` names path and QoS through the
@@ -244,6 +271,28 @@ pub enum Event {
         /// How it came out, where it did.
         arrival: Option<Arrival>,
     },
+    /// The acknowledgement of a message that had come out was heard of: how long before its append it
+    /// came, zero where it came later. [`Arrival::durability_gap`] has it of all others.
+    DurabilityGap {
+        /// Whose message.
+        publisher: PublisherId,
+        /// How long.
+        nanos: i64,
+    },
+    /// A message that its path's consumer had missed was found when it was looked for again.
+    Missed {
+        /// Whose message.
+        publisher: PublisherId,
+        /// On which lane.
+        lane: Lane,
+    },
+    /// A loss was announced although the message could not be looked for again.
+    Unconfirmed {
+        /// Whose message.
+        publisher: PublisherId,
+        /// On which lane.
+        lane: Lane,
+    },
     /// A leg was timed that did not end with an arrival.
     Timed {
         /// Whose message.
@@ -267,6 +316,8 @@ pub enum Event {
         at: Instant,
         /// Where the copy lies; 0 and 0 for an MQTT sink.
         place: RecordPlace,
+        /// How it stands to the first arrival, where that is still known.
+        copy: Option<Copied>,
         /// How the message had set out, where that is still known.
         departure: Option<Departure>,
     },

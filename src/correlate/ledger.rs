@@ -4,8 +4,11 @@
 //!
 //! Sequences of a publisher are consecutive, so its open slots are a dense window: an entry is found
 //! by subtracting the first sequence, with no hashing and no allocation per message. An entry takes
-//! 24 bytes. Send time and acknowledgement are kept as distances from the intended send time in units
-//! of 256 ns, which last 18 minutes; configuration keeps deadlines below that.
+//! 32 bytes. Every moment is kept as a distance from the intended send time in units of 256 ns, which
+//! last 18 minutes; configuration keeps deadlines below that.
+//!
+//! The last slots that were closed stay at hand, as many as the caller has room for: what comes out
+//! again soon is then known by when it came out first.
 
 use std::collections::VecDeque;
 
@@ -13,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
 
-use super::{Departure, Lane, Outcome};
+use super::{Append, Departure, Lane, Outcome, Sink};
 
 const UNIT_NANOS: i64 = 256;
 const ABSENT: u32 = u32::MAX;
@@ -24,6 +27,10 @@ const GUESSED: u32 = 1 << 26;
 const SHOWN: u32 = 1 << 27;
 /// The process that sent it ended before the broker's answer, or before it was known that it sent it.
 const ORPHAN: u32 = 1 << 28;
+/// A message has so many lanes at most.
+const LANES_TOGETHER: usize = 2;
+/// Where the numbers of copies begin, behind the outcomes of every lane.
+const COPIES_SHIFT: u32 = 12;
 const ACCEPTED: u32 = 1 << 29;
 const ANSWERED: u32 = 1 << 30;
 
@@ -34,13 +41,18 @@ pub(super) struct Entry {
     pub(super) intended: Instant,
     sent: u32,
     acknowledged: u32,
-    /// Four bits a lane (0 open, else one more than the outcome's index), flags above.
+    appended: u32,
+    /// First arrival on each lane.
+    arrived: [u32; LANES_TOGETHER],
+    /// Four bits a lane (0 open, else one more than the outcome's index), four bits a lane for how
+    /// often it came out, flags above.
     bits: u32,
 }
 
 impl Entry {
     pub(super) fn new(intended: Instant) -> Self {
-        Self { intended, sent: ABSENT, acknowledged: ABSENT, bits: 0 }
+        let arrived = [ABSENT; LANES_TOGETHER];
+        Self { intended, sent: ABSENT, acknowledged: ABSENT, appended: ABSENT, arrived, bits: 0 }
     }
 
     /// How it set out.
@@ -72,6 +84,43 @@ impl Entry {
     pub(super) fn set_accepted(&mut self, at: Instant) {
         self.bits |= ACCEPTED;
         self.acknowledged = self.distance(at);
+    }
+
+    /// Notes what a record's timestamp says of it: its CreateTime and its LogAppendTime, whichever it
+    /// has, as distances from when it was due, in nanoseconds.
+    pub(super) fn note_stamped(&mut self, sink: Sink) -> (Option<i64>, Option<i64>) {
+        match sink {
+            Sink::Kafka { append: Append::LogAppendTime(at), .. } => {
+                self.appended = self.distance(at);
+                (None, Some(at.nanos_since(self.intended)))
+            }
+            Sink::Kafka { append: Append::CreateTime(at), .. } => {
+                (Some(at.nanos_since(self.intended)), None)
+            }
+            Sink::Kafka { append: Append::None, .. } | Sink::Mqtt { .. } => (None, None),
+        }
+    }
+
+    /// For how long the broker had taken it when Kafka appended it, in nanoseconds; zero where that
+    /// came later. `None` until both are known.
+    pub(super) fn durability_gap(&self) -> Option<i64> {
+        let acknowledged = nanos(self.acknowledged)?;
+        Some((nanos(self.appended)? - acknowledged).max(0))
+    }
+
+    /// Notes an arrival on a lane: how many there were with it, as far as 15, and how long after the
+    /// first it came, in nanoseconds.
+    pub(super) fn note_arrival(&mut self, lane: Lane, at: Instant) -> (u8, i64) {
+        let shift = COPIES_SHIFT + Self::shift(lane);
+        let count = ((self.bits >> shift) & COPIES_MAX).saturating_add(1).min(COPIES_MAX);
+        self.bits = (self.bits & !(COPIES_MAX << shift)) | (count << shift);
+        let distance = self.distance(at);
+        let first = &mut self.arrived[lane.index() % LANES_TOGETHER];
+        if *first == ABSENT {
+            *first = distance;
+        }
+        let spread = i64::from(distance.saturating_sub(*first)) * UNIT_NANOS;
+        (u8::try_from(count).unwrap_or(u8::MAX), spread)
     }
 
     /// Whether no further answer of the broker is awaited.
@@ -151,11 +200,14 @@ fn nanos(distance: u32) -> Option<i64> {
     (distance != ABSENT).then(|| i64::from(distance) * UNIT_NANOS)
 }
 
-/// The open slots of one publisher.
+/// The open slots of one publisher, and the last ones before them.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Ledger {
+    /// Sequence of the first entry.
     first: u64,
     entries: VecDeque<Entry>,
+    /// How many entries are closed: the first ones.
+    closed: usize,
 }
 
 /// Where a sequence stands.
@@ -163,8 +215,8 @@ pub(super) struct Ledger {
 pub(super) enum Place<'ledger> {
     /// Its slot is open.
     Open(&'ledger mut Entry),
-    /// Its slot is closed.
-    Closed,
+    /// Its slot is closed; one of the last ones is still at hand.
+    Closed(Option<&'ledger mut Entry>),
     /// It was never given out.
     Unknown,
 }
@@ -181,9 +233,11 @@ impl Ledger {
 
     pub(super) fn place(&mut self, sequence: u64) -> Place<'_> {
         let Some(index) = sequence.checked_sub(self.first) else {
-            return Place::Closed;
+            return Place::Closed(None);
         };
-        match usize::try_from(index).ok().and_then(|index| self.entries.get_mut(index)) {
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        match self.entries.get_mut(index) {
+            Some(entry) if index < self.closed => Place::Closed(Some(entry)),
             Some(entry) => Place::Open(entry),
             None => Place::Unknown,
         }
@@ -191,17 +245,23 @@ impl Ledger {
 
     /// The open slots, oldest first, with their sequences.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut Entry)> {
-        (self.first..).zip(&mut self.entries)
+        (self.first + self.closed as u64..).zip(self.entries.range_mut(self.closed..))
     }
 
+    /// The oldest open slot.
     pub(super) fn front(&self) -> Option<(u64, &Entry)> {
-        self.entries.front().map(|entry| (self.first, entry))
+        let entry = self.entries.get(self.closed)?;
+        Some((self.first + self.closed as u64, entry))
     }
 
-    /// Closes the oldest slot.
-    pub(super) fn pop(&mut self) {
-        if self.entries.pop_front().is_some() {
+    /// Closes the oldest open slot, and lets the oldest closed ones go until so many are left.
+    pub(super) fn close(&mut self, closed_max: usize) {
+        if self.closed < self.entries.len() {
+            self.closed += 1;
+        }
+        while self.closed > closed_max && self.entries.pop_front().is_some() {
             self.first += 1;
+            self.closed -= 1;
         }
         // A burst must not pin its memory for the rest of a long run.
         if self.entries.capacity() > 4_096 && self.entries.len() < self.entries.capacity() / 8 {
@@ -210,10 +270,13 @@ impl Ledger {
     }
 }
 
-const _: () = assert!(size_of::<Entry>() <= 24, "an open slot takes 24 bytes");
+const COPIES_MAX: u32 = (1 << LANE_BITS) - 1;
+
+const _: () = assert!(size_of::<Entry>() <= 32, "an open slot takes 32 bytes");
 
 #[cfg(test)]
 mod tests {
+    use super::super::RecordPlace;
     use super::*;
 
     #[test]
@@ -247,12 +310,50 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.push(Entry::new(Instant::ZERO));
         ledger.push(Entry::new(Instant::ZERO));
-        ledger.pop();
-        assert!(matches!(ledger.place(0), Place::Closed));
+        ledger.close(1);
+        assert!(matches!(ledger.place(0), Place::Closed(Some(_))));
         assert!(matches!(ledger.place(1), Place::Open(_)));
         assert!(matches!(ledger.place(2), Place::Unknown));
         assert!(matches!(ledger.place(u64::MAX), Place::Unknown));
+        assert_eq!(ledger.front().map(|(sequence, _)| sequence), Some(1));
+        assert!(ledger.iter_mut().map(|(sequence, _)| sequence).eq([1]));
+        ledger.close(1);
+        assert!(matches!(ledger.place(0), Place::Closed(None)));
+        assert!(matches!(ledger.place(1), Place::Closed(Some(_))));
+        assert!(ledger.front().is_none() && ledger.iter_mut().next().is_none());
+        ledger.close(1);
         assert_eq!(ledger.next(), 2);
+    }
+
+    #[test]
+    fn copies_are_told_by_when_the_first_came() {
+        let mut entry = Entry::new(Instant::from_nanos(256));
+        let at = |units: u64| Instant::from_nanos(256 * (1 + units));
+        assert_eq!(entry.note_arrival(Lane::MqttKafka, at(4)), (1, 0));
+        assert_eq!(entry.note_arrival(Lane::MqttMqtt, at(2)), (1, 0));
+        assert_eq!(entry.note_arrival(Lane::MqttKafka, at(10)), (2, 6 * 256));
+        for _ in 0..20 {
+            entry.note_arrival(Lane::MqttKafka, at(11));
+        }
+        assert_eq!(entry.note_arrival(Lane::MqttKafka, at(12)), (15, 8 * 256));
+        assert_eq!(entry.note_arrival(Lane::MqttMqtt, at(2)), (2, 0));
+        entry.set_outcome(Lane::MqttKafka, Outcome::Unresolved);
+        assert!(entry.is_open(Lane::MqttMqtt) && !entry.is_accepted());
+    }
+
+    #[test]
+    fn a_gap_is_how_much_earlier_the_broker_had_taken_it() {
+        let at = |units: u64| Instant::from_nanos(256 * units);
+        let mut entry = Entry::new(at(0));
+        let place = RecordPlace { slot: 0, offset: 0 };
+        let record = |append| Sink::Kafka { place, append };
+        assert_eq!(entry.note_stamped(record(Append::CreateTime(at(7)))), (Some(7 * 256), None));
+        assert_eq!(entry.note_stamped(record(Append::LogAppendTime(at(9)))), (None, Some(9 * 256)));
+        assert_eq!(entry.durability_gap(), None);
+        entry.set_accepted(at(4));
+        assert_eq!(entry.durability_gap(), Some(5 * 256));
+        entry.set_accepted(at(30));
+        assert_eq!(entry.durability_gap(), Some(0), "nothing could be lost");
     }
 
     #[test]
@@ -262,7 +363,7 @@ mod tests {
             ledger.push(Entry::new(Instant::ZERO));
         }
         for _ in 0..100_000 {
-            ledger.pop();
+            ledger.close(100);
         }
         assert!(ledger.entries.capacity() < 10_000, "{}", ledger.entries.capacity());
     }

@@ -25,15 +25,17 @@ const RESENT_MAX: usize = 4_096;
 /// Bounds on memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Open slots over all publishers, at 24 bytes each.
+    /// Open slots over all publishers, at 32 bytes each.
     pub open_max: usize,
     /// Ranges of verdicts over all publishers and lanes, in even shares, at about 60 bytes each.
     pub verdicts_max: usize,
+    /// Closed slots over all publishers that stay at hand, in even shares, at 32 bytes each.
+    pub closed_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { open_max: 4_000_000, verdicts_max: 1_000_000 }
+        Self { open_max: 4_000_000, verdicts_max: 1_000_000, closed_max: 65_536 }
     }
 }
 
@@ -55,6 +57,7 @@ pub struct Correlator {
     paths: Vec<Sinks>,
     open_slots: usize,
     open_outcomes: u64,
+    confirming: bool,
 }
 
 /// What is known of one publisher.
@@ -78,7 +81,29 @@ impl Correlator {
             publishers.map(|&it| (Fixed::of(it, roster.path(it.path)), State::default()));
         let publishers = publishers.collect();
         let paths = roster.paths().iter().map(|_| Sinks::default()).collect();
-        Self { roster, limits, publishers, paths, open_slots: 0, open_outcomes: 0 }
+        Self {
+            roster,
+            limits,
+            publishers,
+            paths,
+            open_slots: 0,
+            open_outcomes: 0,
+            confirming: false,
+        }
+    }
+
+    /// The same, with losses in Kafka announced only behind a second look: see
+    /// [`Correlator::missing_since`].
+    #[must_use]
+    pub fn confirming(self) -> Self {
+        Self { confirming: true, ..self }
+    }
+
+    /// Since when messages are missing on a lane that are to be looked for again before they are
+    /// called lost, as of the last judgement: when the first of them was due.
+    #[must_use]
+    pub fn missing_since(&self, path: PathId, lane: Lane) -> Option<Instant> {
+        self.paths[usize::from(path.0)].missing_since(lane)
     }
 
     /// Slots and lanes that have no outcome yet.
@@ -130,6 +155,10 @@ impl Correlator {
             Observation::Abreast { path, lane } => {
                 self.paths[usize::from(path.0)].come_abreast(lane);
             }
+            Observation::Found { .. } => self.found(observation, events),
+            Observation::LookedAgain { path, lane, from, at } => {
+                self.paths[usize::from(path.0)].look_again(lane, from, at);
+            }
             Observation::Away { path, lane, from, until } => {
                 self.paths[usize::from(path.0)].note_absence(lane, from, until);
             }
@@ -138,6 +167,8 @@ impl Correlator {
 
     /// Judges the slots whose deadline has passed at `now`, and closes what is done with.
     pub fn advance(&mut self, now: Instant, events: &mut Vec<Event>) {
+        self.paths.iter_mut().for_each(Sinks::forget_missing);
+        let confirming = self.confirming;
         for publisher in self.publisher_ids() {
             let (mut books, state) = self.split(publisher, events);
             for (sequence, entry) in state.ledger.iter_mut() {
@@ -150,7 +181,10 @@ impl Correlator {
                 }
                 let path = books.path;
                 for &lane in &path.lanes {
-                    if let Some(outcome) = books.verdict(entry, lane, now) {
+                    if !entry.is_open(lane) {
+                        continue;
+                    }
+                    if let Some(outcome) = books.verdict(entry, lane, (now, confirming)) {
                         books.resolve((sequence, entry), lane, outcome, None);
                     }
                 }
@@ -206,7 +240,7 @@ impl Correlator {
         let entry = match state.ledger.place(sequence) {
             Place::Open(entry) if entry.sent().is_none() => entry,
             // A slot is closed only behind its sending, so that this is a resend too.
-            Place::Open(_) | Place::Closed => {
+            Place::Open(_) | Place::Closed(_) => {
                 state.resent.push_back(sequence);
                 if state.resent.len() > RESENT_MAX {
                     state.resent.pop_front();
@@ -249,14 +283,16 @@ impl Correlator {
         if !entry.is_accepted() {
             entry.set_accepted(at);
             books.events.push(Event::Acknowledged { publisher: id, sequence, at });
+            if let Some(nanos) = entry.durability_gap() {
+                books.events.push(Event::DurabilityGap { publisher: id, nanos });
+            }
+            if stage == Stage::Pubrec {
+                books.time_answer(entry, Leg::PublishRec, at);
+            }
         }
-        if stage == Stage::Pubrec || entry.is_answered() {
-            return;
-        }
-        entry.set_answered();
-        if let Some(sent) = entry.sent() {
-            let nanos = at.nanos_since(sent);
-            books.events.push(Event::Timed { publisher: id, leg: Leg::PublishAck, nanos });
+        if stage != Stage::Pubrec && !entry.is_answered() {
+            entry.set_answered();
+            books.time_answer(entry, Leg::PublishAck, at);
         }
     }
 
@@ -279,6 +315,7 @@ impl Correlator {
     fn close_oldest(&mut self, id: PublisherId, events: &mut Vec<Event>) {
         let shares = self.publishers.len() * Lane::ALL.len();
         let verdicts_max = (self.limits.verdicts_max / shares).max(1);
+        let closed_max = self.limits.closed_max / self.publishers.len();
         let (books, state) = self.split(id, events);
         let Some((sequence, entry)) = state.ledger.front() else {
             return;
@@ -292,8 +329,11 @@ impl Correlator {
             if !verdicts.insert(sequence, outcome, entry.intended, verdicts_max) {
                 books.events.push(Event::Overflow { publisher: id });
             }
+            if entry.is_guessed() {
+                verdicts.forget_moment(sequence);
+            }
         }
-        state.ledger.pop();
+        state.ledger.close(closed_max);
         self.open_slots -= 1;
     }
 

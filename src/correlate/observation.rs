@@ -35,6 +35,12 @@ impl Lane {
         }
     }
 
+    /// Whether it ends at a Kafka consumer.
+    #[must_use]
+    pub const fn ends_in_kafka(self) -> bool {
+        matches!(self, Self::MqttKafka)
+    }
+
     /// Position in [`Lane::ALL`].
     #[must_use]
     pub const fn index(self) -> usize {
@@ -236,6 +242,30 @@ pub enum Observation {
         path: PathId,
         /// Where it goes on.
         place: RecordPlace,
+    },
+    /// A message was found in Kafka when it was looked for again: it had been there before.
+    Found {
+        /// The path whose topics it lies in.
+        path: PathId,
+        /// The path in the message's identity.
+        stamped_path: PathId,
+        /// The publisher within the stamped path.
+        publisher: u32,
+        /// Which slot, as the stamp has it.
+        sequence: u64,
+        /// When it was appended.
+        append: Append,
+    },
+    /// A sink was read once more.
+    LookedAgain {
+        /// The path of the sink.
+        path: PathId,
+        /// The lane that ends at the sink.
+        lane: Lane,
+        /// Records of messages that were sent from here on were looked for.
+        from: Instant,
+        /// What was there at this moment was looked at.
+        at: Instant,
     },
     /// After a restart: a sink has read what was there when it came back. From here on messages are
     /// handed over as they come out.

@@ -57,6 +57,13 @@ impl Verdicts {
         false
     }
 
+    /// Forgets when a slot was due that was inserted last.
+    pub(super) fn forget_moment(&mut self, sequence: u64) {
+        if let Some(range) = self.ranges.get_mut(&sequence) {
+            range.intended = None;
+        }
+    }
+
     /// Forgets when slots were due: the clock that said so has begun anew.
     pub(super) fn forget_moments(&mut self) {
         self.ranges.values_mut().for_each(|range| range.intended = None);

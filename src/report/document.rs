@@ -92,6 +92,13 @@ pub struct PathReport {
     /// Slots closed as unresolved before their time, and verdicts that could not be revised any
     /// more, because memory is bounded.
     pub overflow: u64,
+    /// Records that the probe's own consumer had missed and a second look found: their latency is not
+    /// known.
+    #[serde(default)]
+    pub missed: u64,
+    /// Losses that were announced although Kafka could not be read a second time.
+    #[serde(default)]
+    pub unconfirmed: u64,
     /// What became of the stamps of messages that came out, by carrier.
     pub stamps: BTreeMap<String, Stamps>,
     /// Its lanes, once for each QoS.
@@ -132,6 +139,13 @@ pub struct LaneReport {
     pub service_latency_seconds: Durations,
     /// Parts of the way, for all lanes of the path and QoS together.
     pub legs: Legs,
+    /// How long before its append a message had been acknowledged, zero where that came later, for all
+    /// lanes of the path and QoS together. Correct to a millisecond, in which Kafka counts.
+    #[serde(default)]
+    pub durability_gap_seconds: Durations,
+    /// What is known of messages that came out more than once.
+    #[serde(default)]
+    pub duplication: Duplication,
     /// `latency_seconds` from zero up as base64 of HdrHistogram V2 (uncompressed). Left out of the
     /// status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -242,13 +256,54 @@ pub struct Durations {
     pub count: u64,
 }
 
+impl PathReport {
+    /// The stretches of a message's way that were timed for any QoS, by name, for each QoS.
+    #[must_use]
+    pub fn timed(&self) -> (Vec<&'static str>, Vec<(u8, Vec<Durations>)>) {
+        let all = |lane: &LaneReport| {
+            let gap = ("durability_gap", lane.durability_gap_seconds);
+            lane.legs.named().into_iter().chain([gap]).collect::<Vec<_>>()
+        };
+        // They are the same on every lane.
+        let by_qos: BTreeMap<u8, _> = self.lanes.iter().map(|lane| (lane.qos, all(lane))).collect();
+        let mut names = Vec::new();
+        for (name, timed) in by_qos.values().flatten() {
+            if timed.count > 0 && !names.contains(name) {
+                names.push(*name);
+            }
+        }
+        let of = |timed: Vec<(&'static str, Durations)>| {
+            timed.into_iter().filter(|(name, _)| names.contains(name)).map(|(_, it)| it).collect()
+        };
+        let rows = by_qos.into_iter().map(|(qos, timed)| (qos, of(timed))).collect();
+        (names, rows)
+    }
+}
+
+/// Messages that came out more than once, as far as their first arrival was still at hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Duplication {
+    /// Messages that did.
+    pub messages: u64,
+    /// How often the one came out that did most often, told apart up to 15.
+    pub copies_max: u64,
+    /// From the first arrival to each further one.
+    pub spread_seconds: Durations,
+}
+
 /// The parts of a message's way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Legs {
     /// From the intended send time to the socket.
     pub publish_delay: Durations,
+    /// From the socket to PUBREC.
+    #[serde(default)]
+    pub publish_rec: Durations,
     /// From the socket to PUBACK or PUBCOMP.
     pub publish_ack: Durations,
+    /// From the socket to CreateTime, by the clock of whoever produced the record.
+    #[serde(default)]
+    pub create: Durations,
     /// From the socket to the broker's LogAppendTime.
     pub append: Durations,
     /// From the append to the consumer.
@@ -258,10 +313,12 @@ pub struct Legs {
 impl Legs {
     /// Every leg with its name, in the order of a message's way.
     #[must_use]
-    pub const fn named(&self) -> [(&'static str, Durations); 4] {
+    pub const fn named(&self) -> [(&'static str, Durations); 6] {
         [
             ("publish_delay", self.publish_delay),
+            ("publish_rec", self.publish_rec),
             ("publish_ack", self.publish_ack),
+            ("create", self.create),
             ("append", self.append),
             ("fetch", self.fetch),
         ]

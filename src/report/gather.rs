@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use crate::correlate::{DuplicateCause, Lane, Leg, NotSent, Outcome, PathId, Qos};
 use crate::stats::{LaneTotals, Latencies, PublishTotals, Stats};
 
-use super::document::{Anomalies, Durations, LaneReport, Legs, Outcomes, PathReport, Stamps};
+use super::document::{
+    Anomalies, Duplication, Durations, LaneReport, Legs, Outcomes, PathReport, Stamps,
+};
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
@@ -38,6 +40,8 @@ fn path(stats: &Stats, id: PathId) -> PathReport {
         not_sent: not_sent.collect(),
         foreign: totals.foreign,
         overflow: totals.overflow,
+        missed: totals.missed,
+        unconfirmed: totals.unconfirmed,
         stamps: stamps.collect::<BTreeMap<_, _>>(),
         lanes: measured.map(|(_, qos, lane)| lane_report(stats, id, qos, lane)).collect(),
     }
@@ -61,6 +65,12 @@ fn lane_report(stats: &Stats, id: PathId, qos: Qos, lane: Lane) -> LaneReport {
         latency_seconds: durations(&end_to_end),
         service_latency_seconds: durations(&totals.service),
         legs: legs(stats.publish(id, qos)),
+        durability_gap_seconds: durations(&stats.publish(id, qos).durability_gap),
+        duplication: Duplication {
+            messages: totals.doubled,
+            copies_max: totals.copies_max,
+            spread_seconds: durations(&totals.spread),
+        },
         histogram: Some(STANDARD.encode(end_to_end.encode())),
         histogram_unit: "ns".to_owned(),
     }
@@ -96,7 +106,9 @@ fn legs(totals: &PublishTotals) -> Legs {
     let of = |leg: Leg| durations(&totals.legs[leg.index()]);
     Legs {
         publish_delay: of(Leg::PublishDelay),
+        publish_rec: of(Leg::PublishRec),
         publish_ack: of(Leg::PublishAck),
+        create: of(Leg::Create),
         append: of(Leg::Append),
         fetch: of(Leg::Fetch),
     }

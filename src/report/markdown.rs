@@ -1,6 +1,6 @@
 //! Room `report`: `report.md`, for somebody tired who wants the verdict first.
 
-use super::document::{Durations, HostUsage, PathReport};
+use super::document::{Duplication, Durations, HostUsage, PathReport};
 use super::figures::{
     NONE, bytes, count, counted, duration, duration_or_none, markdown, nonzero, percentage,
     three_digits,
@@ -14,13 +14,17 @@ const HOW_TO_READ: &str = "\
 or a broker that falls behind can't hide it. `service_latency_seconds` in report.json is taken from \
 the send time.
 * Every slot of the schedule has exactly one outcome on each lane. *acked lost*: the broker had \
-acknowledged it, its deadline had passed, and everything that the sink held by then had been read. \
+acknowledged it, its deadline had passed, and everything that the sink held by then had been read, \
+in Kafka a second time by another client. \
 *unacked lost*: never acknowledged (at QoS 0 nothing is). *late*: it came out after its deadline, \
 or after it had been given up. *unresolved*: nobody can say.
 * Counts are judged over the whole run. `invalid` means that what is unknown could overturn the \
 verdict, and is no better than failed.
 * A quantile of few messages says little: p99.9 of fewer than 10,000 is hardly more than the \
 longest. max is the longest that came out; what was lost is in no latency.
+* *durability_gap*: how long before its append a message had already been acknowledged, which is what \
+a crash could have lost; zero where the acknowledgement came later. *append* is LogAppendTime; \
+*create* is CreateTime, by the clock of whoever produced the record.
 * *duplicate* counts further records of a message, whoever made them; *resent* is the part that the \
 probe itself sent again; *reread* is the same record read twice and no duplicate. Foreign records \
 are somebody else's and no fault.";
@@ -106,6 +110,18 @@ fn publishing(path: &PathReport) -> String {
         let (survived, all) = (count(stamps.survived), count(stamps.survived + stamps.lost));
         sentences.push(format!("Stamps by {}: {survived} of {all} survived.", markdown(carrier)));
     }
+    if path.missed > 0 {
+        sentences.push(format!(
+            "**The probe's own consumer had missed {}**, which a second look found.",
+            counted(path.missed, "record")
+        ));
+    }
+    if path.unconfirmed > 0 {
+        sentences.push(format!(
+            "**{} announced although Kafka could not be read a second time.**",
+            counted(path.unconfirmed, "loss")
+        ));
+    }
     if path.overflow > 0 {
         sentences.push(format!(
             "**The bound on memory was hit {}**: slots were closed as unresolved before \
@@ -131,17 +147,13 @@ fn lanes(path: &PathReport) -> Table {
     table
 }
 
-/// A row for each QoS and leg; the legs are the same on every lane.
+/// A row for each QoS and leg.
 fn legs(path: &PathReport) -> Table {
     let mut table = Table::new(1, ["leg", "QoS", "count", "p50", "p99", "p99.9", "max", "mean"]);
-    let mut seen = Vec::new();
-    for lane in &path.lanes {
-        if seen.contains(&lane.qos) {
-            continue;
-        }
-        seen.push(lane.qos);
-        for (name, leg) in lane.legs.named() {
-            let mut row = vec![markdown(name), lane.qos.to_string(), count(leg.count)];
+    let (names, by_qos) = path.timed();
+    for (qos, legs) in by_qos {
+        for (name, leg) in names.iter().zip(legs) {
+            let mut row = vec![markdown(name), qos.to_string(), count(leg.count)];
             row.extend([leg.p50, leg.p99, leg.p999, leg.max, leg.mean].map(duration_or_none));
             table.push(row);
         }
@@ -152,11 +164,14 @@ fn legs(path: &PathReport) -> Table {
 fn anomalies(path: &PathReport) -> Table {
     let names = Anomalies::default().named().map(|(name, _)| markdown(name));
     let header = ["lane", "QoS"].map(str::to_owned).into_iter().chain(names);
-    let mut table = Table::new(1, header.chain(["deepest reordering".to_owned()]));
+    let more = ["deepest reordering", "copies, max", "spread p50", "spread, max"];
+    let mut table = Table::new(1, header.chain(more.map(str::to_owned)));
     for lane in &path.lanes {
         let mut row = vec![markdown(&lane.lane), lane.qos.to_string()];
         row.extend(lane.anomalies.named().map(|(_, number)| count(number)));
-        row.push(count(lane.reorder_depth_max));
+        let Duplication { copies_max, spread_seconds: spread, .. } = lane.duplication;
+        row.extend([count(lane.reorder_depth_max), count(copies_max)]);
+        row.extend([spread.p50, spread.max].map(duration_or_none));
         table.push(row);
     }
     table

@@ -89,18 +89,13 @@ fn lanes(path: &PathReport) -> Table {
     table
 }
 
-/// A row for each QoS; its legs are the same on every lane.
+/// A row for each QoS.
 fn legs(path: &PathReport) -> Table {
-    let names = super::Legs::default().named().map(|(name, _)| name);
+    let (names, by_qos) = path.timed();
     let mut table = Table::new(0, std::iter::once("qos").chain(names));
-    let mut seen = Vec::new();
-    for lane in &path.lanes {
-        if seen.contains(&lane.qos) {
-            continue;
-        }
-        seen.push(lane.qos);
-        let mut row = vec![lane.qos.to_string()];
-        row.extend(lane.legs.named().map(|(_, leg)| match leg {
+    for (qos, legs) in by_qos {
+        let mut row = vec![qos.to_string()];
+        row.extend(legs.into_iter().map(|leg| match leg {
             Durations { p50: Some(p50), p99: Some(p99), .. } => {
                 format!("{} / {}", duration(p50), duration(p99))
             }
@@ -123,7 +118,9 @@ fn anomalies(path: &PathReport) -> String {
             sum.1 = path.foreign;
         }
     }
-    sums.push(("overflow", path.overflow));
+    let more =
+        [("overflow", path.overflow), ("missed", path.missed), ("unconfirmed", path.unconfirmed)];
+    sums.extend(more);
     Some(nonzero(sums)).filter(|text| !text.is_empty()).unwrap_or_else(|| "none".to_owned())
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
-use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, NotSent, Outcome};
+use crate::correlate::{Carrier, Copied, DuplicateCause, Lane, Leg, NotSent, Outcome};
 
 use super::latencies::Latencies;
 use super::recent::Recent;
@@ -22,6 +22,12 @@ pub struct LaneTotals {
     pub duplicates: [u64; DuplicateCause::ALL.len()],
     /// Messages that had come out before a consumer was back after a restart: counted, not timed.
     pub recovered_after_restart: u64,
+    /// Messages that came out more than once.
+    pub doubled: u64,
+    /// How often the message came out that came out most often; 0 where none did twice.
+    pub copies_max: u64,
+    /// How long after the first arrival further ones came, of those of which the first is known.
+    pub spread: Latencies,
     /// Arrivals after a later message of their publisher.
     pub reordered: u64,
     /// The deepest of them, in slots.
@@ -83,11 +89,21 @@ impl LaneTotals {
             + self.duplicates[DuplicateCause::Pipeline.index()]
     }
 
+    /// Notes a further arrival of which the first is known.
+    pub(super) fn note_copy(&mut self, copy: Copied) {
+        self.doubled += u64::from(copy.count == 2);
+        self.copies_max = self.copies_max.max(u64::from(copy.count));
+        self.spread.record(copy.spread);
+    }
+
     pub(super) fn merge(&mut self, other: &Self) {
         add(&mut self.announced, &other.announced);
         add(&mut self.recovered, &other.recovered);
         add(&mut self.duplicates, &other.duplicates);
         self.recovered_after_restart += other.recovered_after_restart;
+        self.doubled += other.doubled;
+        self.copies_max = self.copies_max.max(other.copies_max);
+        self.spread.merge(&other.spread);
         self.reordered += other.reordered;
         self.reorder_depth_max = self.reorder_depth_max.max(other.reorder_depth_max);
         self.corrupt += other.corrupt;
@@ -114,6 +130,8 @@ pub struct PublishTotals {
     pub stamps: [[u64; 2]; Carrier::ALL.len()],
     /// Durations by [`Leg::index`].
     pub legs: [Latencies; Leg::ALL.len()],
+    /// How long before their append messages had been acknowledged.
+    pub durability_gap: Latencies,
 }
 
 impl PublishTotals {
@@ -128,6 +146,7 @@ impl PublishTotals {
         for (mine, theirs) in self.legs.iter_mut().zip(&other.legs) {
             mine.merge(theirs);
         }
+        self.durability_gap.merge(&other.durability_gap);
     }
 }
 
@@ -140,6 +159,10 @@ pub struct PathTotals {
     pub consumed: [u64; Lane::ALL.len()],
     /// Slots closed before their time, or forgotten verdicts, because memory is bounded.
     pub overflow: u64,
+    /// Records of ours that the consumer had missed and a second look found.
+    pub missed: u64,
+    /// Losses that were announced without a second look.
+    pub unconfirmed: u64,
     /// Which partitions have brought one of our records, by their dense index.
     pub covered: Vec<bool>,
     /// The latest moment that the Kafka consumer has caught up with; the clock's origin before.
@@ -170,6 +193,8 @@ impl PathTotals {
         self.foreign += other.foreign;
         add(&mut self.consumed, &other.consumed);
         self.overflow += other.overflow;
+        self.missed += other.missed;
+        self.unconfirmed += other.unconfirmed;
         self.covered.resize(self.covered.len().max(other.covered.len()), false);
         for (mine, theirs) in self.covered.iter_mut().zip(&other.covered) {
             *mine |= theirs;

@@ -28,6 +28,8 @@ catalogue! {
         "Time from the intended send time of a message to its receipt.";
     LEG = Histogram "landfall_leg_latency_seconds" "s" [Path, Qos, Leg]
         "Time that a stretch of a message's way took.";
+    DURABILITY_GAP = Histogram "landfall_durability_gap_seconds" "s" [Path, Qos]
+        "How long before its append to Kafka a message had been acknowledged to its publisher: what a crash would have lost. Zero where the acknowledgement came later.";
     QUANTILE = Gauge "landfall_latency_quantile_seconds" "s" [Path, Lane, Qos, Quantile]
         "Quantile of the end-to-end latency over the last window, or over as many last windows as hold enough samples; absent below that.";
     SLOTS = Counter "landfall_slots_total" "{slot}" [Path, Lane, Qos, Outcome]

@@ -9,8 +9,8 @@ use crate::stats::InvalidCause;
 
 use super::catalogue::{Kind, Metric, STAMP_OUTCOMES};
 use super::families::{
-    ACKNOWLEDGED, CATALOGUE, CONSUMED, CORRUPT, DUPLICATES, END_TO_END, FOREIGN, INVALID_WINDOWS,
-    LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLOTS, STAMPS,
+    ACKNOWLEDGED, CATALOGUE, CONSUMED, CORRUPT, DUPLICATES, DURABILITY_GAP, END_TO_END, FOREIGN,
+    INVALID_WINDOWS, LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLOTS, STAMPS,
 };
 
 /// Partitions a path that have a series of their own.
@@ -70,6 +70,7 @@ pub(super) struct GroupHandles {
     pub(super) published: Counter,
     pub(super) acknowledged: Counter,
     pub(super) legs: [Histogram; Leg::ALL.len()],
+    pub(super) durability_gap: Histogram,
     pub(super) duplicates: [Counter; DuplicateCause::ALL.len()],
     pub(super) reordered: Counter,
     pub(super) corrupt: Counter,
@@ -116,7 +117,8 @@ impl GroupHandles {
             legs: Leg::ALL.map(|leg| {
                 let possible = match leg {
                     Leg::PublishDelay | Leg::PublishAck => true,
-                    Leg::Append | Leg::Fetch => path.lanes.contains(&Lane::MqttKafka),
+                    Leg::PublishRec => qos == Qos::ExactlyOnce,
+                    Leg::Create | Leg::Append | Leg::Fetch => path.lanes.contains(&Lane::MqttKafka),
                 };
                 if measured && possible {
                     registrar.histogram(&LEG, &[labels[0], labels[1], leg.name()])
@@ -124,6 +126,14 @@ impl GroupHandles {
                     Histogram::noop()
                 }
             }),
+            durability_gap: if measured
+                && qos != Qos::AtMostOnce
+                && path.lanes.contains(&Lane::MqttKafka)
+            {
+                registrar.histogram(&DURABILITY_GAP, &labels)
+            } else {
+                Histogram::noop()
+            },
             duplicates: DuplicateCause::ALL.map(|cause| {
                 if measured {
                     registrar.counter(&DUPLICATES, &[labels[0], labels[1], cause.name()])

@@ -44,6 +44,7 @@ struct Inner {
     reconnects: [Counter; Component::ALL.len()],
     export_failures: Counter,
     overflow: Counter,
+    missed: Counter,
 }
 
 impl Telemetry {
@@ -81,6 +82,7 @@ impl Telemetry {
             reconnects: Component::ALL.map(|it| registrar.counter(&RECONNECTS, &[it.name()])),
             export_failures: registrar.counter(&EXPORT_FAILURES, &[Component::Otlp.name()]),
             overflow: registrar.counter(&DROPPED, &["correlator", "memory_bound"]),
+            missed: registrar.counter(&DROPPED, &["consumer", "missed"]),
             recorder,
             prometheus,
             meters,
@@ -242,19 +244,22 @@ impl Inner {
             }
             Event::Consumed { lane: Lane::MqttMqtt, .. }
             | Event::Recovered { .. }
-            | Event::Rejected { .. } => {}
+            | Event::Rejected { .. }
+            | Event::Unconfirmed { .. } => {}
             Event::Foreign { path, count } => {
                 if let Some(path) = self.paths.get(usize::from(path.0)) {
                     path.foreign.increment(u64::from(count));
                 }
             }
             Event::Overflow { .. } => self.overflow.increment(1),
+            Event::Missed { .. } => self.missed.increment(1),
             Event::Woken { nanos, .. } => self.scheduler_lag.record(seconds(nanos)),
             Event::Offered { publisher }
             | Event::Published { publisher }
             | Event::Acknowledged { publisher, .. }
             | Event::Resolved { publisher, .. }
             | Event::Timed { publisher, .. }
+            | Event::DurabilityGap { publisher, .. }
             | Event::Duplicate { publisher, .. }
             | Event::Reordered { publisher, .. }
             | Event::Corrupt { publisher, .. }
@@ -284,6 +289,7 @@ impl Inner {
                 lane.record(end_to_end);
             }
             Event::Timed { leg, nanos, .. } => group.legs[leg.index()].record(seconds(nanos)),
+            Event::DurabilityGap { nanos, .. } => group.durability_gap.record(seconds(nanos)),
             Event::Duplicate { cause, .. } => group.duplicates[cause.index()].increment(1),
             Event::Reordered { .. } => group.reordered.increment(1),
             Event::Corrupt { .. } => group.corrupt.increment(1),
@@ -295,6 +301,8 @@ impl Inner {
             | Event::Foreign { .. }
             | Event::Overflow { .. }
             | Event::Recovered { .. }
+            | Event::Missed { .. }
+            | Event::Unconfirmed { .. }
             | Event::Rejected { .. }
             | Event::Woken { .. } => {}
         }
@@ -306,10 +314,18 @@ impl Inner {
         let path = &self.paths[group / Qos::ALL.len()];
         let group = &self.groups[group];
         group.lanes[lane.index()].record(Some(arrival.end_to_end));
-        for (leg, nanos) in [(Leg::Append, arrival.append), (Leg::Fetch, arrival.fetch)] {
+        let legs = [
+            (Leg::Create, arrival.create),
+            (Leg::Append, arrival.append),
+            (Leg::Fetch, arrival.fetch),
+        ];
+        for (leg, nanos) in legs {
             if let Some(nanos) = nanos {
                 group.legs[leg.index()].record(seconds(nanos));
             }
+        }
+        if let Some(nanos) = arrival.durability_gap {
+            group.durability_gap.record(seconds(nanos));
         }
         if lane == Lane::MqttKafka {
             path.consumed(arrival.place.slot);

@@ -276,7 +276,7 @@ impl Tracer {
     /// A message came out where nothing was awaited any more.
     fn again(&mut self, event: &Event, now: &Pairing) {
         let (slot, why, departure, (lane, at, place), duplicate) = match *event {
-            Event::Duplicate { publisher, sequence, lane, cause, at, place, departure } => {
+            Event::Duplicate { publisher, sequence, lane, cause, at, place, departure, .. } => {
                 let slot = (publisher, sequence);
                 (slot, Why::Duplicate, departure, (lane, at, place), Some(cause))
             }

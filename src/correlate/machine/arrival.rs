@@ -5,7 +5,9 @@ use crate::stamp::{Carriers, Integrity};
 
 use super::super::books::Landing;
 use super::super::ledger::Place;
-use super::super::{Carrier, DuplicateCause, Event, Observation, Outcome, PublisherId, Sink};
+use super::super::{
+    Carrier, Copied, DuplicateCause, Event, Lane, Observation, Outcome, PublisherId, Sink,
+};
 use super::Correlator;
 
 impl Correlator {
@@ -46,6 +48,7 @@ impl Correlator {
                 cause: DuplicateCause::Reread,
                 at,
                 place,
+                copy: None,
                 departure: None,
             });
             return;
@@ -70,6 +73,26 @@ impl Correlator {
         self.arrived_again(id, sequence, (sink, at), carriers, events);
     }
 
+    /// Takes in [`Observation::Found`]; whatever else it is given is none of its business.
+    pub(super) fn found(&mut self, observation: &Observation, events: &mut Vec<Event>) {
+        let &Observation::Found { path, stamped_path, publisher, sequence, append } = observation
+        else {
+            return;
+        };
+        let lane = Lane::MqttKafka;
+        let id = self.roster.find(path, publisher);
+        let Some(id) = id.filter(|_| stamped_path == path) else { return };
+        let (mut books, state) = self.split(id, events);
+        if let Place::Open(entry) = state.ledger.place(sequence)
+            && entry.is_open(lane)
+        {
+            if entry.shows_sending() {
+                books.events.push(Event::Published { publisher: id });
+            }
+            books.deliver_missed((sequence, entry), lane, append);
+        }
+    }
+
     /// Books a message that came out where nothing was awaited any more: again, or after its slot had
     /// got another verdict.
     #[cold]
@@ -84,9 +107,9 @@ impl Correlator {
         let lane = sink.lane();
         let (mut books, state) = self.split(id, events);
         let place = sink.place();
-        let (wrong_verdict, departure) = match state.ledger.place(sequence) {
+        let (wrong_verdict, entry) = match state.ledger.place(sequence) {
             Place::Unknown => return,
-            Place::Closed => (state.verdicts[lane.index()].remove(sequence), None),
+            Place::Closed(entry) => (state.verdicts[lane.index()].remove(sequence), entry),
             Place::Open(entry) => {
                 let wrong = match entry.outcome(lane) {
                     None | Some(Outcome::Delivered | Outcome::Late) => None,
@@ -95,12 +118,18 @@ impl Correlator {
                         Some((was, Some(entry.intended)))
                     }
                 };
-                (wrong, Some(entry.departure()))
+                (wrong, Some(entry))
             }
         };
+        let departure = entry.as_ref().map(|entry| entry.departure());
+        let is_guessed = entry.as_ref().is_some_and(|entry| entry.is_guessed());
         let Some((was, intended)) = wrong_verdict else {
             let resent = state.resent.contains(&sequence) || sink == Sink::Mqtt { resent: true };
             let cause = if resent { DuplicateCause::Resent } else { DuplicateCause::Pipeline };
+            let copy = entry.map(|entry| {
+                let (count, spread) = entry.note_arrival(lane, at);
+                Copied { count, spread }
+            });
             books.events.push(Event::Duplicate {
                 publisher: id,
                 sequence,
@@ -108,13 +137,22 @@ impl Correlator {
                 cause,
                 at,
                 place,
+                copy,
                 departure,
             });
             return;
         };
+        let gap = entry.and_then(|entry| {
+            entry.note_arrival(lane, at);
+            entry.note_stamped(sink).1.and_then(|_| entry.durability_gap())
+        });
+        if let Some(nanos) = gap {
+            books.events.push(Event::DurabilityGap { publisher: id, nanos });
+        }
+        let intended = intended.or(departure.map(|departure| departure.intended));
         // When it came out is not known while what had been there is read after a restart.
         let is_timed = sequence >= state.own || !books.sinks.is_behind(lane);
-        let intended = intended.filter(|_| is_timed);
+        let intended = intended.filter(|_| is_timed && !is_guessed);
         let end_to_end = intended.map(|intended| at.nanos_since(intended));
         books.events.push(Event::LateRecovery {
             publisher: id,

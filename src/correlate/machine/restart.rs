@@ -60,7 +60,16 @@ impl Correlator {
         let fixed = fixed.map(|&of| Fixed::of(of, roster.path(of.path)));
         let publishers = fixed.zip(kept.publishers).collect();
         let TakenUp { paths, open_slots, open_outcomes, .. } = kept;
-        fits.then_some(Self { roster, limits, publishers, paths, open_slots, open_outcomes })
+        let taken_up = Self {
+            roster,
+            limits,
+            publishers,
+            paths,
+            open_slots,
+            open_outcomes,
+            confirming: false,
+        };
+        fits.then_some(taken_up)
     }
 
     /// The sequence that a publisher gives out next.
@@ -152,6 +161,7 @@ impl Correlator {
         };
         let is_late = !entry.is_guessed() && out > entry.intended + books.path.deadline;
         let outcome = if is_late { Outcome::Late } else { Outcome::Delivered };
+        entry.note_arrival(lane, at);
         books.conclude((sequence, entry), lane, outcome, None, None);
         books.note_order(sequence, lane, &mut state.highest);
         books.events.push(Event::Recovered { publisher: id, lane });
