@@ -116,7 +116,7 @@ impl Threads {
         asked: Receiver<Instant>,
         seen: consume::Seen,
     ) -> io::Result<()> {
-        let Surroundings { clock, router, notices } = self.around.clone();
+        let Surroundings { clock, router, notices, .. } = self.around.clone();
         let (stamper, tasks) = (self.stamper.clone(), self.consumers.clone());
         self.consumers.thread("second-look", move || {
             let eyes = (clock, &stamper, &router);
