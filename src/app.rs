@@ -11,6 +11,7 @@ mod books;
 mod bridge;
 mod check;
 mod cli;
+mod clocks;
 mod control;
 mod demo;
 mod environment;
@@ -22,6 +23,7 @@ mod otlp;
 mod output;
 mod recorder;
 mod resume;
+mod selftest;
 mod state;
 mod threads;
 mod wiring;
@@ -37,9 +39,10 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Clock;
 use crate::config::{Loaded, Problems};
 use crate::consume;
-use crate::correlate::{Correlator, Leases, Limits, Router};
+use crate::correlate::{Correlator, Event, Leases, Limits, Router};
 use crate::host;
 use crate::journal::{Directory, Syncer};
+use crate::produce;
 use crate::report::Report;
 use crate::shutdown::{Signals, Tasks};
 use crate::stamp::Run;
@@ -49,6 +52,7 @@ use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Telemetry};
 
 use audit::Audit;
 use books::{Bookkeeper, Books, Overview};
+use clocks::LeaderClocks;
 use control::{Control, End, State};
 use journalist::Journalist;
 use meters::Meters;
@@ -108,12 +112,45 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     if options.measure_for.is_some_and(|length| length.is_zero()) {
         return Err(Error::Refused("--for: 0 measures nothing; give it some seconds".to_owned()));
     }
+    let Some(over) = carry_out(loaded, &options, new_run()?, Vec::new()).await? else {
+        return Ok(130);
+    };
+    let written = finish(&over.report, &options, over.audit.as_deref());
+    let code = over.report.verdict.exit_code();
+    let directory = over.leave(loaded.resolved.telemetry.linger).await;
+    written?;
+    // The run is over, and told.
+    if let Some(directory) = directory {
+        directory.clear().map_err(|error| Error::System("removing the state of the run", error))?;
+    }
+    Ok(code)
+}
+
+/// A run that has its report, and what still shows its last values.
+struct Over {
+    report: Report,
+    control: Control,
+    audit: Option<Arc<Audit>>,
+    otlp: Exporting,
+    http: Tasks,
+    /// Where state is kept, if it is.
+    directory: Option<Directory>,
+}
+
+/// Measures from the first connection to the report; `None` where a second signal did not want to
+/// wait for it. `invented` is slipped into the books as if it had happened.
+async fn carry_out(
+    loaded: &Loaded,
+    options: &Options,
+    run: Run,
+    mut invented: Vec<Event>,
+) -> Result<Option<Over>, Error> {
     let clock = Clock::system();
     let resolved = &loaded.resolved;
-    let Beginning { parts, state, keeping } = resume::begin(loaded, clock)?;
+    let Beginning { parts, state, keeping } = resume::begin(loaded, run, clock)?;
     check_properties(loaded, &parts)?;
     let Exposed { telemetry, health, status, server } = expose(loaded, &parts, clock)?;
-    let audit = open_outputs(&options, &parts)?;
+    let audit = open_outputs(options, &parts)?;
     let otlp = otlp::start(loaded, &telemetry, &health).await?;
     tracing::info!("listening on http://{}", server.address());
     let http = serve(server)?;
@@ -131,19 +168,22 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         .chain(std::iter::repeat_with(|| Stats::new(Arc::clone(&parts.roster))));
     let books: Vec<_> = stats.take(shards).map(|stats| Arc::new(Books::new(stats))).collect();
     let mut recorder = kept.recorder;
-    let bookkeeper = |((shard, books), correlator)| Bookkeeper {
+    let clocks = LeaderClocks::default();
+    let mut bookkeeper = |((shard, books), correlator)| Bookkeeper {
         clock,
         router: router.clone(),
         shard,
         books: Arc::clone(books),
         correlator,
         recorder: recorder.take(),
+        clocks: clocks.clone(),
         telemetry: telemetry.clone(),
         audit: audit.clone(),
         second_looks: Vec::new(),
         tracer: otlp.sink.as_ref().map(|sink| otlp::tracer(resolved, &parts, sink.clone())),
+        invented: std::mem::take(&mut invented),
     };
-    let bookkeepers = (0..).zip(&books).zip(correlators).map(bookkeeper).collect();
+    let bookkeepers = (0..).zip(&books).zip(correlators).map(&mut bookkeeper).collect();
     let (notify, notices) = mpsc::channel(NOTICES);
     let (leases, takes_over) = (kept.leases, kept.takes_over);
     let around = Surroundings {
@@ -156,8 +196,9 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let signals =
         Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
+    let mut overview = Overview::new(Arc::clone(&parts.roster), clock.now());
+    overview.stats.go_on_behind(story.windows.clone());
     let journalist = journalist(loaded, &parts, (clock, story));
-    let overview = Overview::new(Arc::clone(&parts.roster), clock.now());
     let threads = Threads::start(parts, around, (bookkeepers, kept.syncer))
         .map_err(|error| Error::System("starting threads", error))?;
     let mut control = Control {
@@ -169,6 +210,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         router,
         leases,
         books,
+        clocks,
         overview,
         telemetry,
         health,
@@ -181,29 +223,27 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
         state: State::default(),
     };
     if control.run().await == End::Aborted {
-        return Ok(130);
+        return Ok(None);
     }
-    let Some(report) = control.stop().await else {
-        return Ok(130);
-    };
-    let written = finish(&report, &options, audit.as_deref());
-    say_goodbye((otlp, http), &mut control.signals, resolved.telemetry.linger).await;
-    written?;
-    if let Some(directory) = kept.directory {
-        directory.clear().map_err(|error| Error::System("removing the state of the run", error))?;
-    }
-    Ok(report.verdict.exit_code())
+    let report = control.stop().await;
+    let directory = kept.directory;
+    Ok(report.map(|report| Over { report, control, audit, otlp, http, directory }))
 }
 
-/// Lets Collector and scrapers see the last values. A signal ends each wait.
-async fn say_goodbye((otlp, http): (Exporting, Tasks), signals: &mut Signals, length: Duration) {
-    tokio::select! {
-        () = otlp.finish() => (),
-        () = signals.next() => (),
+impl Over {
+    /// Lets Collector and scrapers see the last values. A signal ends each wait. Hands on where state is
+    /// kept.
+    async fn leave(mut self, linger_for: Duration) -> Option<Directory> {
+        let signals = &mut self.control.signals;
+        tokio::select! {
+            () = self.otlp.finish() => (),
+            () = signals.next() => (),
+        }
+        linger(signals, linger_for).await;
+        self.http.stop();
+        self.http.finished().await;
+        self.directory
     }
-    linger(signals, length).await;
-    http.stop();
-    http.finished().await;
 }
 
 /// How state is kept, in the hands of those who keep it.
@@ -235,7 +275,8 @@ impl Kept {
 
 fn journalist(loaded: &Loaded, parts: &Parts, (clock, story): (Clock, Story)) -> Journalist {
     let names = parts.roster.paths().iter().map(|path| path.name.clone()).collect();
-    Journalist::new(clock, (environment::product(), environment::survey(loaded)), (names, story))
+    let told = (names, parts.objectives.clone(), story);
+    Journalist::new(clock, (environment::product(), environment::survey(loaded)), told)
 }
 
 /// What the world sees of a run.
@@ -254,7 +295,7 @@ fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error
     let otlp = loaded.resolved.telemetry.otlp.as_ref();
     let otlp = otlp.map(|config| (config.histograms, &identity));
     let build = Build { version: product.version, commit };
-    let telemetry = Telemetry::new(&parts.roster, &build, otlp);
+    let telemetry = Telemetry::with_objectives(&parts.roster, &parts.objectives, &build, otlp);
     let exporter = otlp.map(|_| Component::Otlp);
     let components: Vec<_> = parts.components().into_iter().chain(exporter).collect();
     let health = Health::new(clock.now(), &components);
@@ -309,7 +350,9 @@ fn finish(report: &Report, options: &Options, audit: Option<&Audit>) -> Result<(
         return Ok(());
     };
     let json = report.json().map_err(|error| Error::System("report.json", error.into()))?;
-    for (name, text) in [("report.json", json), ("report.md", report.markdown())] {
+    let written =
+        [("report.json", json), ("report.md", report.markdown()), ("junit.xml", report.junit())];
+    for (name, text) in written {
         let path = directory.join(name);
         write_whole(&path, &text)
             .map_err(|error| Error::Refused(format!("--report {}: {error}", path.display())))?;
@@ -329,6 +372,10 @@ fn check_properties(loaded: &Loaded, parts: &Parts) -> Result<(), Error> {
     for config in &parts.consumers {
         let at = format!("paths[{}].kafka.properties", config.path.0);
         consume::check(config).map_err(|what| loaded.problem(&at, &what))?;
+    }
+    for config in &parts.producers {
+        let at = format!("paths[{}].kafka.properties", config.path.0);
+        produce::check(config).map_err(|what| loaded.problem(&at, &what))?;
     }
     Ok(())
 }

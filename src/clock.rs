@@ -133,6 +133,17 @@ impl Pairing {
     pub fn wall_of(&self, instant: Instant) -> WallTime {
         WallTime(self.wall.0.saturating_add(instant.nanos_since(self.instant)))
     }
+
+    /// By how much the wall clock was set since an earlier pairing, at least: what the bounds of the
+    /// two leave sure, in nanoseconds; negative where it was set back. A clock that is slewed is not
+    /// set, since the boot-time clock is slewed with it.
+    #[must_use]
+    pub fn step_since(&self, earlier: &Self) -> i64 {
+        let moved = self.wall.0.saturating_sub(earlier.wall_of(self.instant).0);
+        let unsure = self.bound_nanos.saturating_add(earlier.bound_nanos);
+        let sure = i64::try_from(moved.unsigned_abs().saturating_sub(unsure)).unwrap_or(i64::MAX);
+        sure.saturating_mul(moved.signum())
+    }
 }
 
 /// The machine's clocks. Copies read the same clocks.
@@ -252,6 +263,21 @@ mod tests {
         let instant = pairing.instant_of(WallTime::from_nanos(50_400));
         assert_eq!(instant, Instant::from_nanos(1_400));
         assert_eq!(pairing.wall_of(instant), WallTime::from_nanos(50_400));
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_is_told_from_the_bounds() {
+        let pairing = |instant, wall, bound_nanos| Pairing {
+            instant: Instant::from_nanos(instant),
+            wall: WallTime::from_nanos(wall),
+            bound_nanos,
+        };
+        let before = pairing(1_000, 50_000, 100);
+        assert_eq!(pairing(9_000, 58_000, 100).step_since(&before), 0);
+        assert_eq!(pairing(9_000, 58_150, 100).step_since(&before), 0, "within the bounds");
+        assert_eq!(pairing(9_000, 59_000, 100).step_since(&before), 800);
+        assert_eq!(pairing(9_000, 57_000, 100).step_since(&before), -800, "set back");
+        assert_eq!(pairing(9_000, i64::MIN, 0).step_since(&before), -i64::MAX + 100);
     }
 
     #[test]

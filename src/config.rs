@@ -33,8 +33,8 @@ mod wording;
 pub use overrides::Overrides;
 pub use problem::Problems;
 pub use resolved::{
-    KafkaConfig, MqttConfig, PathConfig, PayloadConfig, Resolved, TelemetryConfig, TopicSelector,
-    TopicTemplate, Url,
+    KafkaConfig, MqttConfig, PathConfig, PayloadConfig, Resolved, SloConfig, TelemetryConfig,
+    TopicSelector, TopicTemplate, Url,
 };
 pub use schema::schema;
 

@@ -1,8 +1,8 @@
-//! Room `consume` (edge): reads the records of one path from Kafka.
+//! Room `consume` (edge): reads the records of one path from Kafka, or those of its control topic.
 //!
 //! # Design
 //!
-//! Two clients a path, each on a thread of its own. The *watch* asks for topics, partitions and high
+//! Two clients a path and lane, each on a thread of its own. The *watch* asks for topics, partitions and high
 //! watermarks; the *reader* only reads. So no question to the cluster ever delays a receipt, and a
 //! stuck partition does not hide that there is more to read. Partitions are assigned, never a group
 //! joined, from offsets that the watch resolved before the first message is published; partitions
@@ -14,6 +14,7 @@
 //! The reader says that it has caught up with a moment once it has read every partition up to the
 //! high watermark that was asked for after that moment; only behind that is anything lost.
 
+mod backlog;
 mod client;
 mod cursors;
 mod fetching;
@@ -27,7 +28,8 @@ mod why;
 
 use std::time::Duration;
 
-use crate::correlate::{PartitionName, PathId};
+use crate::correlate::{Lane, PartitionName, PathId};
+use crate::study::Role;
 
 pub use client::OWNED;
 pub use lookout::Lookout;
@@ -45,6 +47,8 @@ const NAP: Duration = Duration::from_millis(100);
 pub struct Config {
     /// The path.
     pub path: PathId,
+    /// The lane that ends here: the crossing, or the control lane.
+    pub lane: Lane,
     /// `host:port`, separated by commas.
     pub brokers: String,
     /// Names of topics, or patterns that begin with `^`.
@@ -63,6 +67,25 @@ pub struct Config {
 /// Properties of librdkafka.
 #[derive(Clone, Default)]
 pub struct Properties(pub Vec<(String, String)>);
+
+impl Config {
+    /// Who reads.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        match self.lane {
+            Lane::KafkaKafka => Role::ControlConsumer(self.path.0),
+            Lane::MqttKafka | Lane::MqttMqtt => Role::Consumer(self.path.0),
+        }
+    }
+
+    /// The key of the configuration that says what is read.
+    const fn key(&self) -> &'static str {
+        match self.lane {
+            Lane::KafkaKafka => "kafka.control_topic",
+            Lane::MqttKafka | Lane::MqttMqtt => "kafka.topics",
+        }
+    }
+}
 
 impl std::fmt::Debug for Properties {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -15,6 +15,6 @@ pub use inbox::{Inbox, PartitionName, Router, Shard};
 pub use leases::Leases;
 pub use machine::{Correlator, Kept, Limits, TakenUp};
 pub use observation::{
-    Append, Lane, NotSent, Observation, PathId, PublisherId, RecordPlace, Sink, Stage,
+    Append, Lane, NotSent, Observation, PathId, PublisherId, Reader, RecordPlace, Sink, Stage,
 };
 pub use roster::{Path, Publisher, Qos, Roster};

@@ -3,3 +3,4 @@
 pub mod bridge;
 pub mod kafka;
 pub mod mqtt;
+pub mod relay;

@@ -133,6 +133,18 @@ pub struct Cgroup {
     pub pressure: Pressure,
 }
 
+/// Time for which something kept tasks from running, so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Throttling {
+    /// Time that tasks of the control group were kept from running by its limit, in seconds.
+    pub throttled_seconds: Option<f64>,
+    /// Time in which all tasks of the control group waited for a processor at once, in seconds; cgroup
+    /// v2 only.
+    pub stalled_seconds: Option<f64>,
+    /// Time that a hypervisor gave to others, a processor on average, in seconds.
+    pub stolen_seconds: Option<f64>,
+}
+
 /// The processes of one selector taken together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {
@@ -180,6 +192,13 @@ impl Sampler {
     #[must_use]
     pub const fn interval(&self) -> Duration {
         self.interval
+    }
+
+    /// Reads what kept the probe from running: three small files, whenever a window ends.
+    #[must_use]
+    pub fn throttling(&self) -> Throttling {
+        let cgroup = self.cgroup.throttling(&self.tree);
+        Throttling { stolen_seconds: machine::stolen_seconds(&self.tree), ..cgroup }
     }
 
     /// Reads everything once.

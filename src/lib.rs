@@ -19,6 +19,7 @@
 //! | [`preflight`] | pure | what a check saw, in plain words |
 //! | [`publish`], [`subscribe`] | edge | MQTT |
 //! | [`consume`] | edge | Kafka |
+//! | [`produce`] | edge | Kafka: the control lane |
 //! | [`reach`] | edge | names and TCP ports, for a check |
 //! | [`journal`] | edge | state on disk that outlives its process |
 //! | [`host`] | edge | CPU and memory of machine, cgroup and processes |
@@ -38,6 +39,7 @@ pub mod embedded;
 pub mod host;
 pub mod journal;
 pub mod preflight;
+pub mod produce;
 pub mod publish;
 pub mod reach;
 pub mod report;

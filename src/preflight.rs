@@ -29,4 +29,4 @@ pub use finding::{Fault, Finding, Mark};
 pub use message::messages;
 pub use mqtt::mqtt;
 pub use summary::Summary;
-pub use topics::topics;
+pub use topics::{control_topic, topics};

@@ -18,9 +18,9 @@ use std::sync::mpsc::Receiver;
 
 use tokio::sync::mpsc::Sender;
 
-use crate::clock::{Clock, Instant};
+use crate::clock::Clock;
 use crate::correlate::{Leases, PublisherId, Qos, Router};
-use crate::schedule;
+use crate::schedule::{self, Stretch};
 use crate::shutdown::{Hold, Tasks};
 use crate::stamp::{Format, Stamper};
 use crate::study::Notice;
@@ -52,17 +52,6 @@ pub struct Config {
     pub format: Format,
     /// How large they are, in bytes.
     pub size: usize,
-}
-
-/// A stretch of the schedule of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    /// Index of the path.
-    pub path: u8,
-    /// When the time of its schedule begins.
-    pub start: Instant,
-    /// Slots that are due from here on are not part of it; without it there is no end.
-    pub until: Option<Instant>,
 }
 
 /// What publishers are given.

@@ -11,11 +11,14 @@ mod document;
 mod figures;
 mod gather;
 mod headline;
+mod judged;
+mod junit;
 mod live;
 mod markdown;
 mod moment;
 mod summary;
 mod table;
+mod uncertainty;
 
 use std::collections::BTreeMap;
 
@@ -26,17 +29,19 @@ use crate::study::Verdict;
 
 pub use document::{
     Anomalies, Duplication, Durations, Environment, HostUsage, LaneReport, Legs, Outcomes,
-    PathReport, Process, Product, Stamps, Window,
+    PathReport, PeerOffset, Process, Product, Stamps, Window,
 };
 pub use figures::{bytes, counted, duration, plain};
+pub use judged::{PathWindows, WindowStretch};
 pub use live::{LIVE_HEADER, Row, live_rows, plain_line};
 pub use moment::rfc3339;
+pub use uncertainty::{Bounds, Uncertainty};
 
 /// Version of the report's fields; rises when one is renamed, removed or changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// Fields of the design that no figure stands behind yet.
-const NOT_MEASURED: [&str; 2] = ["uncertainty_seconds", "anomalies.schema_violation"];
+const NOT_MEASURED: [&str; 1] = ["anomalies.schema_violation"];
 
 /// What a report is built from.
 #[derive(Debug)]
@@ -49,6 +54,10 @@ pub struct Inputs<'a> {
     pub environment: Environment,
     /// The time that it took.
     pub window: Window,
+    /// The windows of each path, in the order of the roster.
+    pub windows: Vec<PathWindows>,
+    /// Errors of clocks.
+    pub bounds: Bounds,
     /// What the machine and its cgroup used, by scope.
     pub host: BTreeMap<String, HostUsage>,
     /// What processes used; `messages_per_cpu_second` is worked out here.
@@ -84,7 +93,7 @@ impl Report {
     /// The report on a run.
     #[must_use]
     pub fn build(inputs: Inputs<'_>) -> Self {
-        let paths = gather::paths(inputs.stats);
+        let paths = gather::paths(inputs.stats, &inputs.bounds, inputs.windows);
         let published: u64 = paths.iter().map(|path| path.published).sum();
         let published = published.saturating_sub(inputs.window.published_before);
         let mut processes = inputs.processes;
@@ -113,7 +122,7 @@ impl Report {
         serde_json::to_string_pretty(self).map(|json| json + "\n")
     }
 
-    /// The report without its histograms on one line, for `/api/v1/status`.
+    /// The report without its histograms and lists of windows on one line, for `/api/v1/status`.
     ///
     /// # Errors
     ///
@@ -123,6 +132,9 @@ impl Report {
         for lane in status.paths.iter_mut().flat_map(|path| &mut path.lanes) {
             lane.histogram = None;
         }
+        for path in &mut status.paths {
+            path.windows.stretches.clear();
+        }
         serde_json::to_string(&status)
     }
 
@@ -130,6 +142,12 @@ impl Report {
     #[must_use]
     pub fn markdown(&self) -> String {
         markdown::render(self)
+    }
+
+    /// `junit.xml`: a testsuite for each path, a testcase for each of its objectives.
+    #[must_use]
+    pub fn junit(&self) -> String {
+        junit::render(self)
     }
 
     /// Plain text for a terminal at the end of a run, without colour.

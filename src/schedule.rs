@@ -58,6 +58,17 @@ impl Config {
     }
 }
 
+/// A stretch of the schedule of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Index of the path.
+    pub path: u8,
+    /// When the time of its schedule begins.
+    pub start: Instant,
+    /// Slots that are due from here on are not part of it; without it there is no end.
+    pub until: Option<Instant>,
+}
+
 /// One slot of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot {

@@ -1,10 +1,15 @@
 //! Room `stats` (pure): counts and mergeable distributions of a run and of its windows.
 
+mod clocks;
 mod counts;
 mod latencies;
+mod objective;
+mod offset;
 mod recent;
 mod totals;
+mod valid;
 mod window;
+mod windows;
 
 use std::sync::Arc;
 
@@ -15,10 +20,15 @@ use crate::correlate::{
     Arrival, Event, Lane, Leg, NotSent, Outcome, PathId, PublisherId, Qos, Roster,
 };
 
+pub use clocks::{Clocks, Led, PEERS_MAX, PeerClock};
 pub use latencies::Latencies;
+pub use objective::{Objective, Quantile};
+pub use offset::{ClockOffset, DRIFT_PPM};
 pub use recent::{QUANTILES, Recent};
 pub use totals::{LaneTotals, PathTotals, PublishTotals};
-pub use window::{InvalidCause, WindowFacts};
+pub use valid::ValidTotals;
+pub use window::{InvalidCause, Starved, WindowFacts};
+pub use windows::{Judgement, Stretch, Windows};
 
 /// Everything counted about a run, or about one shard of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,10 +36,25 @@ pub struct Stats {
     #[serde(skip)]
     roster: Arc<Roster>,
     paths: Vec<PathTotals>,
+    /// Of MQTT publishers, and behind them of control publishers.
     publish: Vec<PublishTotals>,
     lanes: Vec<LaneTotals>,
     lag: Latencies,
     window_lag: Latencies,
+}
+
+/// What is known of windows that are over, to be kept with serde.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct JudgedWindows {
+    lanes: Vec<ValidTotals>,
+    paths: Vec<Windows>,
+}
+
+impl JudgedWindows {
+    /// Forgets when windows were: the clock has begun anew. What fell into valid ones is kept.
+    pub fn forget_moments(&mut self) {
+        self.paths.clear();
+    }
 }
 
 impl Stats {
@@ -40,7 +65,7 @@ impl Stats {
         let groups = paths * Qos::ALL.len();
         Self {
             paths: std::iter::repeat_with(PathTotals::default).take(paths).collect(),
-            publish: std::iter::repeat_with(PublishTotals::default).take(groups).collect(),
+            publish: std::iter::repeat_with(PublishTotals::default).take(2 * groups).collect(),
             lanes: std::iter::repeat_with(LaneTotals::default)
                 .take(groups * Lane::ALL.len())
                 .collect(),
@@ -63,6 +88,22 @@ impl Stats {
         fits.then_some(self)
     }
 
+    /// The windows that are over, as they were judged.
+    #[must_use]
+    pub fn judged_windows(&self) -> JudgedWindows {
+        JudgedWindows {
+            lanes: self.lanes.iter().map(|lane| lane.valid.clone()).collect(),
+            paths: self.paths.iter().map(|path| path.windows.clone()).collect(),
+        }
+    }
+
+    /// Goes on behind windows that were judged before.
+    pub fn go_on_behind(&mut self, windows: JudgedWindows) {
+        let JudgedWindows { lanes, paths } = windows;
+        self.lanes.iter_mut().zip(lanes).for_each(|(lane, valid)| lane.valid = valid);
+        self.paths.iter_mut().zip(paths).for_each(|(path, windows)| path.windows = windows);
+    }
+
     /// The roster that the totals belong to.
     #[must_use]
     pub fn roster(&self) -> &Arc<Roster> {
@@ -75,10 +116,16 @@ impl Stats {
         &self.paths[usize::from(path.0)]
     }
 
-    /// Totals of a path and QoS.
+    /// Totals of the messages that a path publishes over MQTT at a QoS.
     #[must_use]
     pub fn publish(&self, path: PathId, qos: Qos) -> &PublishTotals {
-        &self.publish[group(path, qos)]
+        &self.publish[self.publish_group(path, qos, false)]
+    }
+
+    /// The same of the control messages of those publishers' twins.
+    #[must_use]
+    pub fn control(&self, path: PathId, qos: Qos) -> &PublishTotals {
+        &self.publish[self.publish_group(path, qos, true)]
     }
 
     /// Totals of a path, lane and QoS.
@@ -119,6 +166,17 @@ impl Stats {
         self.lanes[series(path, qos, lane)].in_flight = count;
     }
 
+    /// Books the window of a path that is ending as it was judged. To be called before
+    /// [`Stats::roll`], of the totals that are rolled.
+    pub fn judge_window(&mut self, path: PathId, window: &Judgement) {
+        let is_valid = window.causes.is_empty();
+        let first = series(path, Qos::AtMostOnce, Lane::MqttKafka);
+        for lane in &mut self.lanes[first..first + Qos::ALL.len() * Lane::ALL.len()] {
+            lane.judge_window(is_valid);
+        }
+        self.paths[usize::from(path.0)].windows.add(window);
+    }
+
     /// Ends the window of every series; it took so many seconds.
     pub fn roll(&mut self, seconds: u64) {
         for lane in &mut self.lanes {
@@ -133,6 +191,9 @@ impl Stats {
             lane.end_window();
         }
         self.window_lag.clear();
+        for path in &mut self.paths {
+            path.window_poll_lag.clear();
+        }
     }
 
     /// All zero again, but for the windows before.
@@ -140,13 +201,21 @@ impl Stats {
         let fresh = Self::new(Arc::clone(&self.roster));
         let old = std::mem::replace(self, fresh);
         for (lane, old) in self.lanes.iter_mut().zip(old.lanes) {
-            lane.recent = old.recent;
+            (lane.recent, lane.valid) = (old.recent, old.valid);
+        }
+        for (path, old) in self.paths.iter_mut().zip(old.paths) {
+            path.windows = old.windows;
         }
     }
 
-    /// Sets the latest moment that a path's Kafka consumer has caught up with.
+    /// Sets the latest moment that all Kafka consumers of a path have caught up with.
     pub fn set_caught_up(&mut self, path: PathId, at: Instant) {
         self.paths[usize::from(path.0)].caught_up = at;
+    }
+
+    /// Sets what is known of the clocks of a path's leaders.
+    pub fn set_clocks(&mut self, path: PathId, clocks: Vec<PeerClock>) {
+        self.paths[usize::from(path.0)].clocks = clocks;
     }
 
     /// Adds the totals of another shard. Windows before the current one are left out: shards are
@@ -164,6 +233,11 @@ impl Stats {
             Event::Woken { nanos, .. } => {
                 self.lag.record(nanos);
                 self.window_lag.record(nanos);
+            }
+            Event::Polled { path, reader, nanos } => {
+                let path = &mut self.paths[usize::from(path.0)];
+                path.poll_lag[reader.index()].record(nanos);
+                path.window_poll_lag.record(nanos);
             }
             Event::Offered { publisher } => self.publish_of(publisher).offered += 1,
             Event::Published { publisher } => self.publish_of(publisher).published += 1,
@@ -249,7 +323,7 @@ impl Stats {
         if let Some(nanos) = arrival.service {
             totals.service.record(nanos);
         }
-        let totals = &mut self.publish[group(publisher.path, publisher.qos)];
+        let totals = self.publish_of(id);
         if let Some(nanos) = arrival.append {
             totals.legs[Leg::Append.index()].record(nanos);
         }
@@ -270,16 +344,23 @@ impl Stats {
     }
 
     fn book_not_sent(&mut self, id: PublisherId, lane: Lane, cause: NotSent) {
-        let path = self.roster.publisher(id).path;
-        // A slot is offered once and has as many lanes as the path: it is counted on the first.
-        if self.roster.path(path).lanes.first() == Some(&lane) {
+        let publisher = self.roster.publisher(id);
+        // A slot is offered once and has as many lanes as its publisher: it is counted on the first.
+        let share = self.roster.share(publisher.path, publisher.control);
+        if share.lanes.first() == Some(&lane) {
             self.publish_of(id).not_sent[cause as usize] += 1;
         }
     }
 
     fn publish_of(&mut self, publisher: PublisherId) -> &mut PublishTotals {
         let publisher = self.roster.publisher(publisher);
-        &mut self.publish[group(publisher.path, publisher.qos)]
+        let group = self.publish_group(publisher.path, publisher.qos, publisher.control);
+        &mut self.publish[group]
+    }
+
+    /// What goes in is told apart by who sends it.
+    fn publish_group(&self, path: PathId, qos: Qos, control: bool) -> usize {
+        group(path, qos) + if control { self.publish.len() / 2 } else { 0 }
     }
 
     fn lane_of(&mut self, publisher: PublisherId, lane: Lane) -> &mut LaneTotals {

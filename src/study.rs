@@ -4,4 +4,6 @@ mod phase;
 mod verdict;
 
 pub use phase::{Command, Machine, Notice, Phase, Plan, Role};
-pub use verdict::{Judged, Objective, Unmeasured, Verdict, VerdictResult};
+pub use verdict::{Figure, Judged, Unmeasured, Verdict, VerdictResult};
+
+pub use crate::stats::{Objective, Quantile};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
 use crate::clock::{Clock, Instant};
-use crate::correlate::{Lane, Observation, PathId, Qos, Router, Sink};
+use crate::correlate::{Lane, Observation, PathId, Qos, Reader, Router, Sink};
 use crate::shutdown::Tasks;
 use crate::stamp::{Reading, Stamper};
 use crate::study::{Notice, Role};
@@ -99,6 +99,8 @@ struct Subscriber {
     away_since: Option<Instant>,
     /// Whether the broker has granted the subscription on this connection.
     subscribed: bool,
+    /// Whether messages were taken in since the event loop was woken.
+    has_read: bool,
 }
 
 impl Handler for Subscribers {
@@ -112,6 +114,16 @@ impl Handler for Subscribers {
     ) {
         if let Some(subscriber) = self.subscribers.get_mut(index) {
             subscriber.tell(client, happening, (at, &self.around));
+        }
+    }
+
+    fn turned(&mut self, busy: Duration) {
+        let nanos = i64::try_from(busy.as_nanos()).unwrap_or(i64::MAX);
+        for subscriber in &mut self.subscribers {
+            if std::mem::take(&mut subscriber.has_read) {
+                let (path, reader) = (subscriber.config.path, Reader::Subscriber);
+                self.around.router.count(path, Observation::Polled { path, reader, nanos });
+            }
         }
     }
 
@@ -131,6 +143,7 @@ impl Subscriber {
             last_there: None,
             away_since: None,
             subscribed: false,
+            has_read: false,
         }
     }
 
@@ -191,12 +204,18 @@ impl Subscriber {
     }
 
     fn received(&mut self, message: &Message, (at, around): (Instant, &Surroundings)) {
+        self.has_read = true;
         let path = self.config.path;
         let property = message.property.as_deref().map(str::as_bytes);
         let Reading::Ours(found) = around.stamper.read(property, &message.payload) else {
             around.router.count(path, Observation::Foreign { path, count: 1 });
             return;
         };
+        if found.identity.flags.control {
+            // A control message is for Kafka alone: somebody copied it here.
+            around.router.count(path, Observation::Foreign { path, count: 1 });
+            return;
+        }
         self.last_there = Some(at);
         let publisher = found.identity.publisher;
         let observation = Observation::Received {

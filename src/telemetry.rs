@@ -11,12 +11,16 @@
 //! * Gauges and totals of seconds change once a second or less. The recorder can neither take a
 //!   gauge away again nor hold a counter with a fraction, so both live on a board of our own, where
 //!   a series without a value is absent and not zero.
-//! * A metric is in the catalogue only when something counts it. Objectives, clock offset, durability
-//!   gap, connect times and schema violations are not: a series that is zero because nobody counts is
-//!   a false figure.
+//! * A metric is in the catalogue only when something counts it. Connect times and schema violations
+//!   are not: a series that is zero because nobody counts is a false figure.
+//! * Good and valid slots of an objective are counted where the event is, against the target itself: a
+//!   bucket would round it. Both only rise, so that what was announced as lost and came out after all
+//!   stays a failure in them; the verdict of a run is judged on the net books.
 //! * `landfall_late_recoveries_total` has label `lane` beside those of the design, and every outcome,
 //!   so that net figures are one subtraction: `landfall_slots_total - landfall_late_recoveries_total`.
 //!   The other anomalies are summed over lanes.
+//! * Metrics without label `lane` speak of the messages that are published over MQTT: control messages
+//!   are in those that have it, and the probe's own lateness counts whatever it was late for.
 //! * Negative latencies are recorded as they are: they count in the first bucket and lower the sum.
 //! * One request a connection, and ten seconds for it: no client can hold one of the few connections
 //!   for longer, however slowly it reads or writes.

@@ -9,7 +9,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use landfall::config::{Loaded, Overrides, Resolved, TopicSelector, load, load_text, schema};
+use landfall::config::{
+    Loaded, Overrides, Resolved, SloConfig, TopicSelector, load, load_text, schema,
+};
 use landfall::correlate::{Lane, Qos};
 use landfall::host::ProcessSelector;
 use landfall::schedule::Arrivals;
@@ -99,8 +101,12 @@ fn every_value_is_read() {
 
     let mqtt = &paths[0].mqtt;
     assert_eq!(paths[0].name, "telemetry");
-    assert_eq!(paths[0].lanes, [Lane::MqttKafka, Lane::MqttMqtt]);
+    assert_eq!(paths[0].lanes, [Lane::MqttKafka, Lane::MqttMqtt, Lane::KafkaKafka]);
     assert_eq!(paths[0].deadline, Duration::from_millis(1500));
+    let SloConfig { p50, p90, p99, p999, max, acked_lost, duplicates, availability } = paths[0].slo;
+    let micros = [1_000, 2_500, 250_000, 1_000_000, 60_000_000].map(Duration::from_micros);
+    assert_eq!([p50, p90, p99, p999, max], micros.map(Some));
+    assert_eq!((acked_lost, duplicates, availability), (2, Some(3), Some(0.9995)));
     assert_eq!((mqtt.url.host.as_str(), mqtt.url.port), ("broker.example", 1884));
     assert_eq!((mqtt.version, mqtt.schedule), (Version::V4, Arrivals::Fixed));
     assert_eq!(mqtt.username.as_deref(), Some("probe"));
@@ -119,6 +125,7 @@ fn every_value_is_read() {
             TopicSelector::Pattern("^plant-[0-9]+$".into())
         ]
     );
+    assert_eq!(kafka.control_topic.as_deref(), Some("landfall"));
     let plain: Vec<_> = kafka.properties.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(
         plain,
@@ -160,6 +167,13 @@ fn every_default_holds() {
     assert_eq!(mqtt.topic.expand("p", "a", 0), "landfall/p/a/0");
     assert!(paths[0].lanes.is_empty(), "nothing to time without kafka");
     assert_eq!(paths[0].deadline, Duration::from_secs(30));
+    assert_eq!(paths[0].slo, SloConfig::default());
+    let shown = read(&one("", &format!("{KAFKA}slo: {{}}"), "")).unwrap();
+    assert_eq!(shown.resolved.paths[0].slo, SloConfig::default(), "acked_lost: 0, as without it");
+    assert!(shown.show().contains("    slo:\n      acked_lost: 0 # default\n"), "{}", shown.show());
+    let only = read(&one("", &format!("{KAFKA}slo: {{availability: 0.5}}"), "")).unwrap();
+    let slo = SloConfig { availability: Some(0.5), ..SloConfig::default() };
+    assert_eq!(only.resolved.paths[0].slo, slo);
     let with_kafka = read(&one("qos: [0, 1, 2]", KAFKA, "")).unwrap().resolved;
     assert_eq!(with_kafka.paths[0].lanes, [Lane::MqttKafka]);
     assert_eq!(with_kafka.paths[0].mqtt.clients, 3, "one for each QoS");

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use landfall::clock::Instant;
 use landfall::correlate::{
-    Append, Correlator, DuplicateCause, Event, Lane, Limits, NotSent, Observation, Outcome, PathId,
-    PublisherId, Qos, RecordPlace, Sink, Stage,
+    Append, Carrier, Correlator, DuplicateCause, Event, Lane, Leg, Limits, NotSent, Observation,
+    Outcome, Path, PathId, PublisherId, Qos, RecordPlace, Roster, Sink, Stage,
 };
 use landfall::stamp::{Carriers, Integrity};
 use landfall::stats::Stats;
@@ -77,7 +77,7 @@ fn booked(stats: &Stats, qos: Qos, lane: Lane) -> Tally {
 
 fn assert_books_equal_truth(link: &Link) {
     for qos in Qos::ALL {
-        for lane in Lane::ALL {
+        for lane in Lane::OF_MQTT {
             let truth = link.truth.get(&(qos, lane.index())).cloned().unwrap_or_default();
             assert_eq!(booked(&link.stats, qos, lane), truth, "{qos:?} {lane:?}");
             let slots = link.stats.lane(PATH, qos, lane).slots();
@@ -363,13 +363,13 @@ proptest! {
                 }
             }
             let end = Instant::from_nanos(0) + DEADLINE * 4;
-            for lane in Lane::ALL {
+            for lane in Lane::OF_MQTT {
                 correlator.observe(&Observation::CaughtUp { path: PATH, lane, at: end }, &mut events);
             }
             correlator.advance(end, &mut events);
             assert_eq!(correlator.open_outcomes(), 0);
             stats.apply(&events);
-            Lane::ALL.map(|lane| booked(&stats, Qos::AtLeastOnce, lane))
+            Lane::OF_MQTT.map(|lane| booked(&stats, Qos::AtLeastOnce, lane))
         };
         prop_assert_eq!(told(true), told(false));
     }
@@ -433,7 +433,7 @@ impl Story {
 
     /// Both sinks have handed over everything from before `at`, and judgement is passed.
     fn judged(&mut self, at: u64) {
-        for lane in Lane::ALL {
+        for lane in Lane::OF_MQTT {
             self.tell(Observation::CaughtUp { path: PATH, lane, at: seconds(at) });
         }
         self.correlator.advance(seconds(at), &mut self.events);
@@ -576,14 +576,82 @@ fn verdicts_are_bounded_over_all_publishers_and_the_forgotten_are_counted() {
         correlator.observe(&offered, &mut events);
         correlator.observe(&Observation::Sent { publisher, sequence, at: intended }, &mut events);
     }
-    for lane in Lane::ALL {
+    for lane in Lane::OF_MQTT {
         let caught_up = Observation::CaughtUp { path: PATH, lane, at: seconds(7) };
         correlator.observe(&caught_up, &mut events);
     }
     correlator.advance(seconds(7), &mut events);
     stats.apply(&events);
-    let lost =
-        Lane::ALL.map(|lane| stats.lane(PATH, Qos::AtMostOnce, lane).outcome(Outcome::UnackedLost));
+    let lost = Lane::OF_MQTT
+        .map(|lane| stats.lane(PATH, Qos::AtMostOnce, lane).outcome(Outcome::UnackedLost));
     assert_eq!(lost, [25, 25], "what is forgotten had its outcome");
     assert_eq!(stats.path(PATH).overflow, 2 * 15);
+}
+
+#[test]
+fn a_twin_has_outcomes_of_its_own_and_leaves_the_mqtt_publishers_books_alone() {
+    let path = Path {
+        name: "plant".into(),
+        lanes: vec![Lane::KafkaKafka, Lane::MqttKafka],
+        qos: vec![Qos::AtMostOnce],
+        carriers: vec![Carrier::Payload],
+        deadline: DEADLINE,
+    };
+    let mut roster = Roster::default();
+    roster.add(path, [Qos::AtMostOnce]);
+    roster.add_twins();
+    let roster = Arc::new(roster);
+    let (mut correlator, mut stats) =
+        (Correlator::new(Arc::clone(&roster), Limits::default()), Stats::new(roster));
+    let (publisher, twin, mut events) = (PublisherId(0), PublisherId(1), Vec::new());
+    let mut see = |observation| correlator.observe(&observation, &mut events);
+    for sequence in 0..4 {
+        let intended = seconds(1 + sequence);
+        for publisher in [publisher, twin] {
+            see(Observation::Offered { publisher, sequence, intended });
+            see(Observation::Sent { publisher, sequence, at: intended });
+        }
+        let (stage, at) = (Stage::Puback, seconds(2 + sequence));
+        see(Observation::Acknowledged { publisher: twin, sequence, stage, reason: 0, at });
+    }
+    // Offsets begin anew in each topic, and order is kept within a partition of the control topic.
+    let control = |slot, offset| Sink::Control {
+        place: RecordPlace { slot, offset },
+        append: Append::LogAppendTime(seconds(6)),
+    };
+    for (sink, sequence) in [
+        (kafka(0), 0),
+        (kafka(1), 1),
+        (control(0, 0), 1),
+        (control(1, 0), 0),
+        (control(0, 1), 2),
+        (control(0, 1), 2),
+    ] {
+        see(received(0, sequence, sink, seconds(6)));
+    }
+    for lane in [Lane::MqttKafka, Lane::KafkaKafka] {
+        see(Observation::CaughtUp { path: PATH, lane, at: seconds(30) });
+    }
+    assert_eq!(correlator.in_flight(PATH, Qos::AtMostOnce, Lane::KafkaKafka), 1);
+    correlator.advance(seconds(30), &mut events);
+    assert_eq!(correlator.open_outcomes(), 0);
+    stats.apply(&events);
+
+    let of = |lane, outcome| stats.lane(PATH, Qos::AtMostOnce, lane).outcome(outcome);
+    assert_eq!(of(Lane::MqttKafka, Outcome::Delivered), 2);
+    assert_eq!(of(Lane::MqttKafka, Outcome::UnackedLost), 2);
+    assert_eq!(of(Lane::KafkaKafka, Outcome::Delivered), 3);
+    assert_eq!(of(Lane::KafkaKafka, Outcome::AckedLost), 1, "Kafka answers at any QoS");
+    let totals = stats.lane(PATH, Qos::AtMostOnce, Lane::KafkaKafka);
+    assert_eq!(totals.reordered, 0, "Kafka keeps order within a partition only");
+    assert_eq!(totals.duplicates[DuplicateCause::Reread.index()], 1);
+    let over_mqtt = stats.publish(PATH, Qos::AtMostOnce);
+    assert_eq!((over_mqtt.offered, over_mqtt.published, over_mqtt.acknowledged), (4, 4, 0));
+    assert_eq!(over_mqtt.stamps[Carrier::Payload.index()], [2, 0]);
+    assert_eq!(over_mqtt.legs[Leg::Append.index()].count(), 0);
+    let control = stats.control(PATH, Qos::AtMostOnce);
+    assert_eq!((control.offered, control.published, control.acknowledged), (4, 4, 4));
+    assert_eq!(control.stamps[Carrier::Property.index()], [3, 0], "a header needs no MQTT 5");
+    assert_eq!(control.legs[Leg::Append.index()].count(), 3);
+    assert_eq!(control.legs[Leg::PublishAck.index()].count(), 4);
 }

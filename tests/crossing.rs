@@ -11,9 +11,10 @@ mod crossing;
 #[path = "support/systems.rs"]
 mod systems;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crossing::{Audit, Bridge, Payload, Run, audit};
+use crossing::{Audit, Bridge, Payload, Run, audit, control_slots, stamp};
 use systems::{Kafka, Mosquitto, kcat_consume};
 
 /// One Kafka for all tests that leave it alone; it ends with the last of them.
@@ -147,4 +148,79 @@ fn a_kafka_that_restarts_and_one_that_dies_are_survived_and_no_loss_invented() {
     // Nothing was away on the MQTT side.
     assert_eq!(audit.came_out["mqtt_mqtt"], audit.slots, "{audit}");
     assert!(run.last_metric("landfall_reconnects_total{component=\"kafka\"}") >= 1.0, "{audit}");
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "figures for whoever runs a test by hand")]
+#[expect(clippy::cast_precision_loss, reason = "some thousand slots")]
+fn the_control_lane_shows_what_the_way_over_mqtt_adds_and_how_the_clocks_stand() {
+    let (kafka, mosquitto) = (shared_kafka(), Mosquitto::start(&[]));
+    kafka.topic("hop-control", 3, &[("message.timestamp.type", "LogAppendTime")]);
+    let mqtt = "clients: 6, rate: 120/s, schedule: poisson, payload: { size: 256, format: json }";
+    let (bridge, config) = lay_out("hop", &mosquitto, &kafka, mqtt, "deadline: 30s");
+    let config = config
+        .replace("topics: [hop]", "topics: [hop], control_topic: hop-control")
+        .replace("mqtt_mqtt]", "mqtt_mqtt, kafka_kafka]")
+        .replace("'127.0.0.1:0'", "'127.0.0.1:0', linger: 5m");
+    let mut run = Run::start(&config, &["--for", "10s"]);
+    let report = run.await_report();
+    let metric = |series: &str| run.metric(series);
+    let counted = ["offered", "published", "acknowledged"]
+        .map(|name| metric(&format!("landfall_{name}_messages_total")));
+    let consumed = metric("landfall_consumed_records_total");
+    let stamps = metric("landfall_stamps_total{path=\"hop\",carrier=\"payload\"");
+    let peer = format!("{{peer=\"{}\"}}", kafka.address);
+    let offset = metric(&format!("landfall_clock_offset_seconds{peer}"));
+    let bound = metric(&format!("landfall_clock_offset_bound_seconds{peer}"));
+    run.terminate();
+    assert_eq!(run.ended(), 0, "{}", run.said());
+    let audit = settle("hop", bridge, &kafka, &run, Payload::Json);
+
+    // Every control message is one record of its own topic, on all of its partitions.
+    let slots = control_slots(&run);
+    let records = kcat_consume(&kafka.address, "hop-control");
+    let ids: Vec<_> = records
+        .iter()
+        .map(|record| stamp(Payload::Json, record.value.as_deref().unwrap()).0)
+        .collect();
+    assert!(slots.values().all(|outcome| outcome == "delivered"), "{}", run.said());
+    assert_eq!(records.len(), slots.len());
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>(), slots.keys().collect());
+    let partitions: BTreeSet<i32> = records.iter().map(|record| record.partition).collect();
+    assert_eq!(partitions, [0, 1, 2].into());
+    // The same schedule, and nothing of it in what speaks of the messages over MQTT.
+    assert_eq!(slots.len() as u64, audit.slots, "{audit}");
+    let of_mqtt = |figure: f64| (figure - audit.slots as f64).abs() < f64::EPSILON;
+    assert!(of_mqtt(counted[0]) && of_mqtt(counted[1]), "{counted:?} {audit}");
+    assert!(counted[2] < counted[1], "QoS 0 is never acknowledged: {counted:?}");
+    // On the other two lanes the stamp of each message came out.
+    assert!(of_mqtt(consumed) && of_mqtt(stamps / 2.0), "{consumed} {stamps} {audit}");
+    assert_eq!(audit.records, audit.slots, "{audit}");
+
+    // One host has one clock: the estimate must allow for that, and say so closely.
+    assert!(offset.abs() <= bound && bound < 0.005, "{offset} within {bound}");
+    let told = &report["paths"][0]["clock_offsets"];
+    assert_eq!(told.as_array().unwrap().len(), 1, "{told}");
+    assert_eq!(told[0]["peer"], kafka.address.as_str());
+    let figure = |name: &str| told[0][name].as_f64().unwrap();
+    assert!(figure("offset_seconds").abs() <= figure("bound_seconds"), "{told}");
+
+    let mut medians = BTreeMap::new();
+    for lane in report["paths"][0]["lanes"].as_array().unwrap() {
+        let median = lane["latency_seconds"]["p50"].as_f64().unwrap();
+        medians.insert((lane["qos"].to_string(), lane["lane"].as_str().unwrap()), median);
+        let legs = &lane["legs"];
+        let whole = lane["latency_seconds"]["count"].as_u64().unwrap();
+        if lane["lane"] != "mqtt_mqtt" {
+            assert_eq!(legs["append"]["count"], whole, "{lane}");
+        }
+        let answered = legs["publish_ack"]["count"].as_u64().unwrap();
+        let is_mqtt_0 = lane["lane"] != "kafka_kafka" && lane["qos"] == 0;
+        assert_eq!(answered, if is_mqtt_0 { 0 } else { whole }, "{lane}");
+    }
+    println!("offset {offset} within {bound}; medians {medians:?}");
+    for qos in ["0", "1", "2"] {
+        let of = |lane| medians[&(qos.to_owned(), lane)];
+        assert!(of("kafka_kafka") < of("mqtt_kafka"), "{medians:?}");
+    }
 }

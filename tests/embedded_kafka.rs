@@ -320,6 +320,52 @@ fn faults_are_what_the_hooks_say() {
 }
 
 #[test]
+fn a_batch_is_read_twice_by_one_fetch_where_the_hooks_say_so() {
+    let kafka = Running::with(1);
+    kafka.hooks.judge_batches(|batch| match batch.offset {
+        1 => Verdict::ReadTwice,
+        _ => Verdict::KEEP,
+    });
+    let producer = kafka.producer(&[]);
+    for value in ["a", "b", "c"] {
+        send(&producer, 0, value);
+    }
+    let read = |count| {
+        let records = take(&kafka.consumer(0, &[]), count);
+        records.iter().map(OwnedMessage::offset).collect::<Vec<_>>()
+    };
+    assert_eq!(read(4), [0, 1, 1, 2]);
+    assert_eq!(read(3), [0, 1, 2]);
+}
+
+#[test]
+fn a_stuck_consumer_sees_the_end_and_gets_nothing_until_it_is_let() {
+    let kafka = Running::with(1);
+    kafka.hooks.hold_fetches(TOPIC);
+    send(&kafka.producer(&[]), 0, "a");
+    let waiting = [("fetch.wait.max.ms", "60000"), ("socket.timeout.ms", "300000")];
+    let consumer = kafka.consumer(0, &waiting);
+    assert!(consumer.poll(Duration::from_millis(300)).is_none());
+    assert_eq!(consumer.fetch_watermarks(TOPIC, 0, PATIENCE).unwrap(), (0, 1));
+    // Its Fetch waits for longer than this test does, unless it is woken.
+    kafka.hooks.let_fetch(TOPIC);
+    assert_eq!(values(&take(&consumer, 1)), ["a"]);
+}
+
+#[test]
+fn the_clock_of_log_append_time_can_be_wrong() {
+    let kafka = Running::with(1);
+    kafka.hooks.set_clock_offset(-3_600_000_000_000);
+    let before = wall_millis();
+    send(&kafka.producer(&[]), 0, "a");
+    let after = wall_millis();
+    let Timestamp::LogAppendTime(millis) = take(&kafka.consumer(0, &[]), 1)[0].timestamp() else {
+        panic!("not LogAppendTime");
+    };
+    assert!((before..=after).contains(&(millis + 3_600_000)), "{before} <= {millis} <= {after}");
+}
+
+#[test]
 fn held_records_come_later_in_order_and_with_their_append_time() {
     let kafka = Running::with(1);
     let released = kafka.hooks.released(16);

@@ -25,7 +25,7 @@ use landfall::correlate::{
 use landfall::shutdown::Tasks;
 use landfall::splitmix::mix;
 use landfall::stamp::{Run, Stamper};
-use landfall::stats::{InvalidCause, Stats};
+use landfall::stats::{InvalidCause, Objective, Quantile, Stats};
 use landfall::telemetry::{
     Build, CATALOGUE, Choice, Component, Health, Histograms, HostFigures, Identity, Kind, Otlp,
     OtlpConfig, ProcessFigures, Protocol, ScopeFigures, Source, SpanQueue, SpanSink, Target,
@@ -58,7 +58,16 @@ fn identity() -> Identity {
 
 fn telemetry(histograms: Histograms) -> Telemetry {
     let build = Build { version: "1.2.3".into(), commit: "abc".into() };
-    Telemetry::new(&roster(), &build, Some((histograms, &identity())))
+    let (path, lane) = (PathId(0), Lane::MqttKafka);
+    let (quantile, target) = (Quantile::P999, Duration::from_secs(2));
+    let objectives = [
+        Objective::Latency { path, lane, quantile, target },
+        Objective::AckedLost { path, target: 0 },
+        Objective::Duplicates { path: PathId(1), target: 0 },
+        Objective::Availability { path: PathId(1), lane, target: 0.999 },
+    ];
+    let otlp = Some((histograms, &identity()));
+    Telemetry::with_objectives(&roster(), &objectives, &build, otlp)
 }
 
 /// A message's whole story, every kind of event in it.

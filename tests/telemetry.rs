@@ -18,10 +18,10 @@ use std::time::Duration;
 use landfall::clock::{Clock, Instant};
 use landfall::correlate::{
     Arrival, Carrier, Departure, DuplicateCause, Event, Lane, Leg, Outcome, Path, PathId,
-    PublisherId, Qos, RecordPlace, Roster,
+    PublisherId, Qos, Reader, RecordPlace, Roster,
 };
 use landfall::shutdown::Tasks;
-use landfall::stats::{InvalidCause, Stats};
+use landfall::stats::{ClockOffset, InvalidCause, Objective, PeerClock, Quantile, Stats};
 use landfall::telemetry::{
     Build, CATALOGUE, Component, Health, HostFigures, HttpServer, Kind, Label, Metric, Pages,
     ProcessFigures, ScopeFigures, Telemetry, get,
@@ -146,6 +146,8 @@ fn series_at_start(metric: &Metric, roster: &Roster) -> usize {
             Label::Qos => path.qos.len(),
             Label::Carrier => path.carriers.len(),
             Label::Partition => usize::from(kafka),
+            // Nothing is judged unless it is asked for.
+            Label::Slo => 0,
             label => label.values().len(),
         };
         metric.labels.iter().map(domain).product()
@@ -309,6 +311,7 @@ fn every_event_moves_its_own_series_and_no_other() {
             vec!["landfall_consumed_records_total{partition=other,path=plant} 1"],
         ),
         (Event::Consumed { path: LOCAL, lane, partition: 0 }, vec![]),
+        (Event::Polled { path: PLANT, reader: Reader::Consumer, nanos: 5 }, vec![]),
         (
             Event::Foreign { path: LOCAL, count: 12 },
             vec!["landfall_foreign_records_total{path=local} 12"],
@@ -330,6 +333,189 @@ fn every_event_moves_its_own_series_and_no_other() {
         telemetry.apply(&[event]);
         assert_eq!(scrape(&telemetry).since(&before), expected, "{event:?}");
     }
+}
+
+/// Path `plant` is held to everything, `local` to nothing.
+fn held() -> Telemetry {
+    let (path, lane) = (PLANT, Lane::MqttKafka);
+    let target = Duration::from_millis(250);
+    let objectives = [
+        Objective::Latency { path, lane, quantile: Quantile::P99, target },
+        Objective::AckedLost { path, target: 0 },
+        Objective::Duplicates { path, target: 2 },
+        Objective::Availability { path, lane, target: 0.995 },
+    ];
+    Telemetry::with_objectives(&roster(), &objectives, &build(), None)
+}
+
+/// What events changed in the series of objectives.
+fn rated(telemetry: &Telemetry, events: &[Event]) -> Vec<String> {
+    let before = scrape(telemetry);
+    telemetry.apply(events);
+    let changes = scrape(telemetry).since(&before).into_iter();
+    changes.filter_map(|it| Some(it.strip_prefix("landfall_slo_")?.to_owned())).collect()
+}
+
+#[test]
+fn objectives_are_at_zero_from_the_start_and_their_shares_are_told() {
+    let exposition = scrape(&held());
+    for slo in ["p99", "acked_lost", "duplicates", "availability"] {
+        let labels = [("path", "plant"), ("slo", slo)];
+        assert_eq!(exposition.value("landfall_slo_good_total", &labels), Some(0.0), "{slo}");
+        assert_eq!(exposition.value("landfall_slo_valid_total", &labels), Some(0.0), "{slo}");
+    }
+    let shares: Vec<_> = ["p99", "acked_lost", "duplicates", "availability"]
+        .map(|slo| exposition.value("landfall_slo_objective", &[("path", "plant"), ("slo", slo)]))
+        .into();
+    assert_eq!(shares, [Some(0.99), Some(1.0), None, Some(0.995)], "two duplicates are no share");
+    let local = exposition.samples.iter().filter(|((name, labels), _)| {
+        name.starts_with("landfall_slo_") && labels.get("path").is_some_and(|it| it == "local")
+    });
+    assert_eq!(local.count(), 0);
+}
+
+#[test]
+fn good_and_valid_slots_are_counted_to_the_nanosecond() {
+    let telemetry = held();
+    let all_good = [
+        "good_total{path=plant,slo=acked_lost} 1",
+        "good_total{path=plant,slo=availability} 1",
+        "good_total{path=plant,slo=duplicates} 1",
+        "good_total{path=plant,slo=p99} 1",
+        "valid_total{path=plant,slo=acked_lost} 1",
+        "valid_total{path=plant,slo=availability} 1",
+        "valid_total{path=plant,slo=duplicates} 1",
+        "valid_total{path=plant,slo=p99} 1",
+    ];
+    let arrival = |nanos| [resolved(0, Lane::MqttKafka, Outcome::Delivered, Some(nanos))];
+    assert_eq!(rated(&telemetry, &arrival(250_000_000)), all_good);
+    // 251.19 ms is where the bucket ends.
+    let but_for_p99: Vec<_> =
+        all_good.into_iter().filter(|&it| it != "good_total{path=plant,slo=p99} 1").collect();
+    assert_eq!(rated(&held(), &arrival(250_000_001)), but_for_p99);
+    let other_lane = rated(&held(), &[resolved(1, Lane::MqttMqtt, Outcome::Late, Some(1))]);
+    let of_counts = |it: &&&str| it.contains("acked_lost") || it.contains("duplicates");
+    assert_eq!(other_lane, all_good.iter().filter(of_counts).copied().collect::<Vec<_>>());
+    assert_eq!(rated(&held(), &[resolved(3, Lane::MqttMqtt, Outcome::Late, Some(1))]), [""; 0]);
+}
+
+#[test]
+fn losses_count_against_objectives_and_recoveries_undo_nothing() {
+    let telemetry = held();
+    let lost = [resolved(1, Lane::MqttKafka, Outcome::AckedLost, None)];
+    let expected = [
+        "valid_total{path=plant,slo=acked_lost} 1",
+        "valid_total{path=plant,slo=availability} 1",
+        "valid_total{path=plant,slo=p99} 1",
+    ];
+    assert_eq!(rated(&telemetry, &lost), expected);
+    let recovered = |was| {
+        [Event::LateRecovery {
+            publisher: PublisherId(1),
+            sequence: 0,
+            lane: Lane::MqttKafka,
+            was,
+            end_to_end: Some(40_000_000_000),
+            at: Instant::ZERO,
+            place: NOWHERE,
+            departure: None,
+        }]
+    };
+    let expected =
+        ["good_total{path=plant,slo=duplicates} 1", "valid_total{path=plant,slo=duplicates} 1"];
+    assert_eq!(rated(&telemetry, &recovered(Outcome::AckedLost)), expected);
+    // What nobody could say of it did not count, and now does.
+    let expected = [
+        "good_total{path=plant,slo=acked_lost} 1",
+        "good_total{path=plant,slo=duplicates} 1",
+        "valid_total{path=plant,slo=acked_lost} 1",
+        "valid_total{path=plant,slo=availability} 1",
+        "valid_total{path=plant,slo=duplicates} 1",
+        "valid_total{path=plant,slo=p99} 1",
+    ];
+    assert_eq!(rated(&telemetry, &recovered(Outcome::Unresolved)), expected);
+    let copy = |cause| {
+        [Event::Duplicate {
+            publisher: PublisherId(0),
+            sequence: 0,
+            lane: Lane::MqttKafka,
+            cause,
+            at: Instant::ZERO,
+            place: NOWHERE,
+            departure: None,
+        }]
+    };
+    assert_eq!(rated(&telemetry, &copy(DuplicateCause::Reread)), [""; 0]);
+    let expected = ["valid_total{path=plant,slo=duplicates} 1"];
+    assert_eq!(rated(&telemetry, &copy(DuplicateCause::Pipeline)), expected);
+}
+
+#[test]
+fn control_messages_are_in_what_has_a_lane_and_nowhere_else() {
+    let mut roster = roster();
+    roster.add_twins();
+    // Behind the four over MQTT; of QoS 1.
+    let (publisher, lane) = (PublisherId(5), Lane::KafkaKafka);
+    assert!(roster.publisher(publisher).control);
+    let telemetry = Telemetry::new(&roster, &build(), None);
+    let before = scrape(&telemetry);
+    let Event::Resolved { arrival, .. } = plain_arrival(publisher) else { panic!("no arrival") };
+    let (sequence, at, place) = (0, Instant::ZERO, NOWHERE);
+    let (cause, was) = (DuplicateCause::Pipeline, Outcome::AckedLost);
+    telemetry.apply(&[
+        Event::Offered { publisher },
+        Event::Published { publisher },
+        Event::Acknowledged { publisher, sequence, at },
+        Event::Timed { publisher, leg: Leg::PublishAck, nanos: 1 },
+        Event::Resolved {
+            publisher,
+            sequence,
+            lane,
+            outcome: Outcome::Delivered,
+            departure: DEPARTURE,
+            not_sent: None,
+            arrival,
+        },
+        Event::Duplicate { publisher, sequence, lane, cause, at, place, departure: None },
+        Event::Reordered { publisher, lane, depth: 1 },
+        Event::Corrupt { publisher, lane },
+        Event::Negative { publisher, lane },
+        Event::Stamp { publisher, carrier: Carrier::Payload, survived: true },
+        Event::Consumed { path: PLANT, lane, partition: 4 },
+        Event::LateRecovery {
+            publisher,
+            sequence,
+            lane,
+            was,
+            end_to_end: None,
+            at,
+            place,
+            departure: None,
+        },
+    ]);
+    assert_eq!(
+        scrape(&telemetry).since(&before),
+        [
+            "landfall_end_to_end_latency_seconds_count{lane=kafka_kafka,path=plant,qos=1} 1",
+            "landfall_end_to_end_latency_seconds_sum{lane=kafka_kafka,path=plant,qos=1} 0.004",
+            "landfall_late_recoveries_total{lane=kafka_kafka,outcome=acked_lost,path=plant,qos=1} 1",
+            "landfall_slots_total{lane=kafka_kafka,outcome=delivered,path=plant,qos=1} 1",
+        ]
+    );
+}
+
+#[test]
+fn clocks_are_there_while_they_are_known() {
+    let telemetry = telemetry();
+    let offset = ClockOffset { offset_nanos: -1_500_000, bound_nanos: 250_000 };
+    let clock = |peer: &str| PeerClock { peer: peer.into(), offset };
+    telemetry.set_clocks(&[clock("k1:9092"), clock("k2:9092")]);
+    telemetry.set_clocks(&[clock("k2:9092")]);
+    let told = scrape(&telemetry);
+    let value = |name: &str, peer| told.value(name, &[("peer", peer)]);
+    assert_eq!(value("landfall_clock_offset_seconds", "k2:9092"), Some(-0.0015));
+    assert_eq!(value("landfall_clock_offset_bound_seconds", "k2:9092"), Some(0.000_25));
+    assert_eq!(value("landfall_clock_offset_seconds", "k1:9092"), None);
 }
 
 #[test]

@@ -103,6 +103,7 @@ impl Audit {
     fn write(&self, state: &mut State, (id, sequence, lane): Key, line: Line) {
         let publisher = self.roster.publisher(id);
         let identity = self.stamper.identity(publisher.path.0, publisher.index, sequence);
+        let identity = identity.on_control(publisher.control);
         let latency = line.latency.map_or_else(String::new, |nanos| nanos.to_string());
         let intended = line.intended.map_or_else(String::new, |nanos| nanos.to_string());
         let written = writeln!(

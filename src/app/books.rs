@@ -13,6 +13,7 @@ use crate::stats::Stats;
 use crate::telemetry::{Telemetry, Tracer};
 
 use super::audit::Audit;
+use super::clocks::LeaderClocks;
 use super::recorder::{News, Recorder};
 use super::state::Story;
 
@@ -91,11 +92,14 @@ pub(super) struct Bookkeeper {
     pub(super) correlator: Correlator,
     /// What writes everything down, where state is kept.
     pub(super) recorder: Option<Recorder>,
+    pub(super) clocks: LeaderClocks,
     pub(super) telemetry: Telemetry,
     pub(super) audit: Option<Arc<Audit>>,
     pub(super) tracer: Option<Tracer>,
-    /// For each path that ends in Kafka, who looks for missing messages once more.
-    pub(super) second_looks: Vec<(PathId, SyncSender<Instant>)>,
+    /// What is booked as if it had happened.
+    pub(super) invented: Vec<Event>,
+    /// For each path and lane that ends in Kafka, who looks for missing messages once more.
+    pub(super) second_looks: Vec<((PathId, Lane), SyncSender<Instant>)>,
 }
 
 impl Bookkeeper {
@@ -103,7 +107,7 @@ impl Bookkeeper {
     /// its thread.
     pub(super) fn run(mut self, tasks: &Tasks) {
         let (mut received, mut published) = (Vec::new(), Vec::new());
-        let mut events = Vec::new();
+        let mut events = std::mem::take(&mut self.invented);
         let mut judged = self.clock.now();
         loop {
             let stopping = tasks.stopping();
@@ -181,8 +185,8 @@ impl Bookkeeper {
 
     /// Has missing messages looked for once more, before they are called lost.
     fn have_looked_again(&self) {
-        for (path, ask) in &self.second_looks {
-            if let Some(since) = self.correlator.missing_since(*path, Lane::MqttKafka) {
+        for &((path, lane), ref ask) in &self.second_looks {
+            if let Some(since) = self.correlator.missing_since(path, lane) {
                 // Where there is no room it is asked again soon.
                 let _ = ask.try_send(since);
             }
@@ -190,16 +194,18 @@ impl Bookkeeper {
     }
 
     fn book(&mut self, events: &mut Vec<Event>) {
-        let correlator = &self.correlator;
+        let (correlator, roster) = (&self.correlator, self.router.roster());
+        self.clocks.lock().apply(roster, events);
         let mut stats = self.books.stats();
         stats.apply(events);
-        let roster = self.router.roster();
         for (path, qos, lane) in stats.measured().collect::<Vec<_>>() {
             stats.set_in_flight(path, qos, lane, correlator.in_flight(path, qos, lane));
         }
         for (path, described) in (0..).map(PathId).zip(roster.paths()) {
-            if described.lanes.contains(&Lane::MqttKafka) {
-                stats.set_caught_up(path, correlator.caught_up(path, Lane::MqttKafka));
+            let of_kafka = described.lanes.iter().filter(|lane| lane.ends_in_kafka());
+            let caught_up = of_kafka.map(|&lane| correlator.caught_up(path, lane)).min();
+            if let Some(caught_up) = caught_up {
+                stats.set_caught_up(path, caught_up);
             }
         }
         drop(stats);
@@ -240,19 +246,22 @@ impl Overview {
         self.rolled = at;
     }
 
-    /// Ends the window at `now`; how late the probe woke in it, 99 of 100 times, in nanoseconds.
-    pub(super) fn roll(&mut self, shards: &[Arc<Books>], now: Instant) -> Option<i64> {
+    /// Adds up the shards at the end of a window, and begins the next one in them. The windows of the
+    /// paths can then be judged, before [`Overview::roll`].
+    pub(super) fn take_window(&mut self, shards: &[Arc<Books>]) {
         self.stats.renew();
         for books in shards {
             let mut stats = books.stats();
             self.stats.merge(&stats);
             stats.end_window();
         }
+    }
+
+    /// Ends the window at `now`.
+    pub(super) fn roll(&mut self, now: Instant) {
         let length = now.saturating_since(self.rolled);
         self.rolled = now;
-        let lag_p99_nanos = self.stats.window_lag().quantile_nanos(0.99);
         self.stats.roll(length.as_secs().max(1));
-        lag_p99_nanos
     }
 
     /// When the current window began.

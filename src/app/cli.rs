@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::runtime;
 
-use super::{Error, Options, Progress, Screen, bridge, check, demo, logging, measure};
+use super::{Error, Options, Progress, Screen, bridge, check, demo, logging, measure, selftest};
 use crate::clock::Clock;
 use crate::config::{self, Loaded, Overrides};
 use crate::telemetry;
@@ -46,9 +46,9 @@ enum Command {
     Bridge(bridge::Flags),
     /// Preflight: connects, sends one message for each path and QoS, and explains what came back
     Check(Check),
-    /// Not built yet
-    #[command(hide = true)]
-    Selftest(NotBuilt),
+    /// Drops, delays, doubles, reorders and damages known messages, and shows that the counters say
+    /// exactly that
+    Selftest(Selftest),
     /// Not built yet
     #[command(hide = true)]
     Study(NotBuilt),
@@ -129,6 +129,16 @@ struct Check {
 }
 
 #[derive(Debug, Args)]
+struct Selftest {
+    /// Draws the faults; the same seed draws the same again
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
+    /// Falsify this counter of the books, which must be found out; may be given more than once
+    #[arg(long, value_name = "COUNTER", value_parser = selftest::counters())]
+    sabotage: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 struct Config {
     /// What to print
     what: What,
@@ -190,7 +200,7 @@ fn obey(command: Command, screen: Screen) -> Result<u8, Error> {
             let run = format!("landfall run -c {}", flags.file.config.display());
             block_on(check::run(flags.file.load(None), flags.wait, &run))
         }
-        Command::Selftest(_) => not_built("selftest"),
+        Command::Selftest(flags) => block_on(selftest::run(flags.seed, &flags.sabotage, screen)),
         Command::Study(_) => not_built("study"),
         Command::Calibrate(_) => not_built("calibrate"),
         Command::Asyncapi(_) => not_built("asyncapi"),

@@ -12,15 +12,16 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::books::{Books, Overview};
+use super::clocks::{self, LeaderClocks};
 use super::journalist::Journalist;
 use super::meters::Meters;
 use super::output::Output;
 use super::threads::Threads;
-use crate::clock::{Clock, Instant};
+use crate::clock::{Clock, Instant, Pairing};
 use crate::correlate::{Lane, Leases, PathId, Router};
-use crate::publish;
+use crate::schedule::Stretch;
 use crate::shutdown::Signals;
-use crate::stats::WindowFacts;
+use crate::stats::{Judgement, WindowFacts};
 use crate::study::{Command, Machine, Notice, Phase, Role};
 use crate::telemetry::{Component, Health, Telemetry};
 
@@ -45,6 +46,7 @@ pub(super) struct Control {
     /// How far publishers may number their slots, where state is kept.
     pub(super) leases: Option<Arc<Leases>>,
     pub(super) books: Vec<Arc<Books>>,
+    pub(super) clocks: LeaderClocks,
     pub(super) overview: Overview,
     pub(super) telemetry: Telemetry,
     pub(super) health: Health,
@@ -68,7 +70,11 @@ pub(super) struct State {
     away: BTreeSet<Role>,
     ever_up: BTreeSet<Role>,
     partitions: Vec<BTreeSet<(String, i32)>>,
+    /// When the last slot had come due, once the schedule has stopped.
+    unloaded: Option<Instant>,
     inbox_waits: u64,
+    /// Both clocks when the last window ended.
+    pairing: Option<Pairing>,
     next_upkeep: Instant,
     reminder: Reminder,
 }
@@ -119,6 +125,7 @@ impl Control {
         if now >= self.state.next_upkeep {
             self.state.next_upkeep = now + UPKEEP_EVERY;
             self.telemetry.upkeep();
+            self.look_at_clocks(now);
         }
         if self.meters.is_due(now) {
             self.meters.read(now, &self.telemetry);
@@ -135,15 +142,18 @@ impl Control {
                 if self.state.started.is_none() {
                     self.state.started = Some(at);
                     self.overview.begin(at);
+                    self.meters.begin_window();
+                    self.state.pairing = Some(self.clock.pairing());
                     self.journalist.begin(at);
                     self.write_down();
                     self.overview.refresh(&self.books);
                     self.publish_status();
                 }
-                self.threads.pace(publish::Stretch { path, start: at, until });
+                self.threads.pace(Stretch { path, start: at, until });
             }
             Command::StopSchedule => {
                 self.stop_schedule().await;
+                self.state.unloaded = Some(self.clock.now());
                 self.state.stopped_at =
                     Some(self.books.iter().map(|books| books.ticks()).collect());
             }
@@ -193,10 +203,21 @@ impl Control {
                 self.state.away.insert(role);
                 self.say_down(role, reason);
             }
-            Notice::Assigned { path, slot, topic, partition } => {
+            Notice::Assigned { path, lane, slot, topic, partition } => {
+                let named = (topic.clone(), partition);
+                self.clocks.lock().name_partition((PathId(path), lane), slot, named);
+                if lane != Lane::MqttKafka {
+                    return;
+                }
                 self.telemetry.name_partition(PathId(path), slot, &topic, partition);
                 if let Some(known) = self.state.partitions.get_mut(usize::from(path)) {
                     known.insert((topic, partition));
+                }
+            }
+            Notice::Leaders { path, lane, led } => {
+                if !self.clocks.lock().set_leaders((PathId(path), lane), &led) {
+                    let now = self.clock.now();
+                    self.journalist.warn(path, "many_leaders", clocks::too_many(), now);
                 }
             }
             Notice::Warning { path, kind, text } => {
@@ -220,33 +241,28 @@ impl Control {
 
     /// Ends the window: judges it, and exports what holds until the next one ends.
     pub(super) fn end_window(&mut self, now: Instant) {
-        let begun = self.overview.rolled();
-        let lag_p99_nanos = self.overview.roll(&self.books, now);
-        let down: Vec<Role> = self.machine.down().map(|(role, _)| role).collect();
-        let waits: u64 = self
-            .router
-            .shards()
-            .iter()
-            .map(|shard| shard.publish.waits() + shard.receive.waits())
-            .sum();
-        // Who waits for a lease waits for the books as well.
-        let waits = waits + self.leases.as_ref().map_or(0, |leases| leases.waits());
-        let inbox_waits = waits - std::mem::replace(&mut self.state.inbox_waits, waits);
+        let (from, until) = (self.overview.rolled(), now);
+        self.overview.take_window(&self.books);
+        let common = self.common_facts(until.saturating_since(from));
         let mut away = std::mem::take(&mut self.state.away);
-        away.extend(down);
+        away.extend(self.machine.down().map(|(role, _)| role));
+        let is_loaded = self.state.unloaded.is_none_or(|unloaded| unloaded > from);
         let roster = Arc::clone(self.overview.stats.roster());
+        self.look_at_clocks(now);
         for (id, path) in (0..).map(PathId).zip(roster.paths()) {
+            let known = self.clocks.lock().known(Some(id), now);
+            self.overview.stats.set_clocks(id, known);
             let totals = self.overview.stats.path(id);
-            let consumes = path.lanes.contains(&Lane::MqttKafka);
+            let consumes = path.lanes.iter().any(|lane| lane.ends_in_kafka());
             let started = self.machine.started(id.0);
             let is_away = away.iter().any(|&role| self.path_of(role) == id);
-            let first = started.map_or(!is_away, |started| started >= begun);
+            let first = started.map_or(!is_away, |started| started >= from);
             let facts = WindowFacts {
                 first,
                 away: is_away && !first,
-                lag_p99_nanos,
-                inbox_waits,
+                poll_lag_p99_nanos: totals.window_poll_lag.quantile_nanos(0.99),
                 behind: consumes.then(|| now.saturating_since(totals.caught_up)),
+                ..common
             };
             let covered = totals.covered.iter().filter(|&&covered| covered).count();
             let known = self.state.partitions[usize::from(id.0)].len();
@@ -255,7 +271,10 @@ impl Control {
             let causes = facts.causes();
             self.telemetry.window_judged(id, &causes);
             self.journalist.window_judged(&causes);
+            let window = Judgement { from, until, causes, is_loaded };
+            self.overview.stats.judge_window(id, &window);
         }
+        self.overview.roll(now);
         self.telemetry.set_window(&self.overview.stats);
         self.publish_status();
         self.write_down();
@@ -274,7 +293,36 @@ impl Control {
     /// Has what the report tells beside the totals written down for a process after this one.
     fn write_down(&self) {
         if let Some(books) = self.books.first().filter(|_| self.leases.is_some()) {
-            books.tell(self.journalist.story());
+            books.tell(self.journalist.story(&self.overview.stats));
+        }
+    }
+
+    /// What is the same for all paths in a window of that length.
+    fn common_facts(&mut self, length: Duration) -> WindowFacts {
+        let shards = self.router.shards().iter();
+        let waits: u64 = shards.map(|shard| shard.publish.waits() + shard.receive.waits()).sum();
+        // Who waits for a lease waits for the books as well.
+        let waits = waits + self.leases.as_ref().map_or(0, |leases| leases.waits());
+        let pairing = self.clock.pairing();
+        let before = self.state.pairing.replace(pairing);
+        WindowFacts {
+            lag_p99_nanos: self.overview.stats.window_lag().quantile_nanos(0.99),
+            inbox_waits: waits - std::mem::replace(&mut self.state.inbox_waits, waits),
+            starved: self.meters.starved(length),
+            step_nanos: before.map_or(0, |before| pairing.step_since(&before)),
+            ..WindowFacts::default()
+        }
+    }
+
+    /// Exports what is known of the leaders' clocks, and tells of those that contradicted themselves.
+    fn look_at_clocks(&mut self, now: Instant) {
+        let (known, contradictions) = {
+            let mut clocks = self.clocks.lock();
+            (clocks.known(None, now), clocks.take_contradictions())
+        };
+        self.telemetry.set_clocks(&known);
+        for (PathId(path), peer) in contradictions {
+            self.journalist.warn(path, "clock_step", clocks::stepped(&peer), now);
         }
     }
 
@@ -288,6 +336,6 @@ impl Control {
 fn component(role: Role) -> Component {
     match role {
         Role::Publisher(_) | Role::Subscriber(_) => Component::Mqtt,
-        Role::Consumer(_) => Component::Kafka,
+        Role::Consumer(_) | Role::Producer(_) | Role::ControlConsumer(_) => Component::Kafka,
     }
 }

@@ -14,6 +14,8 @@ use crate::shutdown::Tasks;
 
 /// Where the bridge puts what it takes from the broker.
 const TOPIC: &str = "mqtt-messages";
+/// Where control messages go.
+const CONTROL_TOPIC: &str = "landfall";
 const PARTITIONS: i32 = 3;
 /// Memory for the records of the embedded Kafka: minutes of the demo's load.
 const KAFKA_BYTES_MAX: usize = 12 << 20;
@@ -61,9 +63,10 @@ paths:
     kafka:
       brokers: {kafka}
       topics: [{TOPIC}]
+      control_topic: {CONTROL_TOPIC}
       # The measurement begins after whole Fetches, and somebody is waiting in front of a screen.
       properties: {{ fetch.wait.max.ms: 100 }}
-    lanes: [mqtt_kafka, mqtt_mqtt]
+    lanes: [mqtt_kafka, mqtt_mqtt, kafka_kafka]
     deadline: 5s
 window: 5s
 ",
@@ -92,7 +95,7 @@ async fn bring_up(tasks: &Tasks) -> Result<Addresses, Error> {
     let broker = Broker::start(&mqtt::Config::default(), tasks)
         .await
         .map_err(|error| Error::Refused(error.to_string()))?;
-    let topics = vec![Topic::new(TOPIC, PARTITIONS)];
+    let topics = [TOPIC, CONTROL_TOPIC].map(|name| Topic::new(name, PARTITIONS)).to_vec();
     let bytes_max = KAFKA_BYTES_MAX;
     let config = kafka::Config { topics, bytes_max, ..kafka::Config::default() };
     let kafka = Kafka::bind(config, clock)

@@ -4,9 +4,12 @@ use super::logging::RECOVERY;
 use super::meters::Meters;
 use super::news::{Kind, Line, News};
 use super::state::Story;
-use crate::clock::{Clock, Instant};
-use crate::report::{Environment, Inputs, Product, Report, Window};
-use crate::stats::{InvalidCause, Stats};
+use crate::clock::{Clock, Instant, Pairing};
+use crate::correlate::PathId;
+use crate::report::{
+    Bounds, Environment, Inputs, PathWindows, Product, Report, Window, WindowStretch, rfc3339,
+};
+use crate::stats::{InvalidCause, Stats, Stretch, Windows};
 use crate::study::{Objective, Unmeasured, Verdict};
 use crate::telemetry::Component;
 
@@ -17,6 +20,8 @@ pub(super) struct Journalist {
     environment: Environment,
     story: Story,
     news: News,
+    /// What the run is judged by.
+    objectives: Vec<Objective>,
     /// Names of the paths, by their index.
     paths: Vec<String>,
 }
@@ -26,7 +31,7 @@ impl Journalist {
     pub(super) fn new(
         clock: Clock,
         (product, environment): (Product, Environment),
-        (paths, story): (Vec<String>, Story),
+        (paths, objectives, story): (Vec<String>, Vec<Objective>, Story),
     ) -> Self {
         let now = clock.pairing();
         let story = if story.began {
@@ -34,7 +39,7 @@ impl Journalist {
         } else {
             Story { start: now.wall, begun: now.instant, ..story }
         };
-        Self { clock, product, environment, story, news: News::default(), paths }
+        Self { clock, product, environment, story, news: News::default(), objectives, paths }
     }
 
     /// The first window begins: what the report covers starts here, unless it goes on with what a
@@ -46,8 +51,8 @@ impl Journalist {
     }
 
     /// What the report has to tell beside the totals, as of now.
-    pub(super) fn story(&self) -> Story {
-        self.story.clone()
+    pub(super) fn story(&self, stats: &Stats) -> Story {
+        Story { windows: stats.judged_windows(), ..self.story.clone() }
     }
 
     /// All connections of a path to a system stand.
@@ -119,6 +124,11 @@ impl Journalist {
         window.invalid.clone_from(&story.invalid);
         window.restarts = story.restarts;
         window.published_before = story.published_before;
+        let begun = Pairing { instant: story.begun, wall: story.start, ..now };
+        let paths = (0..).map(PathId).take(self.paths.len());
+        let windows = paths.map(|path| windows(&stats.path(path).windows, &begun)).collect();
+        let bounds =
+            Bounds { clock_nanos: self.clock.resolution_nanos(), pairing_nanos: now.bound_nanos };
         let mut environment = self.environment.clone();
         environment.memory_bytes = meters.memory_total_bytes().unwrap_or_default();
         Report::build(Inputs {
@@ -126,9 +136,11 @@ impl Journalist {
             landfall: self.product.clone(),
             environment,
             window,
+            windows,
+            bounds,
             host: meters.host(),
             processes: meters.processes(),
-            verdict: Verdict::judge(stats, &Objective::defaults(stats.roster()), unmeasured),
+            verdict: Verdict::judge(stats, &self.objectives, unmeasured),
         })
     }
 
@@ -136,6 +148,22 @@ impl Journalist {
     pub(super) fn status(&self, stats: &Stats, meters: &Meters, unmeasured: &Unmeasured) -> String {
         // Every key is text and every figure a number, so that writing can't fail.
         self.report(stats, meters, unmeasured).status_json().unwrap_or_default()
+    }
+}
+
+/// The windows of a path with their times on the wall, as it was when the run began.
+fn windows(windows: &Windows, begun: &Pairing) -> PathWindows {
+    let stretch = |of: &Stretch| WindowStretch {
+        start: rfc3339(begun.wall_of(of.from)),
+        end: rfc3339(begun.wall_of(of.until)),
+        windows: of.windows,
+        valid: of.causes.is_empty(),
+        causes: of.causes.iter().map(|cause| cause.name().to_owned()).collect(),
+    };
+    PathWindows {
+        valid_fraction: windows.valid_share(),
+        stretches: windows.stretches().map(stretch).collect(),
+        left_out: windows.left_out(),
     }
 }
 

@@ -1,16 +1,20 @@
 //! Room `app`: what host and processes used, on the way from `host` to metrics and report.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::clock::Instant;
-use crate::host::{Cgroup, Host, Pressure, Sample, Sampler};
+use crate::host::{Cgroup, Host, Pressure, Sample, Sampler, Throttling};
 use crate::report::{HostUsage, Process};
+use crate::stats::Starved;
 use crate::telemetry::{HostFigures, ProcessFigures, ScopeFigures, Telemetry};
 
 /// Samples the host, and remembers what the report needs.
 pub(super) struct Meters {
     sampler: Sampler,
     next: Instant,
+    /// As of the end of the last window.
+    throttling: Throttling,
     host: Scope,
     cgroup: Scope,
     processes: BTreeMap<String, Usage>,
@@ -33,7 +37,8 @@ struct Usage {
 impl Meters {
     pub(super) fn new(sampler: Sampler) -> Self {
         let (host, cgroup) = (Scope::default(), Scope::default());
-        Self { sampler, next: Instant::ZERO, host, cgroup, processes: BTreeMap::new() }
+        let (throttling, next, processes) = (Throttling::default(), Instant::ZERO, BTreeMap::new());
+        Self { sampler, next, throttling, host, cgroup, processes }
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
@@ -68,6 +73,18 @@ impl Meters {
             usage.cpu = process.cpu_seconds;
             usage.peak_rss_bytes = usage.peak_rss_bytes.max(process.resident_bytes);
         }
+    }
+
+    /// The first window begins.
+    pub(super) fn begin_window(&mut self) {
+        self.throttling = self.sampler.throttling();
+    }
+
+    /// Ends a window of that length: what kept the probe from running in it.
+    pub(super) fn starved(&mut self, length: Duration) -> Starved {
+        let now = self.sampler.throttling();
+        let before = std::mem::replace(&mut self.throttling, now);
+        starved(&before, &now, length)
     }
 
     /// Memory of the machine.
@@ -115,6 +132,19 @@ impl Scope {
     }
 }
 
+/// What was added between two readings, as shares of the time between them.
+fn starved(before: &Throttling, now: &Throttling, length: Duration) -> Starved {
+    let share = |before: Option<f64>, now: Option<f64>| {
+        let share = (now? - before?).max(0.0) / length.as_secs_f64();
+        share.is_finite().then_some(share)
+    };
+    Starved {
+        throttled: share(before.throttled_seconds, now.throttled_seconds),
+        stalled: share(before.stalled_seconds, now.stalled_seconds),
+        stolen: share(before.stolen_seconds, now.stolen_seconds),
+    }
+}
+
 fn host_figures(sample: &Sample) -> HostFigures {
     HostFigures {
         host: of_host(&sample.host),
@@ -141,4 +171,33 @@ fn of_cgroup(cgroup: &Cgroup) -> ScopeFigures {
 
 fn by_resource(pressure: Pressure) -> [(&'static str, Option<f64>); 3] {
     [("cpu", pressure.cpu), ("memory", pressure.memory), ("io", pressure.io)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::{InvalidCause, WindowFacts};
+
+    #[test]
+    fn throttling_within_a_window_makes_it_invalid() {
+        let reading = |throttled, stolen| Throttling {
+            throttled_seconds: Some(throttled),
+            stalled_seconds: None,
+            stolen_seconds: Some(stolen),
+        };
+        let window = Duration::from_secs(10);
+        let causes = |before: Throttling, now: Throttling| {
+            let starved = starved(&before, &now, window);
+            WindowFacts { starved, ..WindowFacts::default() }.causes()
+        };
+        let before = reading(7.0, 100.0);
+        assert_eq!(causes(before, reading(7.1, 100.5)), [], "one period of a hundred");
+        assert_eq!(causes(before, reading(7.2, 100.0)), [InvalidCause::HostThrottled]);
+        assert_eq!(causes(before, reading(7.0, 101.0)), [InvalidCause::HostThrottled]);
+        assert_eq!(causes(before, reading(0.0, 0.0)), [], "counters that fell say nothing");
+        let starved = starved(&Throttling::default(), &before, window);
+        assert_eq!(starved, Starved::default(), "nor does what was not read before");
+        let zero = super::starved(&before, &before, Duration::ZERO);
+        assert_eq!(zero, Starved::default());
+    }
 }

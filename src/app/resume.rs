@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::Error;
 use super::recorder::Recorder;
 use super::state::{Owner, State, take_up};
 use super::wiring::Parts;
-use super::{Error, new_run};
 use crate::clock::{self, Clock};
 use crate::config::Loaded;
 use crate::correlate::Leases;
@@ -41,10 +41,9 @@ struct TakenUp {
     torn: usize,
 }
 
-/// Begins a run, or goes on with the one that `state_dir` holds.
-pub(super) fn begin(loaded: &Loaded, clock: Clock) -> Result<Beginning, Error> {
+/// Begins a run as `run`, or goes on with the one that `state_dir` holds.
+pub(super) fn begin(loaded: &Loaded, run: Run, clock: Clock) -> Result<Beginning, Error> {
     let resolved = &loaded.resolved;
-    let run = new_run()?;
     let Some(path) = &resolved.state_dir else {
         let parts = Parts::new(resolved, run);
         let state = State::new(&parts.roster);
@@ -76,7 +75,7 @@ pub(super) fn begin(loaded: &Loaded, clock: Clock) -> Result<Beginning, Error> {
     if state.story.restarts > 0 {
         say_resumed(&directory, &state, torn);
         for consumer in &mut parts.consumers {
-            consumer.resumed = Some(state.positions(consumer.path));
+            consumer.resumed = Some(state.positions((consumer.path, consumer.lane)));
         }
     }
     let leases = Arc::new(Leases::new(state.first.clone(), parts.rates()));

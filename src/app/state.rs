@@ -9,6 +9,9 @@
 //! go on at the ends of their leases, consumers at the last offset that was booked, and what may have
 //! been given out in between is told by its coming out (see `correlate`).
 //!
+//! What is known of the leaders' clocks is not kept: append and fetch legs and durability gaps of what is
+//! replayed are left out, rather than told uncorrected.
+//!
 //! State belongs to a probe, its paths and publishers, and to one version of landfall; whatever is of
 //! another one is set aside. Moments mean nothing after the machine has started again: totals are kept,
 //! what is open is unresolved, and messages are stamped as a new run.
@@ -21,15 +24,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Instant, WallTime};
 use crate::correlate::{
-    Correlator, Kept, Lane, Leases, Limits, Observation, PartitionName, PathId, PublisherId, Qos,
-    Roster, TakenUp,
+    Correlator, Event, Kept, Lane, Leases, Limits, Observation, PartitionName, PathId, PublisherId,
+    Qos, Roster, TakenUp,
 };
 use crate::journal::Stored;
 use crate::stamp::{Run, Stamper};
-use crate::stats::Stats;
+use crate::stats::{JudgedWindows, Stats};
 
 /// What the report has to tell beside the totals.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Story {
     /// Whether the first window has begun.
     pub(super) began: bool,
@@ -44,6 +47,8 @@ pub(super) struct Story {
     pub(super) valid: u64,
     /// Windows that are not valid, by cause.
     pub(super) invalid: BTreeMap<String, u64>,
+    /// The windows of each path and lane.
+    pub(super) windows: JudgedWindows,
     /// How many processes the run had before this one.
     pub(super) restarts: u64,
     /// What they published.
@@ -59,7 +64,7 @@ pub(super) struct Owner {
     /// A trace id of the run: another probe, or another key, makes another one.
     mark: [u8; 16],
     paths: Vec<(String, Vec<Lane>)>,
-    publishers: Vec<(PathId, Qos)>,
+    publishers: Vec<(PathId, Qos, bool)>,
 }
 
 /// The rest of a snapshot, as it is written.
@@ -127,12 +132,12 @@ impl State {
         }
     }
 
-    /// Where the reading of a path's partitions goes on.
-    pub(super) fn positions(&self, path: PathId) -> Vec<PartitionName> {
-        let cursors = self.correlator.cursors(path);
+    /// Where the reading of the partitions of a path and lane goes on.
+    pub(super) fn positions(&self, (path, lane): (PathId, Lane)) -> Vec<PartitionName> {
+        let cursors = self.correlator.cursors(path, lane);
         let mut last = BTreeMap::new();
         // A partition that was made anew has several names: the last one counts.
-        for name in self.names.iter().filter(|name| name.path == path) {
+        for name in self.names.iter().filter(|name| (name.path, name.lane) == (path, lane)) {
             last.insert((&name.topic, name.partition), name);
         }
         let position = |name: &PartitionName| {
@@ -148,8 +153,8 @@ impl Owner {
     pub(super) fn new(boot_id: Option<String>, run: Run, of: (&Stamper, &Roster)) -> Self {
         let (stamper, roster) = of;
         let paths = roster.paths().iter().map(|path| (path.name.clone(), path.lanes.clone()));
-        let publishers =
-            roster.publishers().iter().map(|publisher| (publisher.path, publisher.qos));
+        let publishers = roster.publishers().iter();
+        let publishers = publishers.map(|it| (it.path, it.qos, it.control));
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id,
@@ -220,6 +225,7 @@ pub(super) fn take_up(
         let lasted = now.wall.nanos().saturating_sub(story.start.nanos());
         story.earlier = Duration::from_nanos(u64::try_from(lasted).unwrap_or(0));
         story.begun = now.instant;
+        story.windows.forget_moments();
     }
     story.restarts += 1;
     story.published_before = published(&stats);
@@ -250,6 +256,7 @@ fn replay(stored: &Stored, roster: &Arc<Roster>) -> Result<Read<Correlator>, Str
         if let Some(now) = taken.judged {
             correlator.advance(now, &mut events);
         }
+        leave_legs_out(&mut events);
         stats.apply(&events);
         events.clear();
         for (publisher, end) in taken.leases {
@@ -259,6 +266,15 @@ fn replay(stored: &Stored, roster: &Arc<Roster>) -> Result<Read<Correlator>, Str
         story = taken.story.unwrap_or(story);
     }
     Ok(Read { leases, names, story, stats, correlator })
+}
+
+/// Leaves out what was timed by a leader's clock: what was known of that clock died with the process.
+fn leave_legs_out(events: &mut [Event]) {
+    for event in events {
+        if let Event::Resolved { arrival: Some(arrival), .. } = event {
+            (arrival.append, arrival.fetch, arrival.durability_gap) = (None, None, None);
+        }
+    }
 }
 
 /// All messages that were handed to a socket.

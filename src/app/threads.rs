@@ -12,11 +12,12 @@ use super::wiring::Parts;
 use crate::clock::{Clock, Instant};
 use crate::correlate::{Leases, Router};
 use crate::journal::Syncer;
-use crate::publish::{self, Stretch};
+use crate::publish;
+use crate::schedule::{self, Stretch};
 use crate::shutdown::Tasks;
 use crate::study::Notice;
 use crate::wire::Bell;
-use crate::{consume, schedule, subscribe};
+use crate::{consume, produce, subscribe};
 
 /// How many words of the watch may wait for its reader.
 const WORDS_MAX: usize = 16;
@@ -68,7 +69,7 @@ impl Threads {
         for config in parts.consumers {
             let (ask, asked) = sync_channel(ASKED_MAX);
             for bookkeeper in &mut bookkeepers {
-                bookkeeper.second_looks.push((config.path, ask.clone()));
+                bookkeeper.second_looks.push(((config.path, config.lane), ask.clone()));
             }
             threads.consume(config, asked)?;
         }
@@ -78,6 +79,9 @@ impl Threads {
         }
         if let Some(syncer) = syncer {
             threads.books.thread("journal", move || syncer.run())?;
+        }
+        for config in parts.producers {
+            threads.produce(config)?;
         }
         threads.subscribe(parts.subscribers)?;
         threads.publish(parts.publishers)?;
@@ -121,6 +125,31 @@ impl Threads {
         self.consumers.thread("second-look", move || {
             let eyes = (clock, &stamper, &router);
             consume::look_again(&config, eyes, (&asked, &seen), &notices, &tasks);
+        })
+    }
+
+    /// Starts the two threads of a path's control messages, which stop as publishers do.
+    fn produce(&mut self, config: produce::Config) -> io::Result<()> {
+        let Surroundings { clock, router, notices, leases, .. } = self.around.clone();
+        let stamper = self.stamper.clone();
+        let around = produce::Surroundings { clock, stamper, router, notices, leases };
+        let (start, told) = channel();
+        let (line, bell) = (produce::Line::default(), Bell::new()?);
+        self.starts.push((start, bell.clone()));
+        let (pacing, tasks) = (self.pacers.clone(), self.publishers.clone());
+        let held = pacing.hold();
+        ring_at_stop(&pacing, &bell);
+        ring_at_stop(&tasks, &bell);
+        let (answers, answering) = ((config.clone(), line.clone(), around.clone()), tasks.clone());
+        self.publishers.thread("answer", move || {
+            let (config, line, around) = answers;
+            produce::answer(&config, &line, &around, &answering);
+        })?;
+        self.publishers.thread("produce", move || {
+            let (to, starts) = ((&line, &around), (&told, &bell));
+            if let Err(error) = produce::pace(&config, to, starts, (&pacing, held), &tasks) {
+                tracing::error!("no control messages are sent, restart the probe: {error}");
+            }
         })
     }
 

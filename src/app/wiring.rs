@@ -1,19 +1,21 @@
 //! Room `app`: a checked configuration made into the parts of a run.
 
+mod kafka;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use crate::config::{KafkaConfig, MqttConfig, PathConfig, Resolved, TopicSelector};
+use crate::config::{MqttConfig, PathConfig, Resolved};
 use crate::correlate::{self, Carrier, Lane, PathId, PublisherId, Qos, Roster};
 use crate::schedule;
 use crate::splitmix::mix;
 use crate::stamp::{Run, Stamper};
-use crate::study::{Plan, Role};
+use crate::study::{Objective, Plan, Quantile, Role};
 use crate::telemetry::{Component, Source};
 use crate::wire::{Endpoint, Session, Version};
-use crate::{consume, publish, subscribe};
+use crate::{consume, produce, publish, subscribe};
 
 /// What an end by time may wait beyond the longest deadline, for watermarks and pings.
 const SETTLE_MARGIN: Duration = Duration::from_secs(10);
@@ -30,10 +32,13 @@ const PACKET_BYTES_MAX: u32 = 16 * 1_048_576;
 /// The parts of a run, not started yet.
 pub(super) struct Parts {
     pub(super) roster: Arc<Roster>,
+    /// What the run is judged by.
+    pub(super) objectives: Vec<Objective>,
     pub(super) stamper: Stamper,
     pub(super) publishers: Vec<(publish::Config, schedule::Config)>,
     pub(super) subscribers: Vec<subscribe::Config>,
     pub(super) consumers: Vec<consume::Config>,
+    pub(super) producers: Vec<produce::Config>,
     /// Messages a second over all paths.
     pub(super) rate: f64,
 }
@@ -45,11 +50,13 @@ impl Parts {
         let secret = key.unwrap_or_else(|| resolved.probe.clone().into_bytes());
         let mut parts = Self {
             roster: Arc::default(),
+            objectives: Vec::new(),
             stamper: Stamper::new(&secret, run),
             publishers: Vec::new(),
             subscribers: Vec::new(),
             consumers: Vec::new(),
-            rate: resolved.paths.iter().map(|path| path.mqtt.rate).sum(),
+            producers: Vec::new(),
+            rate: resolved.paths.iter().map(PathConfig::messages_a_second).sum(),
         };
         let mut roster = Roster::default();
         for path in &resolved.paths {
@@ -63,15 +70,20 @@ impl Parts {
                 "landfall-{}-{:06x}{:02x}-{}",
                 resolved.probe, run.epoch, run.instance, id.0
             );
+            parts.objectives.extend(objectives(path, id));
             parts.add_publishers(path, (id, first), &qos, (&resolved.probe, &prefix));
             if path.lanes.contains(&Lane::MqttMqtt) {
                 parts.subscribers.push(subscriber(path, id, (&resolved.probe, &prefix)));
             }
-            if let Some(kafka) =
-                path.kafka.as_ref().filter(|_| path.lanes.contains(&Lane::MqttKafka))
-            {
-                parts.consumers.push(consumer(kafka, id, format!("landfall-{}", resolved.probe)));
-            }
+            let group = format!("landfall-{}", resolved.probe);
+            parts.consumers.extend(kafka::consumers(path, id, &group));
+        }
+        roster.add_twins();
+        for (id, path) in (0..).map(PathId).zip(&resolved.paths) {
+            let Some(first) = roster.find(id, 0, true) else { continue };
+            let of_path = parts.publishers.iter().filter(|(publisher, _)| publisher.path == id.0);
+            let client_id = format!("landfall-{}", resolved.probe);
+            parts.producers.extend(kafka::producer((path, id), first, of_path, &client_id));
         }
         parts.roster = Arc::new(roster);
         parts
@@ -119,15 +131,19 @@ impl Parts {
 
     /// Messages a second of each publisher, by its id.
     pub(super) fn rates(&self) -> Vec<f64> {
-        let mut rates = vec![0.0; self.publishers.len()];
-        for (config, plan) in &self.publishers {
-            rates[config.publisher.0 as usize] = 1e9 / plan.interval_nanos;
+        let mut rates = vec![0.0; self.roster.publishers().len()];
+        let publishers = self.publishers.iter().map(|(config, plan)| (config.publisher, plan));
+        let twins = self.producers.iter().flat_map(|config| &config.twins);
+        for (publisher, plan) in publishers.chain(twins.map(|(twin, plan)| (twin.publisher, plan)))
+        {
+            rates[publisher.0 as usize] = 1e9 / plan.interval_nanos;
         }
         rates
     }
 
     /// The kinds of systems that the run depends on.
     pub(super) fn components(&self) -> Vec<Component> {
+        // Who produces there reads there, too.
         let kafka = (!self.consumers.is_empty()).then_some(Component::Kafka);
         std::iter::once(Component::Mqtt).chain(kafka).collect()
     }
@@ -163,10 +179,12 @@ impl Parts {
         let publishers =
             publishers.map(|(config, _)| (config.path, Role::Publisher(config.publisher.0)));
         let subscribers = self.subscribers.iter().map(|config| config.path.0);
-        let consumers = self.consumers.iter().map(|config| config.path.0);
+        let consumers = self.consumers.iter().map(|config| (config.path.0, config.role()));
+        let producers = self.producers.iter().map(|config| config.path.0);
         let roles = publishers
             .chain(subscribers.map(|path| (path, Role::Subscriber(path))))
-            .chain(consumers.map(|path| (path, Role::Consumer(path))));
+            .chain(producers.map(|path| (path, Role::Producer(path))))
+            .chain(consumers);
         for (path, role) in roles {
             paths[usize::from(path)].push(role);
         }
@@ -189,6 +207,25 @@ fn described(path: &PathConfig) -> correlate::Path {
     }
 }
 
+/// What a path is held to; one that times nothing to nothing. Latencies and availability are those of
+/// the crossing, or of the first other lane that is timed.
+fn objectives(config: &PathConfig, path: PathId) -> Vec<Objective> {
+    let Some(lane) = Lane::ALL.into_iter().find(|lane| config.lanes.contains(lane)) else {
+        return Vec::new();
+    };
+    let slo = &config.slo;
+    let targets = [slo.p50, slo.p90, slo.p99, slo.p999, slo.max];
+    let latencies = Quantile::ALL.into_iter().zip(targets).filter_map(|(quantile, target)| {
+        Some(Objective::Latency { path, lane, quantile, target: target? })
+    });
+    let acked_lost = Objective::AckedLost { path, target: u64::from(slo.acked_lost) };
+    let duplicates = slo.duplicates.map(u64::from);
+    let duplicates = duplicates.map(|target| Objective::Duplicates { path, target });
+    let availability = slo.availability;
+    let availability = availability.map(|target| Objective::Availability { path, lane, target });
+    latencies.chain([acked_lost]).chain(duplicates).chain(availability).collect()
+}
+
 fn endpoint(mqtt: &MqttConfig) -> Endpoint {
     Endpoint {
         host: mqtt.url.host.clone(),
@@ -201,21 +238,22 @@ fn endpoint(mqtt: &MqttConfig) -> Endpoint {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "both figures are clamped to what fits"
-)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
 fn session(client_id: String, rate: f64, deadline: Duration) -> Session {
     let inflight = (rate * INFLIGHT_SECONDS).clamp(INFLIGHT_RANGE.0, INFLIGHT_RANGE.1);
-    let queue = (rate * deadline.as_secs_f64()).clamp(QUEUE_RANGE.0, QUEUE_RANGE.1);
     Session {
         client_id,
         keep_alive: Duration::from_secs(30),
         inflight: inflight as u16,
-        queue: queue as usize,
+        queue: queue(rate, deadline),
         packet_bytes_max: PACKET_BYTES_MAX,
     }
+}
+
+/// How many messages of a rate may wait for their connection.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
+fn queue(rate: f64, deadline: Duration) -> usize {
+    (rate * deadline.as_secs_f64()).clamp(QUEUE_RANGE.0, QUEUE_RANGE.1) as usize
 }
 
 fn subscriber(path: &PathConfig, id: PathId, (probe, prefix): (&str, &str)) -> subscribe::Config {
@@ -232,24 +270,5 @@ fn subscriber(path: &PathConfig, id: PathId, (probe, prefix): (&str, &str)) -> s
         },
         filter: mqtt.topic.filter(probe, &path.name),
         qos: mqtt.qos.iter().copied().max().unwrap_or(Qos::AtMostOnce),
-    }
-}
-
-fn consumer(kafka: &KafkaConfig, path: PathId, group: String) -> consume::Config {
-    let plain = kafka.properties.iter().map(|(name, value)| (name.clone(), value.clone()));
-    let secret = kafka.secret_properties.iter();
-    let secret = secret.map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
-    consume::Config {
-        path,
-        brokers: kafka.brokers.join(","),
-        topics: kafka
-            .topics
-            .iter()
-            .map(|(TopicSelector::Name(topic) | TopicSelector::Pattern(topic))| topic.clone())
-            .collect(),
-        properties: consume::Properties(plain.chain(secret).collect()),
-        group,
-        lookout: None,
-        resumed: None,
     }
 }

@@ -65,6 +65,14 @@ pub(super) fn spell(duration: Duration) -> String {
     }
 }
 
+/// A share of 1 from `99.9%`.
+pub(super) fn percent(text: &str) -> Option<f64> {
+    let (whole, fraction, unit) = number_and_rest(text)?;
+    // Shifted in its digits: divided by 100, 99.9 is a little more than 0.999.
+    let share = format!("{whole}.{fraction}e-2").parse().ok()?;
+    (unit == "%").then_some(share)
+}
+
 /// Decimal digits and nothing else.
 pub(super) fn whole(text: &str) -> Option<u64> {
     text.chars().all(|c| c.is_ascii_digit()).then(|| text.parse().ok()).flatten()
@@ -222,6 +230,16 @@ pub(super) fn kafka_topic(text: &str) -> Result<TopicSelector, String> {
     Ok(TopicSelector::Name(text.into()))
 }
 
+/// The name of a Kafka topic, and no pattern.
+pub(super) fn control_topic(text: &str) -> Result<String, String> {
+    match kafka_topic(text)? {
+        TopicSelector::Name(name) => Ok(name),
+        TopicSelector::Pattern(_) => {
+            Err(format!("{} is a pattern; give the name of one topic", quote(text)))
+        }
+    }
+}
+
 /// An MQTT topic in which `{probe}`, `{path}` and `{client}` may stand.
 pub(super) fn topic(text: &str) -> Result<TopicTemplate, String> {
     if text.is_empty() {
@@ -324,6 +342,12 @@ mod tests {
         assert_eq!(rate("30/min"), Ok(0.5));
         assert_eq!(rate("0.001/s"), Ok(0.001));
         assert_eq!(rate("10000000/s"), Ok(10_000_000.0));
+    }
+
+    #[test]
+    fn percentages_are_shares() {
+        assert_eq!([percent("99.9%"), percent("100%")], [Some(0.999), Some(1.0)]);
+        assert_eq!([percent("99.9"), percent("99.9 %"), percent("%")], [None; 3]);
     }
 
     #[test]

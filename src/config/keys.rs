@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Surroundings;
 use super::grammar;
-use super::kind::{Choice, Count, List, Share, Span, Text};
+use super::kind::{Choice, Count, List, Percentage, Share, Span, Text};
 use super::properties::PropertyMap;
 use super::resolved::{TopicSelector, TopicTemplate, Url};
 use super::table::{Described, Fallback, Group, Key, Shape};
@@ -51,6 +51,7 @@ static MQTT_KEYS: Keys = &[
     &TLS,
 ];
 static PAYLOAD_KEYS: Keys = &[&SIZE, &FORMAT, &ASYNCAPI, &CHANNEL];
+static SLO_KEYS: Keys = &[&P50, &P90, &P99, &P999, &MAX, &ACKED_LOST, &DUPLICATES, &AVAILABILITY];
 static KAFKA_KEYS: Keys = &[&BROKERS, &TOPICS, &PROPERTIES, &CONTROL_TOPIC];
 static HOST_KEYS: Keys = &[&INTERVAL, &PROCESSES];
 static TELEMETRY_KEYS: Keys = &[&LISTEN, &LINGER, &OTLP];
@@ -86,12 +87,30 @@ key!(MQTT: Group = "mqtt", Fallback::Required("mqtt: {url: mqtt://broker:1883}")
 key!(KAFKA: Group = "kafka", Fallback::Absent, Group(Shape::Section(KAFKA_KEYS)),
     "Where messages come out. A path without it only publishes, and times mqtt_mqtt.");
 key!(LANES: List<Choice<Lane>> = "lanes", Fallback::From(lanes),
-    List { of: LANE, what: "a list of lanes", single: false, min: 0, max: 2 },
-    "What is timed. Default: [mqtt_kafka], or [] without kafka.");
+    List { of: LANE, what: "a list of lanes", single: false, min: 0, max: 3 },
+    "What is timed. kafka_kafka is the control: the same schedule straight through Kafka, which shows \
+     what the way over MQTT adds. Default: [mqtt_kafka], or [] without kafka.");
 key!(DEADLINE: Span = "deadline", Fallback::Yaml("30s"), span(100, 900_000),
     "How long after its intended send time a message may arrive and still be delivered, 100ms to \
      15m.");
-key!(SLO: Group = "slo", Fallback::Absent, Group(Shape::NotBuilt), "");
+key!(SLO: Group = "slo", Fallback::Yaml("{}"), Group(Shape::Section(SLO_KEYS)),
+    "What the path is held to. Latencies and availability are those of lane mqtt_kafka, or of \
+     mqtt_mqtt where that is not timed, over all QoS; the counts are those of all lanes.");
+
+key!(P50: Span = "p50", Fallback::Absent, latency(),
+    "The longest median of the latency from the intended send time that holds, up to 1h.");
+key!(P90: Span = "p90", Fallback::Absent, latency(), "The longest 90 % quantile that holds.");
+key!(P99: Span = "p99", Fallback::Absent, latency(), "The longest 99 % quantile that holds.");
+key!(P999: Span = "p999", Fallback::Absent, latency(), "The longest 99.9 % quantile that holds.");
+key!(MAX: Span = "max", Fallback::Absent, latency(), "The longest latency that holds.");
+key!(ACKED_LOST: Count = "acked_lost", Fallback::Yaml("0"),
+    Count { min: 0, max: u32::MAX, bytes: false },
+    "How many messages that the broker had acknowledged may never come out.");
+key!(DUPLICATES: Count = "duplicates", Fallback::Absent,
+    Count { min: 0, max: u32::MAX, bytes: false },
+    "How many further records of messages may come out.");
+key!(AVAILABILITY: Percentage = "availability", Fallback::Absent, Percentage,
+    "The least share of slots that has to be delivered within the deadline: 99.9% or 0.999.");
 
 key!(URL: Text<Url> = "url", Fallback::Required("url: mqtt://broker:1883"), Text {
         what: "a URL such as mqtt://broker:1883", instead_of_number: "write mqtt://host:port",
@@ -155,7 +174,11 @@ key!(TOPICS: List<Text<TopicSelector>> = "topics", Fallback::Required("topics: [
 key!(PROPERTIES: PropertyMap = "properties", Fallback::Yaml("{}"), PropertyMap,
     "Any librdkafka property that measurement does not depend on. With _file behind its name the \
      value is read from that file: sasl.password_file.");
-key!(CONTROL_TOPIC: Group = "control_topic", Fallback::Absent, Group(Shape::NotBuilt), "");
+key!(CONTROL_TOPIC: Text<String> = "control_topic", Fallback::Absent, Text {
+        what: "a topic", instead_of_number: QUOTE_IT, pattern: r"^[A-Za-z0-9._-]{1,249}$",
+        parse: grammar::control_topic },
+    "The topic of the control messages, which lane kafka_kafka needs: one of its own, which no bridge \
+     fills and none of the topics above matches. It must exist.");
 
 key!(INTERVAL: Span = "interval", Fallback::Yaml("5s"), span(1_000, 300_000),
     "How often the host is sampled, 1s to 5m.");
@@ -200,8 +223,12 @@ key!(SLOW: Span = "slow", Fallback::Yaml("1s"), span(1, 900_000),
 
 const LANE: Choice<Lane> = Choice {
     what: "a lane",
-    options: &[("mqtt_kafka", Lane::MqttKafka), ("mqtt_mqtt", Lane::MqttMqtt)],
-    not_built: &["kafka_kafka"],
+    options: &[
+        ("mqtt_kafka", Lane::MqttKafka),
+        ("mqtt_mqtt", Lane::MqttMqtt),
+        ("kafka_kafka", Lane::KafkaKafka),
+    ],
+    not_built: &[],
 };
 const QOS_LEVEL: Choice<Qos> = Choice {
     what: "a QoS",
@@ -243,6 +270,11 @@ const fn file() -> Text<PathBuf> {
 /// A duration between so many milliseconds.
 const fn span(min: u64, max: u64) -> Span {
     Span { min: Duration::from_millis(min), max: Duration::from_millis(max) }
+}
+
+/// A latency that is held to.
+const fn latency() -> Span {
+    Span { min: Duration::from_micros(1), max: Duration::from_hours(1) }
 }
 
 fn host_name(_: &[Entry], around: &Surroundings<'_>) -> String {

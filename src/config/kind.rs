@@ -156,6 +156,42 @@ impl Kind for Share {
     }
 }
 
+/// A share of a whole above 0, as a number up to 1 or in percent.
+pub(super) struct Percentage;
+
+impl Kind for Percentage {
+    type Read = f64;
+
+    fn read(&self, node: &Node, path: &str, problems: &mut Problems) -> Option<f64> {
+        let (share, written) = match &node.value {
+            Value::Broken => return None,
+            Value::Scalar { kind: ScalarKind::Number, text } => (text.parse().ok(), text.as_str()),
+            Value::Scalar { kind: ScalarKind::Text, text } => {
+                (super::grammar::percent(text), text.as_str())
+            }
+            _ => (None, ""),
+        };
+        let is_share = |share: &f64| *share > 0.0 && *share <= 1.0;
+        let what = match share {
+            Some(share) if is_share(&share) => return Some(share),
+            Some(share) if share > 1.0 && share <= 100.0 && !written.ends_with('%') => {
+                format!("{written} is more than everything; did you mean {written}%?")
+            }
+            Some(_) => format!("{written} is out of range (above 0% up to 100%, or up to 1)"),
+            None => format!("expected a share such as 99.9% or 0.999, found {}", node.describe()),
+        };
+        problems.add(node.origin, path, what);
+        None
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "anyOf": [
+            { "type": "number", "exclusiveMinimum": 0, "maximum": 1 },
+            { "type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,9})?%$" },
+        ] })
+    }
+}
+
 /// One of a few words or numbers.
 pub(super) struct Choice<T: 'static> {
     /// What they are, with the article.

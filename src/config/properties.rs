@@ -19,10 +19,15 @@ const MEMBERSHIP: &str = "landfall assigns partitions itself and never joins a g
 const OFFSETS: &str = "landfall decides itself where to read, so that nothing is skipped or lost";
 const BROKERS: &str = "give the brokers in kafka.brokers";
 const WATERMARK: &str = "loss is judged against the high watermark, so everything must be read";
+const ANSWERS: &str = "a control message counts as acknowledged when all replicas in sync have it";
+const ONCE: &str = "landfall must not make duplicates of control messages itself";
+const TURNS: &str = "control messages take turns over all partitions";
+const DEADLINE: &str = "it follows from the path's deadline";
+const QUEUE: &str = "it follows from the path's rate and deadline";
 const WAITING: &str = "waiting for more data would be measured as latency";
 
 /// Properties that measurement depends on, and why they can't be set.
-const OWNED: [(&str, &str); 14] = [
+const OWNED: [(&str, &str); 28] = [
     ("group.id", MEMBERSHIP),
     ("group.instance.id", MEMBERSHIP),
     ("enable.auto.commit", MEMBERSHIP),
@@ -37,6 +42,20 @@ const OWNED: [(&str, &str); 14] = [
     ("bootstrap.servers", BROKERS),
     ("metadata.broker.list", BROKERS),
     ("allow.auto.create.topics", "landfall creates no topic by looking for it"),
+    ("acks", ANSWERS),
+    ("request.required.acks", ANSWERS),
+    ("enable.idempotence", ONCE),
+    ("transactional.id", ONCE),
+    ("linger.ms", WAITING),
+    ("queue.buffering.max.ms", WAITING),
+    ("partitioner", TURNS),
+    ("sticky.partitioning.linger.ms", TURNS),
+    ("message.timeout.ms", DEADLINE),
+    ("delivery.timeout.ms", DEADLINE),
+    ("queue.buffering.max.messages", QUEUE),
+    ("queue.buffering.max.kbytes", QUEUE),
+    ("dr_cb", "landfall hears every report"),
+    ("delivery.report.only.error", "landfall hears every report"),
 ];
 
 /// Whether a property's value must never be shown.

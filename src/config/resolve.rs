@@ -1,6 +1,8 @@
 //! Room `config` (wiring): from the completed tree to the checked configuration.
 
+mod control;
 mod otlp;
+mod slo;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -90,6 +92,7 @@ impl Reader<'_> {
         let state_dir = state_dir.map(|path| self.base.join(path));
         let telemetry = root.section(&keys::TELEMETRY).and_then(|view| self.telemetry(&view));
         let paths = paths.into_iter().collect::<Option<Vec<_>>>()?;
+        self.check_control_topics(&views, &paths);
         self.check_in_flight(&root, &paths);
         let (window, drain, host) = (window?, drain?, host?);
         let (probe, telemetry) = (probe?, telemetry?);
@@ -119,11 +122,16 @@ impl Reader<'_> {
             let what = "holds mqtt_kafka, but the path has no kafka; add kafka or remove the lane";
             self.problems.add(view.origin_of(&keys::LANES), &view.path_of(&keys::LANES), what);
         }
+        if let Some(lanes) = &lanes {
+            self.check_control_lane(view, lanes);
+        }
         let kafka = match kafka {
             Some(kafka) => Some(kafka?),
             None => None,
         };
-        Some(PathConfig { name: name?, mqtt: mqtt?, kafka, lanes: lanes?, deadline: deadline? })
+        let slo = view.section(&keys::SLO).and_then(|view| self.slo(&view, lanes.as_deref()));
+        let (lanes, deadline) = (lanes?, deadline?);
+        Some(PathConfig { name: name?, mqtt: mqtt?, kafka, lanes, deadline, slo: slo? })
     }
 
     fn mqtt(&mut self, view: &View<'_>, probe: &str, path: &str) -> Option<MqttConfig> {
@@ -209,6 +217,7 @@ impl Reader<'_> {
     fn kafka(&mut self, view: &View<'_>) -> Option<KafkaConfig> {
         let brokers = view.get(&keys::BROKERS, self.problems);
         let topics = view.get(&keys::TOPICS, self.problems);
+        let control_topic = view.get(&keys::CONTROL_TOPIC, self.problems);
         let properties = view.get(&keys::PROPERTIES, self.problems)?;
         let mut secret_properties = properties.secret;
         for (name, path) in properties.files {
@@ -228,6 +237,7 @@ impl Reader<'_> {
         Some(KafkaConfig {
             brokers: brokers?.concat(),
             topics: topics?,
+            control_topic,
             properties: properties.plain,
             secret_properties,
         })
@@ -266,7 +276,7 @@ impl Reader<'_> {
 
     /// Every slot waits for its outcome until its deadline, and each takes memory.
     fn check_in_flight(&mut self, root: &View<'_>, paths: &[PathConfig]) {
-        let slots = |path: &PathConfig| path.mqtt.rate * path.deadline.as_secs_f64();
+        let slots = |path: &PathConfig| path.messages_a_second() * path.deadline.as_secs_f64();
         let total: f64 = paths.iter().map(slots).sum();
         if total <= IN_FLIGHT_MAX {
             return;
@@ -277,7 +287,7 @@ impl Reader<'_> {
             .iter()
             .take(TERMS_SHOWN)
             .map(|path| {
-                let rate = (path.mqtt.rate * 1_000.0).round() / 1_000.0;
+                let rate = (path.messages_a_second() * 1_000.0).round() / 1_000.0;
                 format!("{}: {rate}/s x {}s", path.name, path.deadline.as_secs_f64())
             })
             .collect();

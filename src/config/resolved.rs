@@ -44,10 +44,43 @@ pub struct PathConfig {
     pub mqtt: MqttConfig,
     /// Where they come out, unless the path only publishes.
     pub kafka: Option<KafkaConfig>,
-    /// What is timed, without repeats; `mqtt_kafka` only with a Kafka side.
+    /// What is timed, without repeats; `mqtt_kafka` only with a Kafka side, `kafka_kafka` only with a
+    /// control topic, and the reverse.
     pub lanes: Vec<Lane>,
     /// How long after its intended send time a message may arrive and still be delivered.
     pub deadline: Duration,
+    /// What it is held to.
+    pub slo: SloConfig,
+}
+
+/// What a path is held to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SloConfig {
+    /// The longest median of the end-to-end latency.
+    pub p50: Option<Duration>,
+    /// The longest 90 % quantile.
+    pub p90: Option<Duration>,
+    /// The longest 99 % quantile.
+    pub p99: Option<Duration>,
+    /// The longest 99.9 % quantile.
+    pub p999: Option<Duration>,
+    /// The longest latency.
+    pub max: Option<Duration>,
+    /// How many acknowledged messages may be lost.
+    pub acked_lost: u32,
+    /// How many further records of messages may come out.
+    pub duplicates: Option<u32>,
+    /// The least share of slots that is delivered, above 0 and up to 1.
+    pub availability: Option<f64>,
+}
+
+impl PathConfig {
+    /// Messages a second of the whole path: the control lane has its own, as many again.
+    #[must_use]
+    pub fn messages_a_second(&self) -> f64 {
+        let control = self.lanes.contains(&Lane::KafkaKafka);
+        self.mqtt.rate * if control { 2.0 } else { 1.0 }
+    }
 }
 
 /// The MQTT side of a path.
@@ -137,6 +170,8 @@ pub struct KafkaConfig {
     pub brokers: Vec<String>,
     /// The topics to read.
     pub topics: Vec<TopicSelector>,
+    /// Where control messages are produced to, and read from; only with lane `kafka_kafka`.
+    pub control_topic: Option<String>,
     /// Further librdkafka properties; none that measurement depends on.
     pub properties: BTreeMap<String, String>,
     /// The same, of those that must never be shown.

@@ -15,7 +15,7 @@ use super::why::{self, Complaints};
 use super::{Config, NAP};
 use crate::clock::Clock;
 use crate::shutdown::Tasks;
-use crate::study::{Notice, Role};
+use crate::study::Notice;
 
 /// How long after a client could not be made it is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -95,7 +95,7 @@ pub(super) fn made<C>(
             Ok(client) => return Some(client),
             Err(error) => {
                 let reason = why::no_client(&error);
-                let _ = notices.blocking_send(Notice::Down(Role::Consumer(config.path.0), reason));
+                let _ = notices.blocking_send(Notice::Down(config.role(), reason));
             }
         }
         let again = clock.now() + AGAIN_AFTER;

@@ -115,7 +115,7 @@ impl Cursors {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::correlate::PathId;
+    use crate::correlate::{Lane, PathId};
 
     fn of(topic: &str, partition: i32, offset: i64) -> Partition {
         Partition { topic: topic.into(), partition, offset }
@@ -139,6 +139,7 @@ mod tests {
     fn a_partition_that_was_read_before_a_restart_keeps_its_index() {
         let name = |partition, slot| PartitionName {
             path: PathId(0),
+            lane: Lane::MqttKafka,
             slot,
             topic: "a".into(),
             partition,

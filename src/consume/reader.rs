@@ -9,11 +9,12 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 
+use super::backlog::Backlog;
 use super::cursors::Cursors;
 use super::fetching::Fetching;
 use super::{Config, Lookout, NAP, Partition, Word, client, record, why};
 use crate::clock::{Clock, Instant, Pairing};
-use crate::correlate::{Lane, Observation, PartitionName, PathId, RecordPlace, Router, Sink};
+use crate::correlate::{self, Lane, Observation, PartitionName, PathId, RecordPlace, Router, Sink};
 use crate::shutdown::Tasks;
 use crate::stamp::{Reading, Stamper};
 use crate::study::{Notice, Role};
@@ -31,6 +32,8 @@ const QUESTION: Duration = Duration::from_millis(500);
 /// The reader at work.
 struct Reader<'a> {
     path: PathId,
+    lane: Lane,
+    role: Role,
     clock: Clock,
     stamper: &'a Stamper,
     router: &'a Router,
@@ -44,6 +47,7 @@ struct Reader<'a> {
     /// until then may have been there for long.
     behind: Option<Behind>,
     pairing: Pairing,
+    backlog: Backlog,
     foreign: u32,
     /// When all partitions were last assigned or had to be fetched anew.
     assigned: Option<Instant>,
@@ -78,7 +82,7 @@ pub fn read(
     notices: &Sender<Notice>,
     tasks: &Tasks,
 ) {
-    let path = config.path;
+    let (path, lane, role) = (config.path, config.lane, config.role());
     let Some(consumer) = client::made(client::reader, config, (clock, notices, tasks)) else {
         return;
     };
@@ -89,6 +93,8 @@ pub fn read(
     let stopped_reading = false;
     let mut reader = Reader {
         path,
+        lane,
+        role,
         clock,
         stamper,
         router,
@@ -99,6 +105,7 @@ pub fn read(
         goal,
         behind,
         pairing,
+        backlog: Backlog::new(clock.now()),
         foreign,
         assigned,
         up,
@@ -137,7 +144,7 @@ impl Reader<'_> {
         (self.up, self.answered) = (false, false);
         self.assigned = Some(self.clock.now());
         let why = "a connection to Kafka broke; check that its brokers run";
-        self.say(Notice::Down(Role::Consumer(self.path.0), why.to_owned()));
+        self.say(Notice::Down(self.role, why.to_owned()));
     }
 
     /// Says that the consumer stands: once it reads, and again after each answer of the watch, which
@@ -151,7 +158,7 @@ impl Reader<'_> {
         let is_late = self.clock.now() >= assigned + START_MAX;
         if (is_under_way && self.behind.is_none()) || is_late {
             self.up = true;
-            self.say(Notice::Up(Role::Consumer(self.path.0)));
+            self.say(Notice::Up(self.role));
         }
     }
 
@@ -191,12 +198,15 @@ impl Reader<'_> {
     /// Waits for records and reads those that are there.
     fn turn(&mut self, consumer: &BaseConsumer<Fetching>) {
         let (mut wait, mut is_drained) = (NAP, false);
+        let (mut began, mut lag) = (Some(self.clock.now()), None);
         for _ in 0..TURN_MAX {
             let Some(polled) = consumer.poll(wait) else {
+                self.backlog.found_nothing(self.clock.now());
                 is_drained = true;
                 break;
             };
             let at = self.clock.now();
+            lag = lag.max(Some(self.backlog.took(began.take(), at)));
             if !wait.is_zero() {
                 self.pairing = self.clock.pairing();
             }
@@ -206,6 +216,10 @@ impl Reader<'_> {
                 Err(error) => self.trouble(&error),
             }
         }
+        if let Some(nanos) = lag {
+            let (path, reader) = (self.path, correlate::Reader::Consumer);
+            self.router.count(path, Observation::Polled { path, reader, nanos });
+        }
         if self.foreign > 0 {
             let (path, count) = (self.path, std::mem::take(&mut self.foreign));
             self.router.count(path, Observation::Foreign { path, count });
@@ -214,9 +228,9 @@ impl Reader<'_> {
             self.skip_what_is_no_record(consumer.context());
         }
         if let Some(goal) = self.goal.take_if(|goal| self.cursors.passed(&goal.highs)) {
-            let (path, lane, at) = (self.path, Lane::MqttKafka, goal.at);
+            let (path, lane, at) = (self.path, self.lane, goal.at);
             for place in self.cursors.moved() {
-                self.router.tell_all(Observation::Position { path, place });
+                self.router.tell_all(Observation::Position { path, lane, place });
             }
             self.router.tell_all(Observation::CaughtUp { path, lane, at });
             let is_abreast = |behind: &Behind| behind.reading.is_some_and(|it| goal.asked >= it);
@@ -243,10 +257,11 @@ impl Reader<'_> {
         let Some(slot) = self.cursors.read(record.topic(), record.partition(), offset) else {
             return;
         };
-        let found = match record::stamp(record, self.stamper) {
+        let found = match record::stamp(record, self.stamper, self.lane) {
             Reading::Ours(found) => found,
             other => return self.stranger(record, other),
         };
+        let place = RecordPlace { slot, offset };
         let append = record::append(record, &self.pairing);
         let publisher = found.identity.publisher;
         let observation = Observation::Received {
@@ -254,7 +269,11 @@ impl Reader<'_> {
             stamped_path: PathId(found.identity.path),
             publisher,
             sequence: found.identity.sequence,
-            sink: Sink::Kafka { place: RecordPlace { slot, offset }, append },
+            sink: if self.lane == Lane::KafkaKafka {
+                Sink::Control { place, append }
+            } else {
+                Sink::Kafka { place, append }
+            },
             at,
             integrity: found.integrity,
             carriers: found.carriers,
@@ -346,10 +365,12 @@ impl Reader<'_> {
 
     fn start(&mut self, of: &Partition) {
         let slot = self.cursors.add(of);
+        let (path, lane) = (self.path, self.lane);
         let (topic, partition, from) = (of.topic.clone(), of.partition, of.offset);
-        self.names.push(PartitionName { path: self.path, slot, topic, partition, from });
-        let (path, topic, partition) = (self.path.0, of.topic.clone(), of.partition);
-        self.say(Notice::Assigned { path, slot, topic, partition });
+        let named = topic.clone();
+        self.names.push(PartitionName { path, lane, slot, topic: named, partition, from });
+        let path = path.0;
+        self.say(Notice::Assigned { path, lane, slot, topic, partition });
     }
 
     fn say(&self, notice: Notice) {

@@ -4,15 +4,20 @@ use rdkafka::Timestamp;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 
 use crate::clock::{Pairing, WallTime};
-use crate::correlate::Append;
+use crate::correlate::{Append, Lane};
 use crate::stamp::{PROPERTY, Reading, Stamper};
 
-/// The stamp in a record, if it has one of this run.
-pub(super) fn stamp(record: &BorrowedMessage<'_>, stamper: &Stamper) -> Reading {
+/// The stamp in a record, if it has one of this run that belongs on this lane: a copy of a control
+/// message in another topic, or the reverse, is somebody else's.
+pub(super) fn stamp(record: &BorrowedMessage<'_>, stamper: &Stamper, lane: Lane) -> Reading {
     let property = record.headers().and_then(|headers| {
         headers.iter().find(|header| header.key == PROPERTY).and_then(|header| header.value)
     });
-    stamper.read(property, record.payload().unwrap_or_default())
+    let is_control = lane == Lane::KafkaKafka;
+    match stamper.read(property, record.payload().unwrap_or_default()) {
+        Reading::Ours(found) if found.identity.flags.control != is_control => Reading::Foreign,
+        reading => reading,
+    }
 }
 
 /// A record's timestamp, placed on our own clock.

@@ -72,13 +72,13 @@ pub fn look_again(
         }
         if look.is_none() {
             let made = client::made(client::second, config, (clock, notices, tasks));
-            look =
-                made.map(|consumer| Look { path: config.path, clock, stamper, router, consumer });
+            let (path, lane) = (config.path, config.lane);
+            look = made.map(|consumer| Look { path, lane, clock, stamper, router, consumer });
         }
         let (Some(look), Some((at, highs))) = (&look, seen.latest()) else { continue };
         match look.read(from, highs, tasks) {
             Ok(true) => {
-                let (path, lane) = (config.path, Lane::MqttKafka);
+                let (path, lane) = (config.path, config.lane);
                 router.tell_all(Observation::LookedAgain { path, lane, from, at });
             }
             // It is asked for again.
@@ -99,6 +99,7 @@ pub fn look_again(
 /// A client that reads once more.
 struct Look<'a> {
     path: PathId,
+    lane: Lane,
     clock: Clock,
     stamper: &'a Stamper,
     router: &'a Router,
@@ -176,12 +177,12 @@ impl Look<'_> {
     }
 
     fn record(&self, record: &BorrowedMessage<'_>, pairing: &Pairing) {
-        let Reading::Ours(found) = record::stamp(record, self.stamper) else { return };
+        let Reading::Ours(found) = record::stamp(record, self.stamper, self.lane) else { return };
         let append = record::append(record, pairing);
         let (publisher, sequence) = (found.identity.publisher, found.identity.sequence);
         let stamped_path = PathId(found.identity.path);
-        let path = self.path;
-        let found = Observation::Found { path, stamped_path, publisher, sequence, append };
+        let (path, lane) = (self.path, self.lane);
+        let found = Observation::Found { path, lane, stamped_path, publisher, sequence, append };
         self.router.receive(path, publisher, found);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::metadata::Metadata;
+use rdkafka::metadata::{Metadata, MetadataPartition, MetadataTopic};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
@@ -16,7 +16,8 @@ use super::why::Complaints;
 use super::{Config, Partition, Seen, Word, client};
 use crate::clock::{Clock, Instant};
 use crate::shutdown::Tasks;
-use crate::study::{Notice, Role};
+use crate::stats::Led;
+use crate::study::Notice;
 
 /// How often high watermarks are asked for.
 const WATERMARKS_EVERY: Duration = Duration::from_secs(1);
@@ -43,6 +44,8 @@ struct Watch<'a> {
     known: BTreeSet<(String, i32)>,
     /// Where a process before this one stopped to read partitions that were not found yet.
     left: BTreeMap<(String, i32), i64>,
+    /// Who leads the partitions, as it was told last.
+    led: BTreeSet<Led>,
     /// Whether the first partitions were found: later ones are read from their beginning.
     begun: bool,
     next_topics: Instant,
@@ -58,7 +61,7 @@ pub fn watch(
     notices: Sender<Notice>,
     tasks: &Tasks,
 ) {
-    let role = Role::Consumer(config.path.0);
+    let role = config.role();
     let patterns = config.topics.iter().filter(|topic| topic.starts_with('^'));
     let patterns = patterns.filter_map(|pattern| Regex::new(pattern).ok()).collect();
     let Some(consumer) = client::made(client::watch, config, (clock, &notices, tasks)) else {
@@ -79,6 +82,7 @@ pub fn watch(
         known,
         left,
         begun,
+        led: BTreeSet::new(),
         next_topics,
         looked: Instant::ZERO,
     };
@@ -109,10 +113,8 @@ impl Watch<'_> {
             let looked = self.clock.now();
             let fresh = self.find_partitions().map_err(|error| self.why(&error))?;
             if self.known.is_empty() && fresh.is_empty() {
-                return Err(format!(
-                    "no topic matches {}; create it, or correct kafka.topics",
-                    self.config.topics.join(", ")
-                ));
+                let (topics, key) = (self.config.topics.join(", "), self.config.key());
+                return Err(format!("no topic matches {topics}; create it, or correct {key}"));
             }
             self.assign(&fresh).map_err(|error| self.why(&error))?;
             self.name_missing();
@@ -135,6 +137,7 @@ impl Watch<'_> {
     fn find_partitions(&mut self) -> KafkaResult<Vec<(String, i32)>> {
         let mut found = BTreeSet::new();
         let mut troubled = BTreeSet::new();
+        let mut all_led = BTreeSet::new();
         let mut add = |metadata: &Metadata| {
             for topic in metadata.topics() {
                 let gone = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
@@ -143,6 +146,7 @@ impl Watch<'_> {
                 } else if topic.error().is_none() && self.wants(topic.name()) {
                     let partitions = topic.partitions().iter();
                     found.extend(partitions.map(|of| (topic.name().to_owned(), of.id())));
+                    all_led.extend(led(metadata, topic));
                 }
             }
         };
@@ -153,6 +157,7 @@ impl Watch<'_> {
         } else {
             add(&self.consumer.fetch_metadata(None, QUESTION)?);
         }
+        self.tell_leaders(all_led);
         let here = |of: &(String, i32)| found.contains(of) || troubled.contains(&of.0);
         let gone: Vec<_> = self.known.iter().filter(|of| !here(of)).cloned().collect();
         if let Some((topic, partition)) = gone.first() {
@@ -160,7 +165,8 @@ impl Watch<'_> {
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             let text = format!(
                 "{topic}-{partition}{more} was deleted; what it held unread counts as lost; keep \
-                 topics that are measured, or take them out of kafka.topics"
+                 topics that are measured, or take them out of {}",
+                self.config.key()
             );
             self.warn("deleted", text);
         }
@@ -171,6 +177,18 @@ impl Watch<'_> {
             return Err(KafkaError::MetadataFetch(code));
         }
         Ok(fresh)
+    }
+
+    /// Says who leads the partitions where that has changed: their clocks are to be told apart.
+    fn tell_leaders(&mut self, led: BTreeSet<Led>) {
+        if led == self.led {
+            return;
+        }
+        let (path, lane) = (self.config.path.0, self.config.lane);
+        let notice = Notice::Leaders { path, lane, led: led.iter().cloned().collect() };
+        // Fails only when nobody listens any more, at the end of the run.
+        let _ = self.notices.blocking_send(notice);
+        self.led = led;
     }
 
     fn wants(&self, topic: &str) -> bool {
@@ -210,8 +228,9 @@ impl Watch<'_> {
             named.map(String::as_str).filter(|topic| !is_known(topic)).collect();
         if !missing.is_empty() {
             let text = format!(
-                "topic {} does not exist; create it, or take it out of kafka.topics",
-                missing.join(", ")
+                "topic {} does not exist; create it, or take it out of {}",
+                missing.join(", "),
+                self.config.key()
             );
             self.warn("missing", text);
         }
@@ -248,4 +267,17 @@ impl Watch<'_> {
         // Fails only when the reader is gone, at the end of the run.
         let _ = self.words.send(word);
     }
+}
+
+/// The partitions of a topic that have a leader that can be named.
+fn led(metadata: &Metadata, topic: &MetadataTopic) -> Vec<Led> {
+    let leader = |id| metadata.brokers().iter().find(|broker| broker.id() == id);
+    let led = |of: &MetadataPartition| {
+        let broker = leader(of.leader())?;
+        let (host, port) = (broker.host(), broker.port());
+        let peer =
+            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        Some(Led { topic: topic.name().to_owned(), partition: of.id(), peer })
+    };
+    topic.partitions().iter().filter_map(led).collect()
 }

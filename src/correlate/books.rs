@@ -11,7 +11,7 @@ use crate::stamp::{Carriers, SpanId};
 use super::ledger::Entry;
 use super::{
     Append, Arrival, Carrier, Event, Lane, Leg, NotSent, Outcome, Path, PathId, Publisher,
-    PublisherId, Qos, Sink,
+    PublisherId, Qos, RecordPlace, Sink,
 };
 
 /// How long after its deadline a slot waits for its sink to catch up before it is unresolved.
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How many absences of a sink are told apart; the oldest are taken together.
 const AWAY_MAX: usize = 256;
 /// How many partitions a path may have; records of later ones are not told from re-reads.
-const PARTITIONS_MAX: usize = 65_536;
+pub(super) const PARTITIONS_MAX: usize = 65_536;
 
 /// What is known of the sinks of one path.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -30,8 +30,8 @@ pub(super) struct Sinks {
     /// The first sending of those that are to be looked for again.
     missing_since: [Option<Instant>; Lane::ALL.len()],
     away: [VecDeque<(Instant, Instant)>; Lane::ALL.len()],
-    /// For each partition, one more than the last offset that was seen.
-    cursors: Vec<i64>,
+    /// For each partition of each lane's sink, one more than the last offset that was seen.
+    cursors: [Vec<i64>; Lane::ALL.len()],
     in_flight: [[u64; Lane::ALL.len()]; Qos::ALL.len()],
     /// Whether what comes out may have been out for long: its sink is not yet abreast after a restart.
     behind: [bool; Lane::ALL.len()],
@@ -77,29 +77,33 @@ impl Sinks {
 
     /// Notes a record's offset; false where the partition had been read beyond it before.
     #[inline]
-    pub(super) fn moves_on(&mut self, partition: u32, offset: i64) -> bool {
-        let index = partition as usize;
+    pub(super) fn moves_on(&mut self, lane: Lane, place: RecordPlace) -> bool {
+        let RecordPlace { slot, offset } = place;
+        let index = slot as usize;
         if index >= PARTITIONS_MAX {
             return true;
         }
-        if index >= self.cursors.len() {
-            self.cursors.resize(index + 1, 0);
+        let cursors = &mut self.cursors[lane.index()];
+        if index >= cursors.len() {
+            cursors.resize(index + 1, 0);
         }
-        let cursor = &mut self.cursors[index];
+        let cursor = &mut cursors[index];
         let moves_on = offset >= *cursor;
         *cursor = offset.saturating_add(1).max(*cursor);
         moves_on
     }
 
     /// For each partition, one more than the last offset that was seen.
-    pub(super) fn cursors(&self) -> &[i64] {
-        &self.cursors
+    pub(super) fn cursors(&self, lane: Lane) -> &[i64] {
+        &self.cursors[lane.index()]
     }
 
     /// Notes at `now` that the process that looked at the sinks has ended, and that another one will.
     pub(super) fn restarted(&mut self, now: Instant) {
         // Kafka is read again from where it was left; an MQTT broker keeps nothing for who is away.
-        self.behind[Lane::MqttKafka.index()] = true;
+        for lane in Lane::ALL.into_iter().filter(|lane| lane.ends_in_kafka()) {
+            self.behind[lane.index()] = true;
+        }
         let there = self.caught_up(Lane::MqttMqtt);
         self.note_absence(Lane::MqttMqtt, there, now);
     }
@@ -132,15 +136,18 @@ impl Sinks {
 pub(super) struct Fixed {
     pub(super) path: PathId,
     pub(super) qos: Qos,
+    pub(super) control: bool,
     sent_by: [bool; Carrier::ALL.len()],
     deadline_nanos: i64,
 }
 
 impl Fixed {
+    /// `path` is the publisher's share of it.
     pub(super) fn of(publisher: Publisher, path: &Path) -> Self {
         Self {
             path: publisher.path,
             qos: publisher.qos,
+            control: publisher.control,
             sent_by: Carrier::ALL.map(|carrier| path.carriers.contains(&carrier)),
             deadline_nanos: i64::try_from(path.deadline.as_nanos()).unwrap_or(i64::MAX),
         }
@@ -168,6 +175,7 @@ pub(super) struct Landing {
 pub(super) struct Books<'a> {
     pub(super) publisher: PublisherId,
     pub(super) fixed: &'a Fixed,
+    /// The publisher's share of its path: its own lanes only.
     pub(super) path: &'a Path,
     pub(super) sinks: &'a mut Sinks,
     pub(super) open_outcomes: &'a mut u64,
@@ -293,14 +301,9 @@ impl Books<'_> {
         }
     }
 
+    /// `highest` is one more than the highest sequence that came out of the stream.
     #[inline]
-    pub(super) fn note_order(
-        &mut self,
-        sequence: u64,
-        lane: Lane,
-        highest: &mut [u64; Lane::ALL.len()],
-    ) {
-        let highest = &mut highest[lane.index()];
+    pub(super) fn note_order(&mut self, sequence: u64, lane: Lane, highest: &mut u64) {
         if sequence < *highest {
             let depth = *highest - 1 - sequence;
             let publisher = self.publisher;
@@ -404,12 +407,16 @@ mod tests {
     #[test]
     fn an_offset_is_new_once() {
         let mut sinks = Sinks::default();
-        assert!(sinks.moves_on(3, 0));
-        assert!(sinks.moves_on(3, 7), "gaps are the log's own affair");
-        assert!(!sinks.moves_on(3, 7));
-        assert!(!sinks.moves_on(3, 2));
-        assert!(sinks.moves_on(2, 2), "partitions are apart");
-        assert!(sinks.moves_on(u32::MAX, 0) && sinks.moves_on(u32::MAX, 0), "beyond the bound");
-        assert!(sinks.moves_on(3, i64::MAX));
+        let mut moves_on =
+            |slot, offset| sinks.moves_on(Lane::MqttKafka, RecordPlace { slot, offset });
+        assert!(moves_on(3, 0));
+        assert!(moves_on(3, 7), "gaps are the log's own affair");
+        assert!(!moves_on(3, 7));
+        assert!(!moves_on(3, 2));
+        assert!(moves_on(2, 2), "partitions are apart");
+        assert!(moves_on(u32::MAX, 0) && moves_on(u32::MAX, 0), "beyond the bound");
+        assert!(moves_on(3, i64::MAX));
+        let place = RecordPlace { slot: 3, offset: 7 };
+        assert!(sinks.moves_on(Lane::KafkaKafka, place), "and so are the partitions of lanes");
     }
 }

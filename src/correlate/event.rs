@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Instant;
 use crate::stamp::SpanId;
 
-use super::{Lane, NotSent, PathId, PublisherId, RecordPlace};
+use super::{Lane, NotSent, PathId, PublisherId, Reader, RecordPlace};
 
 /// What became of a slot on a lane; exactly one per slot and lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -224,6 +224,15 @@ pub enum Event {
         /// Whose slot.
         publisher: PublisherId,
         /// How late.
+        nanos: i64,
+    },
+    /// A reader took in what had come: how long that may have waited for the probe itself.
+    Polled {
+        /// Whose path.
+        path: PathId,
+        /// Which reader.
+        reader: Reader,
+        /// How long at most.
         nanos: i64,
     },
     /// A slot came due.

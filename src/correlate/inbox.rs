@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Observation, PathId, PublisherId, Roster};
+use super::{Lane, Observation, PathId, PublisherId, Roster, Sink};
 
 /// A bounded queue of observations that is emptied in batches.
 ///
@@ -94,6 +94,8 @@ pub struct Shard {
 pub struct PartitionName {
     /// The path whose consumer was assigned the partition.
     pub path: PathId,
+    /// The lane that it reads for.
+    pub lane: Lane,
     /// The index that its records are observed under.
     pub slot: u32,
     /// Topic.
@@ -141,7 +143,12 @@ impl Router {
 
     /// Hands on a message that came out, to the shard of the publisher that its stamp names.
     pub fn receive(&self, path: PathId, publisher: u32, observation: Observation) {
-        let id = self.roster.find(path, publisher).unwrap_or(PublisherId(0));
+        let control = matches!(
+            observation,
+            Observation::Received { sink: Sink::Control { .. }, .. }
+                | Observation::Found { lane: Lane::KafkaKafka, .. }
+        );
+        let id = self.roster.find(path, publisher, control).unwrap_or(PublisherId(0));
         self.shards[id.0 as usize % self.shards.len()].receive.push(observation);
     }
 
@@ -174,7 +181,7 @@ impl Router {
 mod tests {
     use super::*;
     use crate::clock::Instant;
-    use crate::correlate::{Carrier, Lane, Path, Qos};
+    use crate::correlate::{Carrier, Path, Qos};
     use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;

@@ -90,14 +90,18 @@ impl Entry {
     /// has, as distances from when it was due, in nanoseconds.
     pub(super) fn note_stamped(&mut self, sink: Sink) -> (Option<i64>, Option<i64>) {
         match sink {
-            Sink::Kafka { append: Append::LogAppendTime(at), .. } => {
+            Sink::Kafka { append: Append::LogAppendTime(at), .. }
+            | Sink::Control { append: Append::LogAppendTime(at), .. } => {
                 self.appended = self.distance(at);
                 (None, Some(at.nanos_since(self.intended)))
             }
-            Sink::Kafka { append: Append::CreateTime(at), .. } => {
+            Sink::Kafka { append: Append::CreateTime(at), .. }
+            | Sink::Control { append: Append::CreateTime(at), .. } => {
                 (Some(at.nanos_since(self.intended)), None)
             }
-            Sink::Kafka { append: Append::None, .. } | Sink::Mqtt { .. } => (None, None),
+            Sink::Kafka { append: Append::None, .. }
+            | Sink::Control { append: Append::None, .. }
+            | Sink::Mqtt { .. } => (None, None),
         }
     }
 
@@ -105,7 +109,10 @@ impl Entry {
     /// came later. `None` until both are known.
     pub(super) fn durability_gap(&self) -> Option<i64> {
         let acknowledged = nanos(self.acknowledged)?;
-        Some((nanos(self.appended)? - acknowledged).max(0))
+        // It was appended before it was received, whatever the leader's clock says.
+        let received = self.arrived[Lane::MqttKafka.index()];
+        let appended = nanos(self.appended.min(received)).filter(|_| self.appended != ABSENT)?;
+        Some((appended - acknowledged).max(0))
     }
 
     /// Notes an arrival on a lane: how many there were with it, as far as 15, and how long after the
@@ -186,6 +193,7 @@ impl Entry {
         match lane {
             Lane::MqttKafka => 0,
             Lane::MqttMqtt => LANE_BITS,
+            Lane::KafkaKafka => 2 * LANE_BITS,
         }
     }
 

@@ -16,7 +16,8 @@ use super::verdicts::Verdicts;
 pub use restart::{Kept, TakenUp};
 
 use super::{
-    Event, Lane, Leg, NotSent, Observation, Outcome, PathId, PublisherId, Qos, Roster, Stage,
+    Event, Lane, Leg, NotSent, Observation, Outcome, PathId, Publisher, PublisherId, Qos,
+    RecordPlace, Roster, Stage,
 };
 
 /// How many resends of a publisher are remembered.
@@ -55,6 +56,8 @@ pub struct Correlator {
     limits: Limits,
     publishers: Vec<(Fixed, State)>,
     paths: Vec<Sinks>,
+    /// How many ranges of verdicts a publisher may have on a lane.
+    verdicts_max: usize,
     open_slots: usize,
     open_outcomes: u64,
     confirming: bool,
@@ -67,6 +70,9 @@ struct State {
     verdicts: [Verdicts; Lane::ALL.len()],
     /// One more than the highest sequence that came out.
     highest: [u64; Lane::ALL.len()],
+    /// The same for each partition of the control topic: its messages take turns over them, and Kafka
+    /// keeps order within each.
+    highest_in: Vec<u64>,
     resent: VecDeque<u64>,
     /// The first sequence that this process gives out.
     own: u64,
@@ -76,16 +82,19 @@ impl Correlator {
     /// Nothing given out yet.
     #[must_use]
     pub fn new(roster: Arc<Roster>, limits: Limits) -> Self {
+        let share = |it: &Publisher| roster.share(it.path, it.control);
         let publishers = roster.publishers().iter();
-        let publishers =
-            publishers.map(|&it| (Fixed::of(it, roster.path(it.path)), State::default()));
+        let lanes: usize = publishers.clone().map(|it| share(it).lanes.len()).sum();
+        let publishers = publishers.map(|it| (Fixed::of(*it, share(it)), State::default()));
         let publishers = publishers.collect();
         let paths = roster.paths().iter().map(|_| Sinks::default()).collect();
+        let verdicts_max = (limits.verdicts_max / lanes.max(1)).max(1);
         Self {
             roster,
             limits,
             publishers,
             paths,
+            verdicts_max,
             open_slots: 0,
             open_outcomes: 0,
             confirming: false,
@@ -130,6 +139,9 @@ impl Correlator {
             Observation::Woken { publisher, nanos } => {
                 events.push(Event::Woken { publisher, nanos });
             }
+            Observation::Polled { path, reader, nanos } => {
+                events.push(Event::Polled { path, reader, nanos });
+            }
             Observation::Offered { publisher, sequence, intended } => {
                 self.offered(publisher, sequence, intended, events);
             }
@@ -147,10 +159,11 @@ impl Correlator {
             Observation::CaughtUp { path, lane, at } => {
                 self.paths[usize::from(path.0)].catch_up(lane, at);
             }
-            Observation::Position { path, place } => {
+            Observation::Position { path, lane, place } => {
                 // As if the record before it had been ours.
                 let last = place.offset.saturating_sub(1);
-                self.paths[usize::from(path.0)].moves_on(place.slot, last);
+                self.paths[usize::from(path.0)]
+                    .moves_on(lane, RecordPlace { offset: last, ..place });
             }
             Observation::Abreast { path, lane } => {
                 self.paths[usize::from(path.0)].come_abreast(lane);
@@ -251,7 +264,8 @@ impl Correlator {
         };
         entry.set_sent(at);
         books.launch(entry);
-        if books.fixed.qos == Qos::AtMostOnce {
+        // Kafka answers for each control message, whatever its twin's QoS.
+        if books.fixed.qos == Qos::AtMostOnce && !books.fixed.control {
             entry.set_answered();
         }
         let nanos = at.nanos_since(entry.intended);
@@ -313,8 +327,7 @@ impl Correlator {
 
     /// Closes the oldest slot of a publisher and remembers where it did not come out.
     fn close_oldest(&mut self, id: PublisherId, events: &mut Vec<Event>) {
-        let shares = self.publishers.len() * Lane::ALL.len();
-        let verdicts_max = (self.limits.verdicts_max / shares).max(1);
+        let verdicts_max = self.verdicts_max;
         let closed_max = self.limits.closed_max / self.publishers.len();
         let (books, state) = self.split(id, events);
         let Some((sequence, entry)) = state.ledger.front() else {
@@ -356,7 +369,7 @@ impl Correlator {
         let books = Books {
             publisher: id,
             fixed,
-            path: self.roster.path(fixed.path),
+            path: self.roster.share(fixed.path, fixed.control),
             sinks: &mut self.paths[usize::from(fixed.path.0)],
             open_outcomes: &mut self.open_outcomes,
             events,

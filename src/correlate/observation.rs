@@ -20,11 +20,16 @@ pub enum Lane {
     MqttKafka,
     /// From the MQTT publisher to an MQTT subscriber.
     MqttMqtt,
+    /// From a producer to a consumer of Kafka, with nothing between: the control lane, which shows
+    /// what the MQTT hop adds. Its messages are a path's own beside those of its MQTT publishers.
+    KafkaKafka,
 }
 
 impl Lane {
     /// Every lane, in the order of their indices.
-    pub const ALL: [Self; 2] = [Self::MqttKafka, Self::MqttMqtt];
+    pub const ALL: [Self; 3] = [Self::MqttKafka, Self::MqttMqtt, Self::KafkaKafka];
+    /// The lanes of a message that is published over MQTT.
+    pub const OF_MQTT: [Self; 2] = [Self::MqttKafka, Self::MqttMqtt];
 
     /// The name in configuration, metrics and reports.
     #[must_use]
@@ -32,13 +37,14 @@ impl Lane {
         match self {
             Self::MqttKafka => "mqtt_kafka",
             Self::MqttMqtt => "mqtt_mqtt",
+            Self::KafkaKafka => "kafka_kafka",
         }
     }
 
     /// Whether it ends at a Kafka consumer.
     #[must_use]
     pub const fn ends_in_kafka(self) -> bool {
-        matches!(self, Self::MqttKafka)
+        matches!(self, Self::MqttKafka | Self::KafkaKafka)
     }
 
     /// Position in [`Lane::ALL`].
@@ -81,6 +87,28 @@ impl NotSent {
     }
 }
 
+/// Which of a path's connections something is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Reader {
+    /// The publishers': answers of the MQTT broker.
+    Publisher,
+    /// The MQTT subscriber's.
+    Subscriber,
+    /// The Kafka consumer's.
+    Consumer,
+}
+
+impl Reader {
+    /// Every reader, in the order of their indices.
+    pub const ALL: [Self; 3] = [Self::Publisher, Self::Subscriber, Self::Consumer];
+
+    /// Position in [`Reader::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
 /// Which step of the publish handshake an acknowledgement is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
@@ -106,7 +134,8 @@ pub enum Append {
 /// Where a record lies in Kafka.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordPlace {
-    /// Dense index of the topic and partition among those that the path's consumer was assigned.
+    /// Dense index of the topic and partition among those that the consumer of the path and lane was
+    /// assigned.
     pub slot: u32,
     /// Offset within the partition.
     pub offset: i64,
@@ -117,6 +146,13 @@ pub struct RecordPlace {
 pub enum Sink {
     /// A Kafka consumer.
     Kafka {
+        /// Where the record lies.
+        place: RecordPlace,
+        /// When it was appended.
+        append: Append,
+    },
+    /// A Kafka consumer of the control topic.
+    Control {
         /// Where the record lies.
         place: RecordPlace,
         /// When it was appended.
@@ -135,6 +171,7 @@ impl Sink {
     pub const fn lane(&self) -> Lane {
         match self {
             Self::Kafka { .. } => Lane::MqttKafka,
+            Self::Control { .. } => Lane::KafkaKafka,
             Self::Mqtt { .. } => Lane::MqttMqtt,
         }
     }
@@ -143,7 +180,7 @@ impl Sink {
     #[must_use]
     pub const fn place(&self) -> RecordPlace {
         match self {
-            Self::Kafka { place, .. } => *place,
+            Self::Kafka { place, .. } | Self::Control { place, .. } => *place,
             Self::Mqtt { .. } => RecordPlace { slot: 0, offset: 0 },
         }
     }
@@ -157,6 +194,15 @@ pub enum Observation {
         /// Whose slot.
         publisher: PublisherId,
         /// How long after the slot was due, in nanoseconds.
+        nanos: i64,
+    },
+    /// A reader took in what had come.
+    Polled {
+        /// Whose path.
+        path: PathId,
+        /// Which reader.
+        reader: Reader,
+        /// How long what it took in may have waited for it, in nanoseconds.
         nanos: i64,
     },
     /// A slot of the schedule is due. Comes before anything else about the slot.
@@ -186,7 +232,7 @@ pub enum Observation {
         /// When; a second observation for the same slot is a resend after a reconnect.
         at: Instant,
     },
-    /// The broker answered.
+    /// The broker answered; of the control lane, Kafka did.
     Acknowledged {
         /// Who had sent the message.
         publisher: PublisherId,
@@ -240,6 +286,8 @@ pub enum Observation {
     Position {
         /// The path whose consumer reads it.
         path: PathId,
+        /// The lane that it reads for.
+        lane: Lane,
         /// Where it goes on.
         place: RecordPlace,
     },
@@ -247,6 +295,8 @@ pub enum Observation {
     Found {
         /// The path whose topics it lies in.
         path: PathId,
+        /// The lane that ends there.
+        lane: Lane,
         /// The path in the message's identity.
         stamped_path: PathId,
         /// The publisher within the stamped path.

@@ -64,23 +64,34 @@ pub struct Path {
     pub deadline: Duration,
 }
 
-/// One publisher: a client with one QoS on one path.
+/// One publisher: a client with one QoS on one path, or its twin on the control lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publisher {
     /// Its path.
     pub path: PathId,
     /// Its index within the path, as the stamp has it.
     pub index: u32,
-    /// The QoS it publishes with.
+    /// The QoS it publishes with; of a twin, that of the client whose schedule it shares.
     pub qos: Qos,
+    /// Whether it produces straight to Kafka, for the control lane.
+    pub control: bool,
 }
 
 /// All paths and publishers of a run.
+///
+/// # Design
+///
+/// A path with the control lane has two kinds of publishers, whose messages have no lane in common:
+/// each client over MQTT has a twin that produces straight to Kafka. Everything that follows a message
+/// goes by its publisher, and so twins need no rules of their own. Their ids come behind all others.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Roster {
     paths: Vec<Path>,
+    /// Of each path what its MQTT publishers measure, and what its control publishers do.
+    shares: Vec<[Path; 2]>,
     publishers: Vec<Publisher>,
-    first_of_path: Vec<u32>,
+    /// First id and number of each path's MQTT publishers, and of its control publishers.
+    ranges: Vec<[(u32, u32); 2]>,
 }
 
 impl Roster {
@@ -88,11 +99,33 @@ impl Roster {
     /// The caller keeps to the limits of the stamp (128 paths, 131,072 publishers a path).
     pub fn add(&mut self, path: Path, publishers: impl IntoIterator<Item = Qos>) -> PathId {
         let id = PathId(u8::try_from(self.paths.len()).unwrap_or(u8::MAX));
+        self.shares.push(shares(&path));
         self.paths.push(path);
-        self.first_of_path.push(u32::try_from(self.publishers.len()).unwrap_or(u32::MAX));
-        let numbered = publishers.into_iter().zip(0_u32..);
-        self.publishers.extend(numbered.map(|(qos, index)| Publisher { path: id, index, qos }));
+        let range = self.enlist(id, publishers.into_iter().collect(), false);
+        self.ranges.push([range, (0, 0)]);
         id
+    }
+
+    /// Gives each path with the control lane its control publishers: a twin of each MQTT publisher,
+    /// with its index and QoS. To be called once, behind the last path.
+    pub fn add_twins(&mut self) {
+        for id in (0..).map(PathId).take(self.paths.len()) {
+            if self.path(id).lanes.contains(&Lane::KafkaKafka) {
+                let of_path = self.publishers.iter().filter(|it| it.path == id && !it.control);
+                let twins = of_path.map(|it| it.qos).collect();
+                self.ranges[usize::from(id.0)][1] = self.enlist(id, twins, true);
+            }
+        }
+    }
+
+    /// Adds publishers of a path; their first id and number.
+    fn enlist(&mut self, path: PathId, publishers: Vec<Qos>, control: bool) -> (u32, u32) {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let range = (count(self.publishers.len()), count(publishers.len()));
+        let numbered = publishers.into_iter().zip(0_u32..);
+        let publisher = |(qos, index)| Publisher { path, index, qos, control };
+        self.publishers.extend(numbered.map(publisher));
+        range
     }
 
     /// The paths, by [`PathId`].
@@ -107,6 +140,14 @@ impl Roster {
         &self.paths[usize::from(id.0)]
     }
 
+    /// A path as its MQTT publishers measure it, or its control publishers: with the lanes of their
+    /// messages only, and the carriers that these bear. Panics when the id is not of this roster, which
+    /// no input can cause.
+    #[must_use]
+    pub fn share(&self, id: PathId, control: bool) -> &Path {
+        &self.shares[usize::from(id.0)][usize::from(control)]
+    }
+
     /// The publishers, by [`PublisherId`].
     #[must_use]
     pub fn publishers(&self) -> &[Publisher] {
@@ -119,16 +160,24 @@ impl Roster {
         self.publishers[id.0 as usize]
     }
 
-    /// The publisher that a stamp names, if it is one of ours.
+    /// The publisher that a stamp names, if it is one of ours: over MQTT, or of the control lane.
     #[must_use]
-    pub fn find(&self, path: PathId, index: u32) -> Option<PublisherId> {
-        let of_path = usize::from(path.0);
-        let first = *self.first_of_path.get(of_path)?;
-        let next =
-            self.first_of_path.get(of_path + 1).map_or(self.publishers.len(), |&it| it as usize);
-        let id = first.checked_add(index)?;
-        ((id as usize) < next).then_some(PublisherId(id))
+    #[inline]
+    pub fn find(&self, path: PathId, index: u32, control: bool) -> Option<PublisherId> {
+        let (first, count) = self.ranges.get(usize::from(path.0))?[usize::from(control)];
+        (index < count).then(|| PublisherId(first + index))
     }
+}
+
+/// What MQTT publishers measure of a path, and what control publishers do.
+fn shares(path: &Path) -> [Path; 2] {
+    let is_control = |lane: &Lane| *lane == Lane::KafkaKafka;
+    let share = |control| {
+        let lanes = path.lanes.iter().copied().filter(|lane| is_control(lane) == control);
+        Path { lanes: lanes.collect(), ..path.clone() }
+    };
+    // A header needs no MQTT 5.
+    [share(false), Path { carriers: Carrier::ALL.to_vec(), ..share(true) }]
 }
 
 #[cfg(test)]
@@ -150,11 +199,31 @@ mod tests {
         let mut roster = Roster::default();
         let a = roster.add(path("a"), [Qos::AtMostOnce, Qos::AtLeastOnce]);
         let b = roster.add(path("b"), [Qos::ExactlyOnce]);
-        assert_eq!(roster.find(a, 1), Some(PublisherId(1)));
-        assert_eq!(roster.find(a, 2), None, "the next path's publisher is not this path's");
-        assert_eq!(roster.find(b, 0), Some(PublisherId(2)));
-        assert_eq!(roster.find(b, u32::MAX), None);
-        assert_eq!(roster.find(PathId(7), 0), None);
+        assert_eq!(roster.find(a, 1, false), Some(PublisherId(1)));
+        assert_eq!(roster.find(a, 2, false), None, "the next path's publisher is not this path's");
+        assert_eq!(roster.find(b, 0, false), Some(PublisherId(2)));
+        assert_eq!(roster.find(b, u32::MAX, false), None);
+        assert_eq!(roster.find(PathId(7), 0, false), None);
+        assert_eq!(roster.find(a, 0, true), None, "it has no control lane");
         assert_eq!(roster.publisher(PublisherId(2)).qos, Qos::ExactlyOnce);
+    }
+
+    #[test]
+    fn each_mqtt_publisher_of_a_path_with_the_control_lane_has_a_twin() {
+        let mut roster = Roster::default();
+        let lanes = vec![Lane::KafkaKafka, Lane::MqttKafka];
+        let a = roster.add(Path { lanes, ..path("a") }, [Qos::AtMostOnce, Qos::AtLeastOnce]);
+        let b = roster.add(path("b"), [Qos::ExactlyOnce]);
+        roster.add_twins();
+        assert_eq!(roster.publishers().len(), 5);
+        assert_eq!(roster.find(b, 0, false), Some(PublisherId(2)), "twins are behind all others");
+        assert_eq!(roster.find(a, 1, true), Some(PublisherId(4)));
+        assert_eq!((roster.find(a, 2, true), roster.find(b, 0, true)), (None, None));
+        let twin = Publisher { path: a, index: 1, qos: Qos::AtLeastOnce, control: true };
+        assert_eq!(roster.publisher(PublisherId(4)), twin);
+        assert_eq!(roster.share(a, false).lanes, [Lane::MqttKafka]);
+        assert_eq!(roster.share(a, true).lanes, [Lane::KafkaKafka]);
+        assert_eq!(roster.share(a, true).carriers, Carrier::ALL);
+        assert_eq!(roster.path(a).lanes.len(), 2);
     }
 }

@@ -16,6 +16,7 @@
 mod crossing;
 mod kafka;
 mod ledger;
+mod link;
 mod session;
 
 use std::io;
@@ -33,6 +34,8 @@ use crate::shutdown::Tasks;
 use crossing::Crossing;
 use kafka::{Kafka, Reports};
 use session::Session;
+
+pub use link::{Facts, Faults, Landed, Link, LinkLog, Passage, Route};
 
 /// How long a stopping bridge waits for Kafka to confirm what it has received.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -167,6 +170,7 @@ pub struct Bridge {
     clock: Clock,
     counters: Counters,
     subscribed: watch::Sender<bool>,
+    link: Option<Link>,
 }
 
 impl Bridge {
@@ -184,7 +188,14 @@ impl Bridge {
             clock,
             counters: Counters::default(),
             subscribed: watch::Sender::new(false),
+            link: None,
         })
+    }
+
+    /// The same with a fault link, whose routes say where messages go.
+    #[must_use]
+    pub fn with_link(self, link: Link) -> Self {
+        Self { link: Some(link), ..self }
     }
 
     /// The figures of this bridge, also while it runs.
@@ -213,17 +224,38 @@ impl Bridge {
         let kafka = Kafka::start(&self.config, reports, tasks)?;
         let in_flight =
             Arc::new(Semaphore::new(self.config.max_in_flight.min(Semaphore::MAX_PERMITS)));
+        if let Some(link) = &self.link {
+            link.attach();
+        }
         let mut crossing = Crossing::new(&self, acknowledgements, &kafka, Arc::clone(&in_flight));
-        tokio::select! {
-            () = tasks.stopped() => {}
+        let died = tokio::select! {
+            () = tasks.stopped() => false,
             error = kafka.failed() => return Err(error),
             error = crossing.cross(&mut session) => return Err(error),
+            () = linked(self.link.as_ref(), &kafka, self.clock) => true,
+        };
+        if let Some(link) = &self.link {
+            link.forget();
+        }
+        let max_in_flight = self.config.max_in_flight;
+        if died {
+            drop(session);
+            let all = u32::try_from(max_in_flight).unwrap_or(u32::MAX);
+            let _ = tokio::time::timeout(DRAIN, in_flight.acquire_many(all)).await;
+            return Ok(());
         }
         // Running out of time here loses nothing: what is not acknowledged is sent again.
-        let _ =
-            tokio::time::timeout(DRAIN, drain(&mut session, &in_flight, self.config.max_in_flight))
-                .await;
+        let _ = tokio::time::timeout(DRAIN, drain(&mut session, &in_flight, max_in_flight)).await;
         Ok(())
+    }
+}
+
+/// Produces what the link lets go until somebody kills the bridge; for ever without a link.
+async fn linked(link: Option<&Link>, kafka: &Kafka, clock: Clock) {
+    let Some(link) = link else { return std::future::pending().await };
+    tokio::select! {
+        () = link.let_go(kafka, clock) => {}
+        () = link.killed() => {}
     }
 }
 

@@ -11,14 +11,19 @@
 //! publisher, and removes one of that name that a publisher sent. And a QoS 2 message goes to the
 //! subscribers when its PUBREL has come, so its crossing holds one round trip more.
 
+mod access;
+
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mqtt5::broker::config::{StorageBackend, StorageConfig};
 use mqtt5::broker::{BrokerConfig, MqttBroker};
 
 use crate::shutdown::Tasks;
+
+pub use access::Refusals;
 
 /// The crate waits 5 s for its connections to close; a little more, so that it can say so.
 const DRAIN: Duration = Duration::from_secs(6);
@@ -42,6 +47,8 @@ pub struct Config {
     pub max_in_flight: u16,
     /// How long the session of a client that is away is kept at most.
     pub session_expiry: Duration,
+    /// Messages to topics that begin like this are refused (0x87, not authorized).
+    pub refused: Option<String>,
 }
 
 impl Default for Config {
@@ -54,6 +61,7 @@ impl Default for Config {
             max_queued_bytes: 16 * 1024 * 1024,
             max_in_flight: 1_000,
             session_expiry: Duration::from_hours(1),
+            refused: None,
         }
     }
 }
@@ -72,6 +80,7 @@ pub struct Error {
 #[derive(Clone, Debug)]
 pub struct Broker {
     address: SocketAddr,
+    refusals: Refusals,
 }
 
 impl Broker {
@@ -87,9 +96,11 @@ impl Broker {
     pub async fn start(config: &Config, tasks: &Tasks) -> Result<Self, Error> {
         let listen = config.listen;
         let failed = |reason: String| Error { listen, reason };
+        let refusals = Refusals::of(config.refused.clone());
         let mut broker = MqttBroker::with_config(settings(config))
             .await
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| failed(error.to_string()))?
+            .with_auth_provider(Arc::new(refusals.clone()));
         let address = broker.local_addr().ok_or_else(|| failed("it has no address".to_owned()))?;
         let stop = broker.shutdown_handle();
         let mut ready = broker.ready_receiver();
@@ -111,13 +122,19 @@ impl Broker {
             .wait_for(|ready| *ready)
             .await
             .map_err(|_| failed("it ended before it was ready; its log says why".to_owned()))?;
-        Ok(Self { address })
+        Ok(Self { address, refusals })
     }
 
     /// Where clients of either protocol version connect.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it has refused, also while it runs.
+    #[must_use]
+    pub fn refusals(&self) -> Refusals {
+        self.refusals.clone()
     }
 }
 

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 
-use super::machine::pressure;
+use super::machine::{full_seconds, pressure};
 use super::tree::{Tree, keyed};
-use super::{Cgroup, Pressure};
+use super::{Cgroup, Pressure, Throttling};
 
 /// Version 1 has no word for "no limit": it shows the largest multiple of a page, near 2^63.
 const UNLIMITED: u64 = 1 << 60;
@@ -108,13 +108,10 @@ impl CgroupReader {
     pub(super) fn read(&mut self, tree: &Tree, now: Instant) -> Option<Cgroup> {
         let cpu_limit_cores = self.cpu.as_ref().and_then(|group| group.cpu_limit(tree));
         let stat = self.cpu.as_ref().and_then(|group| tree.text(group.file("cpu.stat")));
-        let stat = |key| keyed(stat.as_deref()?, key);
+        let stat = |key: &str| keyed(stat.as_deref()?, key);
         let cpu_seconds = stat("usage_usec").map(seconds_of_micros).or_else(|| {
             let usage = tree.number(self.cpuacct.as_ref()?.file("cpuacct.usage"))?;
             Some(Duration::from_nanos(usage).as_secs_f64())
-        });
-        let throttled_seconds = stat("throttled_usec").map(seconds_of_micros).or_else(|| {
-            stat("throttled_time").map(|nanos| Duration::from_nanos(nanos).as_secs_f64())
         });
         let cpu_utilization_ratio = self.utilization(now, cpu_seconds, cpu_limit_cores);
         let memory = self.memory.as_ref();
@@ -122,13 +119,27 @@ impl CgroupReader {
             cpu_limit_cores,
             cpu_utilization_ratio,
             cpu_seconds,
-            throttled_seconds,
+            throttled_seconds: throttled_seconds(stat),
             throttled_periods: stat("nr_throttled"),
             memory_used_bytes: memory.and_then(|group| group.working_set(tree)),
             memory_limit_bytes: memory.and_then(|group| group.memory_limit(tree)),
             pressure: self.pressure(tree),
         };
         (found != Cgroup::default()).then_some(found)
+    }
+
+    /// How long the limit, and want of a processor, kept this cgroup from running.
+    pub(super) fn throttling(&self, tree: &Tree) -> Throttling {
+        let Some(group) = &self.cpu else { return Throttling::default() };
+        let stat = tree.text(group.file("cpu.stat"));
+        Throttling {
+            throttled_seconds: throttled_seconds(|key| keyed(stat.as_deref()?, key)),
+            stalled_seconds: tree
+                .text(group.file("cpu.pressure"))
+                .as_deref()
+                .and_then(full_seconds),
+            stolen_seconds: None,
+        }
     }
 
     fn utilization(&mut self, now: Instant, used: Option<f64>, limit: Option<f64>) -> Option<f64> {
@@ -212,6 +223,13 @@ fn unescaped(text: &str) -> String {
     text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
+/// Version 2 counts in microseconds, version 1 in nanoseconds and by another name.
+fn throttled_seconds(stat: impl Fn(&str) -> Option<u64>) -> Option<f64> {
+    stat("throttled_usec")
+        .map(seconds_of_micros)
+        .or_else(|| stat("throttled_time").map(|nanos| Duration::from_nanos(nanos).as_secs_f64()))
+}
+
 fn seconds_of_micros(micros: u64) -> f64 {
     Duration::from_micros(micros).as_secs_f64()
 }
@@ -270,7 +288,17 @@ mod tests {
                 pressure: Pressure { memory: Some(0.5), ..Pressure::default() },
             }
         );
+        std::fs::write(
+            tree.at(file("cpu.pressure")),
+            "some avg10=9.00 avg60=0.00 avg300=0.00 total=7\n\
+             full avg10=1.00 avg60=0.00 avg300=0.00 total=1500000\n",
+        )
+        .unwrap();
+        let throttling = reader.throttling(&tree);
+        assert_eq!(throttling.throttled_seconds, Some(0.25));
+        assert_eq!((throttling.stalled_seconds, throttling.stolen_seconds), (Some(1.5), None));
         std::fs::write(tree.at(file("cpu.stat")), "usage_usec 5000000\n").unwrap();
+        assert_eq!(reader.throttling(&tree).throttled_seconds, None);
         let second = reader.read(&tree, Instant::from_nanos(5 * SECOND)).unwrap();
         assert_eq!(second.cpu_utilization_ratio, Some(3.0 / (4.0 * 1.5)));
         assert_eq!(second.throttled_seconds, None);

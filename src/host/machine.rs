@@ -1,11 +1,13 @@
 //! Room `host` (edge): CPU, memory and pressure of the whole machine.
 
 use std::path::Path;
+use std::time::Duration;
 
 use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, MemoryRefreshKind, System};
 
 use crate::clock::Instant;
 
+use super::stat::from_ticks;
 use super::tree::Tree;
 use super::{Host, Pressure};
 
@@ -69,6 +71,24 @@ fn some_avg10(text: &str) -> Option<f64> {
     percent.is_finite().then_some(percent / 100.0)
 }
 
+/// The seconds in `full ... total=MICROSECONDS` of a pressure file: all tasks waited at once.
+pub(super) fn full_seconds(text: &str) -> Option<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("full "))?;
+    let micros = line.split(' ').find_map(|field| field.strip_prefix("total="))?;
+    Some(Duration::from_micros(micros.parse().ok()?).as_secs_f64())
+}
+
+/// Time that a hypervisor gave to others, a processor on average: the eighth figure of the first line
+/// of `/proc/stat` (proc(5)), in ticks, over the number of lines for single processors.
+pub(super) fn stolen_seconds(tree: &Tree) -> Option<f64> {
+    let text = tree.text("/proc/stat")?;
+    let of_processors = text.lines().filter(|line| line.starts_with("cpu"));
+    let processors = u32::try_from(of_processors.count().checked_sub(1)?).ok()?;
+    let ticks: u64 = text.lines().next()?.split_ascii_whitespace().nth(8)?.parse().ok()?;
+    let stolen = from_ticks(ticks).as_secs_f64() / f64::from(processors);
+    stolen.is_finite().then_some(stolen)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -80,6 +100,22 @@ mod tests {
         let text = "some avg10=12.50 avg60=0.18 avg300=1.02 total=35691897\n\
                     full avg10=99.00 avg60=0.00 avg300=0.00 total=0\n";
         assert_eq!(some_avg10(text), Some(0.125));
+    }
+
+    #[test]
+    fn stalls_and_stolen_time_are_totals() {
+        assert_eq!(full_seconds("some total=5\nfull avg10=0.00 total=2500000\n"), Some(2.5));
+        assert_eq!(full_seconds("some avg10=0.00 total=2500000\n"), None);
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("proc")).unwrap();
+        let tree = Tree::new(root.path());
+        assert_eq!(stolen_seconds(&tree), None);
+        let ticks = 6 * rustix::param::clock_ticks_per_second();
+        let text = format!("cpu  1 2 3 4 5 6 7 {ticks} 0 0\ncpu0 1\ncpu1 1\nintr 5\n");
+        std::fs::write(tree.at("/proc/stat"), text).unwrap();
+        assert_eq!(stolen_seconds(&tree), Some(3.0));
+        std::fs::write(tree.at("/proc/stat"), "cpu  1 2 3\n").unwrap();
+        assert_eq!(stolen_seconds(&tree), None);
     }
 
     #[test]

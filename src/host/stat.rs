@@ -55,7 +55,7 @@ impl Stat {
     }
 }
 
-fn from_ticks(ticks: u64) -> Duration {
+pub(super) fn from_ticks(ticks: u64) -> Duration {
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / per_second))
 }

@@ -10,7 +10,7 @@ use super::frames;
 use super::sync::{Teller, Work};
 
 /// A log is long from here on, or when it is longer than its snapshot twice over.
-const LONG_BYTES: u64 = 16 << 20;
+const LONG_BYTES: u64 = 4 << 20;
 
 /// The log that is being written, behind its snapshot. On disk there is never more than two snapshots
 /// and two logs.

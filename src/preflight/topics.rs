@@ -24,13 +24,43 @@ pub fn topics(survey: &Survey, needs: Needs) -> Vec<Finding> {
         let count = report::counted(survey.more, "further topic");
         Finding::ok(STEP, format!("{count} of this path, not looked at here"))
     });
-    survey.topics.iter().flat_map(|of| topic(of, needs)).chain(missing).chain(more).collect()
+    let topics = survey.topics.iter().flat_map(|of| topic((STEP, of), (&OF_BRIDGE, needs)));
+    topics.chain(missing).chain(more).collect()
 }
 
-fn topic(topic: &Topic, needs: Needs) -> Vec<Finding> {
+/// The findings on the topic of the control messages.
+#[must_use]
+pub fn control_topic(of: &Topic, needs: Needs) -> Vec<Finding> {
+    topic(("control topic", of), (&OF_CONTROL, needs))
+}
+
+/// What is said of a topic by what it is for.
+struct Use {
+    /// Where the configuration names it.
+    key: &'static str,
+    /// What this user must be allowed.
+    rights: &'static str,
+    /// What to do where it is compacted.
+    uncompacted: &'static str,
+}
+
+const OF_BRIDGE: Use = Use {
+    key: "kafka.topics",
+    rights: "Describe and Read",
+    uncompacted: "have the bridge fill a topic with cleanup.policy=delete, or give each message a \
+                  key of its own; else removed messages count as lost",
+};
+const OF_CONTROL: Use = Use {
+    key: "kafka.control_topic",
+    rights: "Describe, Read and Write",
+    uncompacted: "set cleanup.policy=delete: Kafka takes no control message there, since they have \
+                  no key",
+};
+
+fn topic((step, topic): (&'static str, &Topic), (used, needs): (&Use, Needs)) -> Vec<Finding> {
     let name = &topic.name;
     if let Some(problem) = &topic.problem {
-        return vec![barred(name, problem)];
+        return vec![barred(step, name, (problem, used))];
     }
     let leaderless: Vec<String> = topic
         .partitions
@@ -47,20 +77,21 @@ fn topic(topic: &Topic, needs: Needs) -> Vec<Finding> {
         let words = format!("{name}: no leader for partition {}", listed(&leaderless));
         let advice =
             "bring the brokers up that hold it: until then nothing is written or read there";
-        findings.push(Finding::fail(Fault::Broken, STEP, words, advice));
+        findings.push(Finding::fail(Fault::Broken, step, words, advice));
     }
     match &topic.settings {
         Ok(settings) => {
             words += &told(settings);
-            findings.extend(judged(name, settings, (needs, topic.partitions.len())));
+            let needs = (needs, topic.partitions.len());
+            findings.extend(judged((step, name), settings, used, needs));
         }
-        Err(why) => findings.push(unknown(name, why)),
+        Err(why) => findings.push(unknown(step, name, why)),
     }
-    findings.insert(0, Finding::ok(STEP, words));
+    findings.insert(0, Finding::ok(step, words));
     findings
 }
 
-fn unknown(name: &str, why: &Unknown) -> Finding {
+fn unknown(step: &'static str, name: &str, why: &Unknown) -> Finding {
     let (why, advice) = match why {
         Unknown::Forbidden => (
             "this user may not see them".to_owned(),
@@ -71,28 +102,29 @@ fn unknown(name: &str, why: &Unknown) -> Finding {
         }
     };
     let words = format!("{name}: retention, compaction and limits are not known: {why}");
-    Finding::warn(STEP, words, advice)
+    Finding::warn(step, words, advice)
 }
 
-fn barred(name: &str, problem: &TopicProblem) -> Finding {
+fn barred(step: &'static str, name: &str, (problem, used): (&TopicProblem, &Use)) -> Finding {
+    let Use { key, rights, .. } = used;
     let (words, advice) = match problem {
         TopicProblem::Missing => (
             format!("{name} does not exist, or this user may not see it"),
             format!(
-                "create {name}, or correct kafka.topics (landfall never creates topics); where \
-                 Kafka has ACLs, allow this user Describe and Read on it"
+                "create {name}, or correct {key} (landfall never creates topics); where Kafka has \
+                 ACLs, allow this user {rights} on it"
             ),
         ),
         TopicProblem::Forbidden => (
             format!("{name} may not be looked at by this user"),
-            format!("allow this user Describe and Read on the topic {name}"),
+            format!("allow this user {rights} on the topic {name}"),
         ),
         TopicProblem::Other(why) => (
             format!("{name} can't be looked at: {}", said(why)),
             "look at the log of the Kafka brokers".to_owned(),
         ),
     };
-    Finding::fail(Fault::Broken, STEP, words, advice)
+    Finding::fail(Fault::Broken, step, words, advice)
 }
 
 /// What a topic's settings mean for whoever reads it.
@@ -118,29 +150,29 @@ fn told(settings: &BTreeMap<String, String>) -> String {
 }
 
 fn judged(
-    name: &str,
+    (step, name): (&'static str, &str),
     settings: &BTreeMap<String, String>,
+    used: &Use,
     (needs, partitions): (Needs, usize),
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let policy = settings.get("cleanup.policy").map_or("", String::as_str);
     if policy.split(',').any(|policy| policy.trim() == "compact") {
         findings.push(Finding::warn(
-            STEP,
+            step,
             format!(
                 "{name} is compacted (cleanup.policy={}): records may be removed before they are \
                  read, as soon as there is a newer one of the same key",
                 said(policy)
             ),
-            "have the bridge fill a topic with cleanup.policy=delete, or give each message a key \
-             of its own; else removed messages count as lost",
+            used.uncompacted,
         ));
     }
     let deadline = time(needs.deadline);
     let millis = number(settings, "retention.ms").filter(|&millis| millis >= 0);
     if let Some(kept) = millis.map(millis_of).filter(|&kept| kept < needs.deadline) {
         findings.push(Finding::warn(
-            STEP,
+            step,
             format!("{name} keeps records for {}, and the deadline is {deadline}", time(kept)),
             "raise retention.ms, or lower the deadline: what is removed unread counts as lost",
         ));
@@ -149,7 +181,7 @@ fn judged(
         let written = written_until_deadline(needs, partitions);
         if bytes < written {
             findings.push(Finding::warn(
-                STEP,
+                step,
                 format!(
                     "{name} keeps {} a partition, and this path alone writes {} within its \
                      deadline of {deadline}",
@@ -164,7 +196,7 @@ fn judged(
     let record = needs.payload_bytes + RECORD_OVERHEAD;
     if let Some(largest) = largest.filter(|&largest| largest < record) {
         findings.push(Finding::warn(
-            STEP,
+            step,
             format!(
                 "{name} takes records of {} at most, and a payload has {} before anything is added",
                 report::bytes(largest),
@@ -265,6 +297,27 @@ mod tests {
         ];
         assert_eq!(found(&fine).len(), 1);
         assert_eq!(found(&[("retention.ms", "-1")]).len(), 1);
+    }
+
+    #[test]
+    fn a_control_topic_is_spoken_of_as_what_it_is() {
+        let missing = Topic {
+            name: "landfall".into(),
+            problem: Some(TopicProblem::Missing),
+            partitions: Vec::new(),
+            settings: Ok([].into()),
+        };
+        let all = control_topic(&missing, NEEDS);
+        assert_eq!((all.len(), all[0].step.as_str()), (1, "control topic"));
+        let advice = all[0].advice.as_deref().unwrap();
+        assert!(advice.contains("correct kafka.control_topic"), "{advice}");
+        assert!(advice.contains("allow this user Describe, Read and Write on it"), "{advice}");
+        let partitions = vec![Partition { id: 0, leader: Some(1) }];
+        let settings = Ok([("cleanup.policy".into(), "compact".into())].into());
+        let compacted = Topic { problem: None, partitions, settings, ..missing };
+        let all = control_topic(&compacted, NEEDS);
+        assert_eq!((all.len(), all[1].mark), (2, Mark::Warn), "{all:?}");
+        assert!(all[1].advice.as_deref().unwrap().contains("they have no key"));
     }
 
     #[test]

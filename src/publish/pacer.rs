@@ -1,12 +1,14 @@
 //! Room `publish`: what sends each slot when it is due.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
+use super::Surroundings;
 use super::composer::Composer;
-use super::{Stretch, Surroundings};
 use crate::clock::Instant;
-use crate::correlate::{NotSent, Observation, PublisherId};
-use crate::schedule::{self, Agenda};
+use crate::correlate::{NotSent, Observation, PathId, PublisherId, Reader};
+use crate::schedule::{self, Agenda, Stretch};
 use crate::shutdown::{Hold, Tasks};
 use crate::study::{Notice, Role};
 use crate::wire::{Client, Clients, Failure, Handler, Happening, Unsendable};
@@ -20,6 +22,8 @@ pub(super) struct Pacer {
     publishers: Vec<(PublisherId, u8)>,
     around: Surroundings,
     agenda: Agenda,
+    /// The paths whose brokers have answered since the event loop was woken.
+    answered: BTreeSet<u8>,
     /// Slots are sent up to this moment.
     last: Instant,
     /// Says which path begins when.
@@ -43,7 +47,8 @@ impl Pacer {
                 agenda.number_from(client, leases.first(publisher));
             }
         }
-        Self { publishers, around, agenda, last, told, tasks, pacing: Some(held) }
+        let (answered, pacing) = (BTreeSet::new(), Some(held));
+        Self { publishers, around, agenda, answered, last, told, tasks, pacing }
     }
 
     /// Begins the plans of a path's publishers.
@@ -142,6 +147,7 @@ impl Handler for Pacer {
                 self.tell(client, |publisher| Observation::Sent { publisher, sequence, at });
             }
             Happening::Answered { number: sequence, stage, reason } => {
+                self.answered.extend(self.publishers.get(client).map(|&(_, path)| path));
                 self.tell(client, |publisher| Observation::Acknowledged {
                     publisher,
                     sequence,
@@ -159,6 +165,14 @@ impl Handler for Pacer {
             | Happening::Subscribed(_)
             | Happening::Ping
             | Happening::Pong => (),
+        }
+    }
+
+    fn turned(&mut self, busy: Duration) {
+        let nanos = i64::try_from(busy.as_nanos()).unwrap_or(i64::MAX);
+        while let Some(path) = self.answered.pop_first().map(PathId) {
+            let reader = Reader::Publisher;
+            self.around.router.count(path, Observation::Polled { path, reader, nanos });
         }
     }
 

@@ -7,8 +7,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::WallTime;
+use crate::correlate::Lane;
 
+use super::figures::duration;
+use super::judged::PathWindows;
 use super::moment::rfc3339;
+use super::uncertainty::Uncertainty;
 
 /// Which landfall made the report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,8 +105,57 @@ pub struct PathReport {
     pub unconfirmed: u64,
     /// What became of the stamps of messages that came out, by carrier.
     pub stamps: BTreeMap<String, Stamps>,
-    /// Its lanes, once for each QoS.
+    /// The clocks of the Kafka brokers that lead its partitions, beside the probe's: of those whose
+    /// LogAppendTime was seen.
+    #[serde(default)]
+    pub clock_offsets: Vec<PeerOffset>,
+    /// Its lanes, once for each QoS. Everything above speaks of the messages that go in over MQTT; of
+    /// those of the control lane only its entries here do.
     pub lanes: Vec<LaneReport>,
+    /// Its windows as they were judged.
+    pub windows: PathWindows,
+}
+
+/// How far the clock of a Kafka leader is from the probe's; append and fetch legs are corrected by it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerOffset {
+    /// The leader, `host:port`.
+    pub peer: String,
+    /// So far is its clock ahead; negative where it is behind.
+    pub offset_seconds: f64,
+    /// The true offset is at most so far from it.
+    pub bound_seconds: f64,
+}
+
+impl PathReport {
+    /// A lane for each QoS that has the legs of what goes in over MQTT; where nothing else is timed,
+    /// those of the control lane.
+    fn legs(&self) -> Vec<&LaneReport> {
+        let control = Lane::KafkaKafka.name();
+        let is_control_alone = self.lanes.iter().all(|lane| lane.lane == control);
+        let lanes = self.lanes.iter().filter(|lane| is_control_alone || lane.lane != control);
+        let mut legs: Vec<&LaneReport> = Vec::new();
+        for lane in lanes {
+            if legs.iter().all(|known| known.qos != lane.qos) {
+                legs.push(lane);
+            }
+        }
+        legs
+    }
+}
+
+impl PeerOffset {
+    /// It in words, for people.
+    pub(super) fn sentence(&self, name: fn(&str) -> String) -> String {
+        let Self { peer, offset_seconds, bound_seconds } = self;
+        let where_it_is = if *offset_seconds < 0.0 { "behind" } else { "ahead of" };
+        format!(
+            "clock of {}: {} {where_it_is} ours, to within {}",
+            name(peer),
+            duration(offset_seconds.abs()),
+            duration(*bound_seconds)
+        )
+    }
 }
 
 /// How often a carrier brought its stamp.
@@ -135,9 +188,14 @@ pub struct LaneReport {
     pub reorder_depth_max: u64,
     /// From the intended send time to receipt.
     pub latency_seconds: Durations,
+    /// The same of the messages that came out in valid windows.
+    pub latency_seconds_valid: Durations,
+    /// The uncertainty of `latency_seconds`.
+    pub uncertainty_seconds: Option<f64>,
     /// From the send time to receipt.
     pub service_latency_seconds: Durations,
-    /// Parts of the way, for all lanes of the path and QoS together.
+    /// Parts of the way, for all lanes of the path and QoS together whose messages go in over MQTT; on
+    /// the control lane those of its own messages.
     pub legs: Legs,
     /// How long before its append a message had been acknowledged, zero where that came later, for all
     /// lanes of the path and QoS together. Correct to a millisecond, in which Kafka counts.
@@ -254,6 +312,11 @@ pub struct Durations {
     pub mean: Option<f64>,
     /// How many.
     pub count: u64,
+    /// How far the figures up to p99 may be from the truth because of the probe itself; null where a
+    /// part of it is not known. Those beyond are right to 0.1 % as well.
+    pub uncertainty_seconds: Option<f64>,
+    /// What that is the sum of.
+    pub uncertainty: Option<Uncertainty>,
 }
 
 impl PathReport {
@@ -264,8 +327,8 @@ impl PathReport {
             let gap = ("durability_gap", lane.durability_gap_seconds);
             lane.legs.named().into_iter().chain([gap]).collect::<Vec<_>>()
         };
-        // They are the same on every lane.
-        let by_qos: BTreeMap<u8, _> = self.lanes.iter().map(|lane| (lane.qos, all(lane))).collect();
+        let by_qos: BTreeMap<u8, _> =
+            self.legs().into_iter().map(|lane| (lane.qos, all(lane))).collect();
         let mut names = Vec::new();
         for (name, timed) in by_qos.values().flatten() {
             if timed.count > 0 && !names.contains(name) {
@@ -299,12 +362,12 @@ pub struct Legs {
     /// From the socket to PUBREC.
     #[serde(default)]
     pub publish_rec: Durations,
-    /// From the socket to PUBACK or PUBCOMP.
+    /// From the socket to PUBACK or PUBCOMP; on the control lane to Kafka's answer.
     pub publish_ack: Durations,
     /// From the socket to CreateTime, by the clock of whoever produced the record.
     #[serde(default)]
     pub create: Durations,
-    /// From the socket to the broker's LogAppendTime.
+    /// From the socket to the broker's LogAppendTime, corrected by `clock_offsets`.
     pub append: Durations,
     /// From the append to the consumer.
     pub fetch: Durations,

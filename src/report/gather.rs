@@ -6,21 +6,25 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::correlate::{DuplicateCause, Lane, Leg, NotSent, Outcome, PathId, Qos};
-use crate::stats::{LaneTotals, Latencies, PublishTotals, Stats};
+use crate::stats::{LaneTotals, Latencies, PeerClock, PublishTotals, Stats};
 
 use super::document::{
-    Anomalies, Duplication, Durations, LaneReport, Legs, Outcomes, PathReport, Stamps,
+    Anomalies, Duplication, Durations, LaneReport, Legs, Outcomes, PathReport, PeerOffset, Stamps,
 };
+use super::judged::PathWindows;
+use super::uncertainty::{Bounds, Sources, Timed};
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
 /// Every path of the run, in the order of the configuration.
-pub(super) fn paths(stats: &Stats) -> Vec<PathReport> {
-    let paths = (0..).map(PathId).zip(stats.roster().paths());
-    paths.map(|(id, _)| path(stats, id)).collect()
+pub(super) fn paths(stats: &Stats, bounds: &Bounds, windows: Vec<PathWindows>) -> Vec<PathReport> {
+    let windows = windows.into_iter().chain(std::iter::repeat_with(PathWindows::default));
+    let paths = (0..).map(PathId).take(stats.roster().paths().len());
+    paths.zip(windows).map(|(id, windows)| path(stats, id, bounds, windows)).collect()
 }
 
-fn path(stats: &Stats, id: PathId) -> PathReport {
+fn path(stats: &Stats, id: PathId, bounds: &Bounds, windows: PathWindows) -> PathReport {
+    let sources = Sources::of(stats, id, bounds);
     let path = stats.roster().path(id);
     let totals = stats.path(id);
     let publish = || path.qos.iter().map(|&qos| stats.publish(id, qos));
@@ -43,17 +47,31 @@ fn path(stats: &Stats, id: PathId) -> PathReport {
         missed: totals.missed,
         unconfirmed: totals.unconfirmed,
         stamps: stamps.collect::<BTreeMap<_, _>>(),
-        lanes: measured.map(|(_, qos, lane)| lane_report(stats, id, qos, lane)).collect(),
+        clock_offsets: totals.clocks.iter().map(peer_offset).collect(),
+        lanes: measured
+            .map(|(_, qos, lane)| lane_report(stats, id, (qos, lane), &sources))
+            .collect(),
+        windows,
     }
 }
 
-fn lane_report(stats: &Stats, id: PathId, qos: Qos, lane: Lane) -> LaneReport {
+fn lane_report(
+    stats: &Stats,
+    id: PathId,
+    (qos, lane): (Qos, Lane),
+    sources: &Sources,
+) -> LaneReport {
     let path = stats.roster().path(id);
     let totals = stats.lane(id, qos, lane);
     // A foreign record has no QoS, and an MQTT subscriber counts its foreign messages as well.
     let is_alone = path.lanes == [Lane::MqttKafka] && path.qos.len() == 1;
     let foreign = if is_alone { stats.path(id).foreign } else { 0 };
     let end_to_end = totals.end_to_end();
+    let latency_seconds = durations(&end_to_end, Timed::EndToEnd(lane), sources);
+    let publish = match lane {
+        Lane::KafkaKafka => stats.control(id, qos),
+        Lane::MqttKafka | Lane::MqttMqtt => stats.publish(id, qos),
+    };
     LaneReport {
         lane: lane.name().to_owned(),
         qos: qos.level(),
@@ -62,17 +80,28 @@ fn lane_report(stats: &Stats, id: PathId, qos: Qos, lane: Lane) -> LaneReport {
         anomalies: anomalies(totals, foreign),
         recovered: totals.recovered_after_restart,
         reorder_depth_max: totals.reorder_depth_max,
-        latency_seconds: durations(&end_to_end),
-        service_latency_seconds: durations(&totals.service),
-        legs: legs(stats.publish(id, qos)),
-        durability_gap_seconds: durations(&stats.publish(id, qos).durability_gap),
+        latency_seconds,
+        latency_seconds_valid: durations(&totals.valid.end_to_end, Timed::EndToEnd(lane), sources),
+        uncertainty_seconds: latency_seconds.uncertainty_seconds,
+        service_latency_seconds: durations(&totals.service, Timed::Service(lane), sources),
+        legs: legs(publish, sources),
+        durability_gap_seconds: durations(&publish.durability_gap, Timed::DurabilityGap, sources),
         duplication: Duplication {
             messages: totals.doubled,
             copies_max: totals.copies_max,
-            spread_seconds: durations(&totals.spread),
+            spread_seconds: durations(&totals.spread, Timed::Spread(lane), sources),
         },
         histogram: Some(STANDARD.encode(end_to_end.encode())),
         histogram_unit: "ns".to_owned(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a bound in seconds needs no 53 bits")]
+fn peer_offset(clock: &PeerClock) -> PeerOffset {
+    PeerOffset {
+        peer: clock.peer.to_string(),
+        offset_seconds: seconds(clock.offset.offset_nanos),
+        bound_seconds: clock.offset.bound_nanos as f64 / NANOS_PER_SECOND,
     }
 }
 
@@ -102,8 +131,8 @@ fn anomalies(totals: &LaneTotals, foreign: u64) -> Anomalies {
     }
 }
 
-fn legs(totals: &PublishTotals) -> Legs {
-    let of = |leg: Leg| durations(&totals.legs[leg.index()]);
+fn legs(totals: &PublishTotals, sources: &Sources) -> Legs {
+    let of = |leg: Leg| durations(&totals.legs[leg.index()], Timed::Leg(leg), sources);
     Legs {
         publish_delay: of(Leg::PublishDelay),
         publish_rec: of(Leg::PublishRec),
@@ -114,7 +143,9 @@ fn legs(totals: &PublishTotals) -> Legs {
     }
 }
 
-fn durations(latencies: &Latencies) -> Durations {
+fn durations(latencies: &Latencies, timed: Timed, sources: &Sources) -> Durations {
+    let p99 = latencies.quantile_nanos(0.99);
+    let uncertainty = p99.map(|p99| sources.uncertainty(timed, p99));
     let quantile = |q| latencies.quantile_nanos(q).map(seconds);
     Durations {
         p50: quantile(0.5),
@@ -124,6 +155,8 @@ fn durations(latencies: &Latencies) -> Durations {
         max: latencies.max_nanos().map(seconds),
         mean: latencies.mean_nanos().map(|nanos| nanos / NANOS_PER_SECOND),
         count: latencies.count(),
+        uncertainty_seconds: uncertainty.and_then(|uncertainty| uncertainty.sum()),
+        uncertainty,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Room `report`: the verdict in one sentence.
 
 use super::figures::{count, counted, duration, percentage};
+use super::judged::finding;
 use super::{LaneReport, PathReport, Report};
+use crate::study::{Figure, Judged};
 
 /// The verdict, what it rests on and the latency to remember. `name` makes a name from outside fit
 /// for where the sentence will stand.
@@ -46,11 +48,12 @@ fn lanes(report: &Report) -> impl Iterator<Item = (&PathReport, &LaneReport)> {
 
 /// Where the sum over all paths would not show what failed.
 fn failures(report: &Report, name: fn(&str) -> String) -> impl Iterator<Item = String> {
-    let is_unclear = move |target| report.paths.len() > 1 || target > 0;
+    let is_clear = |judged: &Judged| {
+        judged.name == "acked_lost" && judged.target == Figure::Count(0) && report.paths.len() == 1
+    };
     let failed = report.verdict.objectives.iter().filter(|judged| judged.held == Some(false));
-    failed.filter(move |judged| is_unclear(judged.target)).map(move |judged| {
-        let (figure, target) = (count(judged.figure), count(judged.target));
-        format!("path {}: {} {figure}, at most {target}", name(&judged.path), name(&judged.name))
+    failed.filter(move |judged| !is_clear(judged)).map(move |judged| {
+        format!("path {}: {} {}", name(&judged.path), name(&judged.name), finding(judged))
     })
 }
 
@@ -61,9 +64,13 @@ fn doubts(report: &Report, name: fn(&str) -> String) -> impl Iterator<Item = Str
         format!("path {}: never measured, waited for {}", name(path), name(why))
     });
     let told = report.verdict.objectives.iter().filter(|of| !unmeasured.contains_key(&of.path));
-    let reasons = told.filter_map(move |judged| {
-        judged.reason.as_ref().map(|reason| format!("path {}: {reason}", name(&judged.path)))
-    });
+    let mut reasons: Vec<String> = told
+        .filter_map(move |judged| {
+            judged.reason.as_ref().map(|reason| format!("path {}: {reason}", name(&judged.path)))
+        })
+        .collect();
+    // Objectives of one path may be in doubt for one reason.
+    reasons.dedup();
     nothing.then(|| "nothing was judged".to_owned()).into_iter().chain(waits).chain(reasons)
 }
 

@@ -6,8 +6,12 @@ use super::figures::{
     three_digits,
 };
 use super::headline::{headline, over_restarts};
+use super::judged::{bound, figure};
 use super::table::Table;
 use super::{Anomalies, Report};
+
+/// How many rows of windows are shown.
+const STRETCHES_SHOWN: usize = 20;
 
 const HOW_TO_READ: &str = "\
 * Latencies are taken from the *intended* send time on one clock that never steps, so that a probe \
@@ -18,13 +22,19 @@ acknowledged it, its deadline had passed, and everything that the sink held by t
 in Kafka a second time by another client. \
 *unacked lost*: never acknowledged (at QoS 0 nothing is). *late*: it came out after its deadline, \
 or after it had been given up. *unresolved*: nobody can say.
-* Counts are judged over the whole run. `invalid` means that what is unknown could overturn the \
+* Counts and availability are judged over the whole run, latencies over valid windows, and the other \
+figure stands beside it. A message belongs to the window in which it came out. `invalid` means that what is unknown could overturn the \
 verdict, and is no better than failed.
 * A quantile of few messages says little: p99.9 of fewer than 10,000 is hardly more than the \
 longest. max is the longest that came out; what was lost is in no latency.
+* Lane *kafka_kafka* is the control: the same schedule produced straight to Kafka and read by the same \
+code, so that what lane *mqtt_kafka* takes longer is what the way over MQTT adds.
 * *durability_gap*: how long before its append a message had already been acknowledged, which is what \
 a crash could have lost; zero where the acknowledgement came later. *append* is LogAppendTime; \
 *create* is CreateTime, by the clock of whoever produced the record.
+* *uncertainty* is what the probe itself may have added: how late it sent and how long what came waited \
+for it (p99 of each), and how fine clock, books and Kafka's timestamps are. It is unknown where a part \
+is.
 * *duplicate* counts further records of a message, whoever made them; *resent* is the part that the \
 probe itself sent again; *reread* is the same record read twice and no duplicate. Foreign records \
 are somebody else's and no fault.";
@@ -50,7 +60,12 @@ pub(super) fn render(report: &Report) -> String {
         lines.push(publishing(path));
         section(&mut lines, None, &lanes(path));
         section(&mut lines, Some("### Legs"), &legs(path));
+        for clock in &path.clock_offsets {
+            lines.extend([String::new(), format!("{}.", clock.sentence(markdown))]);
+        }
         section(&mut lines, Some("### Anomalies"), &anomalies(path));
+        section(&mut lines, Some("### Uncertainty"), &uncertainties(path));
+        section(&mut lines, Some("### Windows"), &windows(path));
     }
     section(&mut lines, Some("## Processes"), &processes(report));
     section(&mut lines, Some("## Host"), &host(report));
@@ -76,19 +91,33 @@ fn section(lines: &mut Vec<String>, heading: Option<&str>, table: &Table) {
 }
 
 fn objectives(report: &Report) -> Table {
-    let mut table = Table::new(2, ["objective", "path", "at most", "figure", "held"]);
+    let header = [
+        "objective",
+        "path",
+        "target",
+        "figure",
+        "all windows",
+        "valid windows",
+        "held",
+        "why not",
+    ];
+    let mut table = Table::new(2, header);
     for judged in &report.verdict.objectives {
         let held = match judged.held {
             Some(true) => "yes",
             Some(false) => "**no**",
             None => "unknown",
         };
+        let of = |found| figure(&judged.name, found);
         table.push(vec![
             markdown(&judged.name),
             markdown(&judged.path),
-            count(judged.target),
-            count(judged.figure),
+            bound(judged),
+            of(judged.figure),
+            of(judged.figure_all_windows),
+            of(judged.figure_valid_windows),
             held.to_owned(),
+            judged.reason.as_deref().map_or_else(|| NONE.to_owned(), markdown),
         ]);
     }
     table
@@ -157,6 +186,55 @@ fn legs(path: &PathReport) -> Table {
             row.extend([leg.p50, leg.p99, leg.p999, leg.max, leg.mean].map(duration_or_none));
             table.push(row);
         }
+    }
+    table
+}
+
+/// A row for each latency that has any figure: by how much that may be wrong at its p99, and why.
+fn uncertainties(path: &PathReport) -> Table {
+    let parts = ["scheduler lag", "poll lag", "clock", "resolution", "timestamp"];
+    let header = ["latency", "QoS", "uncertainty"].into_iter().chain(parts);
+    let mut table = Table::new(1, header);
+    let mut seen = Vec::new();
+    for lane in &path.lanes {
+        let mut rows = vec![
+            (lane.lane.clone(), lane.latency_seconds),
+            (format!("{} service", lane.lane), lane.service_latency_seconds),
+        ];
+        if !seen.contains(&lane.qos) {
+            seen.push(lane.qos);
+            rows.extend(lane.legs.named().map(|(name, leg)| (name.to_owned(), leg)));
+        }
+        for (name, latency) in rows {
+            let Some(of) = latency.uncertainty else { continue };
+            let mut row = vec![markdown(&name), lane.qos.to_string()];
+            let parts = [of.scheduler_lag, of.poll_lag, of.clock, of.resolution, of.timestamp];
+            row.push(latency.uncertainty_seconds.map_or_else(|| "unknown".into(), duration));
+            row.extend(parts.map(|part| part.map_or_else(|| "unknown".into(), duration)));
+            table.push(row);
+        }
+    }
+    table
+}
+
+/// The last windows; neighbours that were judged alike share a row.
+fn windows(path: &PathReport) -> Table {
+    let mut table = Table::new(2, ["from", "to", "windows", "valid"]);
+    let listed = &path.windows.stretches;
+    let skipped = listed.len().saturating_sub(STRETCHES_SHOWN);
+    let earlier: u64 = listed[..skipped].iter().map(|stretch| stretch.windows).sum();
+    let earlier = earlier + path.windows.left_out;
+    if earlier > 0 {
+        let row = ["earlier", "see report.json", &count(earlier), NONE];
+        table.push(row.map(str::to_owned).to_vec());
+    }
+    for stretch in &listed[skipped..] {
+        let valid = match stretch.causes.as_slice() {
+            [] => "yes".to_owned(),
+            causes => format!("no: {}", markdown(&causes.join(", "))),
+        };
+        let (start, end) = (stretch.start.clone(), stretch.end.clone());
+        table.push(vec![start, end, count(stretch.windows), valid]);
     }
     table
 }

@@ -53,6 +53,9 @@ fn path_lines(path: &PathReport) -> Vec<String> {
         lines.push("legs, p50 / p99:".to_owned());
         lines.extend(legs.text());
     }
+    for clock in &path.clock_offsets {
+        lines.push(clock.sentence(plain));
+    }
     let causes = nonzero(path.not_sent.iter().map(|(cause, &number)| (cause.as_str(), number)));
     if !causes.is_empty() {
         lines.push(format!("not sent: {causes}"));

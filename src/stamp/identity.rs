@@ -48,6 +48,12 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The identity of the same slot on the control lane, or over MQTT.
+    #[must_use]
+    pub const fn on_control(self, control: bool) -> Self {
+        Self { flags: Flags { control, ..self.flags }, ..self }
+    }
+
     /// The 96 bits, most significant byte first. Fields beyond their width are cut to it.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 12] {

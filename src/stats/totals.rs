@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
-use crate::correlate::{Carrier, Copied, DuplicateCause, Lane, Leg, NotSent, Outcome};
+use crate::correlate::{Carrier, Copied, DuplicateCause, Lane, Leg, NotSent, Outcome, Reader};
 
+use super::clocks::PeerClock;
 use super::latencies::Latencies;
 use super::recent::Recent;
+use super::valid::ValidTotals;
+use super::windows::Windows;
 
 /// How many partitions of a path are told apart.
 const PARTITIONS_MAX: usize = 65_536;
@@ -48,18 +51,16 @@ pub struct LaneTotals {
     /// End-to-end latencies of the windows before.
     #[serde(skip)]
     pub recent: Recent,
+    /// What of it fell into valid windows, as far as they are over.
+    #[serde(skip)]
+    pub valid: ValidTotals,
 }
 
 impl LaneTotals {
     /// Slots by outcome as the books stand now: what was announced, late recoveries moved to `late`.
     #[must_use]
     pub fn outcome(&self, outcome: Outcome) -> u64 {
-        let index = outcome.index();
-        let standing = self.announced[index].saturating_sub(self.recovered[index]);
-        match outcome {
-            Outcome::Late => standing + self.recovered.iter().sum::<u64>(),
-            _ => standing,
-        }
+        standing(&self.announced, &self.recovered, outcome)
     }
 
     /// From the intended send time to receipt, over the whole run.
@@ -115,7 +116,7 @@ impl LaneTotals {
     }
 }
 
-/// Totals of one path and QoS.
+/// Totals of one path and QoS, of what goes in: over MQTT, or on the control lane.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PublishTotals {
     /// Slots that came due.
@@ -165,8 +166,18 @@ pub struct PathTotals {
     pub unconfirmed: u64,
     /// Which partitions have brought one of our records, by their dense index.
     pub covered: Vec<bool>,
-    /// The latest moment that the Kafka consumer has caught up with; the clock's origin before.
+    /// The latest moment that every Kafka consumer has caught up with; the clock's origin before.
     pub caught_up: Instant,
+    /// How long what came may have waited for the probe to take it in, by [`Reader::index`].
+    pub poll_lag: [Latencies; Reader::ALL.len()],
+    /// The same over all readers, of the window that is not over.
+    pub window_poll_lag: Latencies,
+    /// The windows that are over.
+    #[serde(skip)]
+    pub windows: Windows,
+    /// What is known of the clocks of the leaders, as of the end of the last window.
+    #[serde(skip)]
+    pub clocks: Vec<PeerClock>,
 }
 
 impl PathTotals {
@@ -200,6 +211,24 @@ impl PathTotals {
             *mine |= theirs;
         }
         self.caught_up = self.caught_up.max(other.caught_up);
+        for (mine, theirs) in self.poll_lag.iter_mut().zip(&other.poll_lag) {
+            mine.merge(theirs);
+        }
+        self.window_poll_lag.merge(&other.window_poll_lag);
+    }
+}
+
+/// Slots with an outcome, late recoveries moved to `late`.
+pub(super) fn standing(
+    announced: &[u64; Outcome::ALL.len()],
+    recovered: &[u64; Outcome::ALL.len()],
+    outcome: Outcome,
+) -> u64 {
+    let index = outcome.index();
+    let standing = announced[index].saturating_sub(recovered[index]);
+    match outcome {
+        Outcome::Late => standing + recovered.iter().sum::<u64>(),
+        _ => standing,
     }
 }
 

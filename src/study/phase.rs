@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::Instant;
+use crate::correlate::Lane;
+use crate::stats::Led;
 
 /// One connection that a run depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +27,10 @@ pub enum Role {
     Subscriber(u8),
     /// The consumer of a path, by the path's index.
     Consumer(u8),
+    /// The producer of a path's control messages, by the path's index.
+    Producer(u8),
+    /// The consumer of a path's control topic, by the path's index.
+    ControlConsumer(u8),
 }
 
 /// What an edge has to say about itself.
@@ -38,12 +44,23 @@ pub enum Notice {
     Assigned {
         /// Index of the path.
         path: u8,
+        /// The lane that ends at the consumer.
+        lane: Lane,
         /// Dense index that its records are observed under.
         slot: u32,
         /// Topic.
         topic: String,
         /// Partition.
         partition: i32,
+    },
+    /// Who leads the partitions that a consumer reads: all of them, whenever that has changed.
+    Leaders {
+        /// Index of the path.
+        path: u8,
+        /// The lane that ends at the consumer.
+        lane: Lane,
+        /// Each partition with its leader, where it has one.
+        led: Vec<Led>,
     },
     /// Something is wrong that a person should know of, and what to do about it.
     Warning {
@@ -194,7 +211,7 @@ impl Machine {
                 let known = path.down.insert(*role, Some(reason.clone()));
                 known.is_none_or(|known| known.as_deref() != Some(reason))
             }),
-            Notice::Assigned { .. } | Notice::Warning { .. } => false,
+            Notice::Assigned { .. } | Notice::Leaders { .. } | Notice::Warning { .. } => false,
         }
     }
 

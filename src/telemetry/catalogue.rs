@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Qos};
-use crate::stats::{InvalidCause, QUANTILES};
+use crate::stats::{InvalidCause, Objective, QUANTILES};
 
 use super::families::CATALOGUE;
 use super::figures::Resource;
@@ -58,6 +58,8 @@ pub enum Label {
     DropCause,
     /// A quantile of the last windows.
     Quantile,
+    /// What a path is held to.
+    Slo,
     /// How a stamp travels.
     Carrier,
     /// Topic and partition.
@@ -68,6 +70,8 @@ pub enum Label {
     Resource,
     /// Name of a watched process.
     Process,
+    /// A Kafka broker that leads partitions.
+    Peer,
     /// A system that is talked to.
     Component,
     /// What is exported to.
@@ -92,11 +96,13 @@ impl Label {
             Self::Outcome | Self::StampOutcome => "outcome",
             Self::DuplicateCause | Self::InvalidCause | Self::DropCause => "cause",
             Self::Quantile => "quantile",
+            Self::Slo => "slo",
             Self::Carrier => "carrier",
             Self::Partition => "partition",
             Self::Scope => "scope",
             Self::Resource => "resource",
             Self::Process => "process",
+            Self::Peer => "peer",
             Self::Component | Self::Exporter | Self::DroppedBy => "component",
             Self::Version => "version",
             Self::Commit => "commit",
@@ -118,6 +124,7 @@ impl Label {
             Self::DuplicateCause => all(&DuplicateCause::ALL, DuplicateCause::name),
             Self::InvalidCause => all(&InvalidCause::ALL, InvalidCause::name),
             Self::Quantile => QUANTILES.iter().map(ToString::to_string).collect(),
+            Self::Slo => Objective::names().map(str::to_owned).collect(),
             Self::Carrier => all(&Carrier::ALL, Carrier::name),
             Self::Scope => all(&SCOPES, |name| name),
             Self::Resource => all(&Resource::ALL, Resource::name),
@@ -126,6 +133,7 @@ impl Label {
             Self::Path
             | Self::Partition
             | Self::Process
+            | Self::Peer
             | Self::DroppedBy
             | Self::DropCause
             | Self::Version
@@ -141,6 +149,7 @@ impl Label {
                 "topic and partition, as in `mqtt-messages-0`; at most 1024 a path, the rest as `other`"
             }
             Self::Process => "name of a configured process, and `self`; at most 256",
+            Self::Peer => "host:port of a Kafka broker that leads partitions; at most 64",
             Self::DroppedBy => "part of the probe",
             Self::DropCause => "fixed by that part",
             Self::Version | Self::Commit => "of this binary",

@@ -4,7 +4,8 @@ use super::catalogue::{Kind, Label, Metric};
 
 use Label::{
     Carrier, Commit, Component, DropCause, DroppedBy, DuplicateCause, Exporter, InvalidCause, Lane,
-    Leg, Outcome, Partition, Path, Process, Qos, Quantile, Resource, Scope, StampOutcome, Version,
+    Leg, Outcome, Partition, Path, Peer, Process, Qos, Quantile, Resource, Scope, Slo,
+    StampOutcome, Version,
 };
 
 /// Declares metrics as constants, for the code that feeds them, and the table of all of them.
@@ -66,8 +67,18 @@ catalogue! {
         "1 when the last window is valid, 0 when not; absent before the first.";
     INVALID_WINDOWS = Counter "landfall_invalid_windows_total" "{window}" [Path, InvalidCause]
         "Windows that are not valid, by each of their causes.";
+    SLO_OBJECTIVE = Gauge "landfall_slo_objective" "1" [Path, Slo]
+        "Share of what counts that has to be good: of p99 0.99, of an availability its own; absent where a number of failures is allowed, which is no share.";
+    SLO_GOOD = Counter "landfall_slo_good_total" "{slot}" [Path, Slo]
+        "Slots (of duplicates: records) that count for an objective and were good when they were announced; exact, whatever the target.";
+    SLO_VALID = Counter "landfall_slo_valid_total" "{slot}" [Path, Slo]
+        "Slots (of duplicates: records) that count for an objective.";
     SCHEDULER_LAG = Histogram "landfall_scheduler_lag_seconds" "s" []
         "How late the probe itself woke up to send.";
+    CLOCK_OFFSET = Gauge "landfall_clock_offset_seconds" "s" [Peer]
+        "How far the clock of a Kafka leader is ahead of this host's, by LogAppendTime; negative where it is behind; absent until known.";
+    CLOCK_OFFSET_BOUND = Gauge "landfall_clock_offset_bound_seconds" "s" [Peer]
+        "The true offset is at most so far from the estimate.";
     HOST_CPU = Gauge "landfall_host_cpu_utilization_ratio" "1" [Scope]
         "Share of the CPU time of the machine, or of the control group's limit, that was used.";
     HOST_MEMORY_USED = Gauge "landfall_host_memory_used_bytes" "By" [Scope]

@@ -4,13 +4,17 @@ use std::sync::OnceLock;
 
 use metrics::{Counter, Histogram, Key, Level, Metadata, Recorder, Unit};
 
-use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Path, Qos};
-use crate::stats::InvalidCause;
+use crate::correlate::{
+    Carrier, DuplicateCause, Lane, Leg, Outcome, Path, PathId, Publisher, Qos, Roster,
+};
+use crate::stats::{InvalidCause, Objective};
 
+use super::board::Board;
 use super::catalogue::{Kind, Metric, STAMP_OUTCOMES};
 use super::families::{
     ACKNOWLEDGED, CATALOGUE, CONSUMED, CORRUPT, DUPLICATES, DURABILITY_GAP, END_TO_END, FOREIGN,
-    INVALID_WINDOWS, LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLOTS, STAMPS,
+    INVALID_WINDOWS, LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLO_GOOD,
+    SLO_OBJECTIVE, SLO_VALID, SLOTS, STAMPS,
 };
 
 /// Partitions a path that have a series of their own.
@@ -80,9 +84,54 @@ pub(super) struct GroupHandles {
 
 /// The series of a path, QoS and lane.
 pub(super) struct LaneHandles {
-    pub(super) end_to_end: Histogram,
-    pub(super) slots: [Counter; Outcome::ALL.len()],
-    pub(super) recoveries: [Counter; Outcome::ALL.len()],
+    end_to_end: Histogram,
+    slots: [Counter; Outcome::ALL.len()],
+    recoveries: [Counter; Outcome::ALL.len()],
+    /// The objectives that its slots count for.
+    objectives: Box<[ObjectiveHandles]>,
+}
+
+/// The series of an objective.
+#[derive(Clone)]
+pub(super) struct ObjectiveHandles {
+    objective: Objective,
+    good: Counter,
+    valid: Counter,
+}
+
+impl ObjectiveHandles {
+    /// Those of each path, in their order; their targets are on the board from now on.
+    pub(super) fn all(
+        registrar: Registrar<'_>,
+        paths: &[Path],
+        objectives: &[Objective],
+        board: &Board,
+    ) -> Vec<Vec<Self>> {
+        let of_path = |(id, path): (PathId, &Path)| {
+            let own = objectives.iter().filter(|objective| objective.path() == id);
+            own.map(|&objective| {
+                board.set(&SLO_OBJECTIVE, &[&path.name, objective.name()], objective.share());
+                Self::new(registrar, &path.name, objective)
+            })
+            .collect()
+        };
+        (0..).map(PathId).zip(paths).map(of_path).collect()
+    }
+
+    fn new(registrar: Registrar<'_>, path: &str, objective: Objective) -> Self {
+        let labels = [path, objective.name()];
+        let good = registrar.counter(&SLO_GOOD, &labels);
+        Self { objective, good, valid: registrar.counter(&SLO_VALID, &labels) }
+    }
+
+    /// Counts what was rated, if it counts.
+    fn count(&self, rated: Option<bool>) {
+        let Some(good) = rated else { return };
+        self.valid.increment(1);
+        if good {
+            self.good.increment(1);
+        }
+    }
 }
 
 /// The series of a path.
@@ -102,9 +151,45 @@ pub(super) struct PartitionHandle {
     pub(super) consumed: Counter,
 }
 
+/// Index of the group of each publisher, in the order of [`GroupHandles::of_all`].
+pub(super) fn group_of(roster: &Roster) -> Vec<u16> {
+    let all = roster.paths().len() * Qos::ALL.len();
+    let group = |publisher: &Publisher| {
+        let group = usize::from(publisher.path.0) * Qos::ALL.len();
+        let group = group + usize::from(publisher.qos.level());
+        // There are 128 paths at most.
+        u16::try_from(if publisher.control { all + group } else { group }).unwrap_or(u16::MAX)
+    };
+    roster.publishers().iter().map(group).collect()
+}
+
 impl GroupHandles {
-    /// The series of a QoS that a path measures; those of a QoS that it does not are nowhere.
-    pub(super) fn new(registrar: Registrar<'_>, path: &Path, qos: Qos) -> Self {
+    /// The series of each path and QoS of MQTT publishers, and behind all of them those of control
+    /// publishers. `objectives` are those of each path.
+    pub(super) fn of_all(
+        registrar: Registrar<'_>,
+        roster: &Roster,
+        objectives: &[Vec<ObjectiveHandles>],
+    ) -> Vec<Self> {
+        let paths = || (0..).map(PathId).zip(objectives).take(roster.paths().len());
+        let groups = |control: bool| {
+            paths().flat_map(move |(id, objectives)| {
+                let path = roster.share(id, control);
+                let group = if control { Self::of_control } else { Self::of_mqtt };
+                Qos::ALL.map(|qos| group(registrar, path, qos, objectives))
+            })
+        };
+        groups(false).chain(groups(true)).collect()
+    }
+
+    /// The series of a QoS that a path measures with its MQTT publishers; those of a QoS that it does
+    /// not are nowhere.
+    fn of_mqtt(
+        registrar: Registrar<'_>,
+        path: &Path,
+        qos: Qos,
+        objectives: &[ObjectiveHandles],
+    ) -> Self {
         let measured = path.qos.contains(&qos);
         let labels = [path.name.as_str(), qos.label()];
         let counter = |metric: &Metric| {
@@ -144,16 +229,55 @@ impl GroupHandles {
             reordered: counter(&REORDERED),
             corrupt: counter(&CORRUPT),
             negative: counter(&NEGATIVE),
-            lanes: Lane::ALL.map(|lane| {
-                let measured = measured && path.lanes.contains(&lane);
-                LaneHandles::new(measured.then_some(registrar), &path.name, lane, qos)
-            }),
+            lanes: LaneHandles::of_all(registrar, path, qos, objectives),
+        }
+    }
+
+    /// The same of its control publishers: what has no lane does not speak of their messages.
+    fn of_control(
+        registrar: Registrar<'_>,
+        path: &Path,
+        qos: Qos,
+        objectives: &[ObjectiveHandles],
+    ) -> Self {
+        let none = Counter::noop;
+        Self {
+            offered: none(),
+            published: none(),
+            acknowledged: none(),
+            legs: Leg::ALL.map(|_| Histogram::noop()),
+            durability_gap: Histogram::noop(),
+            duplicates: DuplicateCause::ALL.map(|_| none()),
+            reordered: none(),
+            corrupt: none(),
+            negative: none(),
+            lanes: LaneHandles::of_all(registrar, path, qos, objectives),
         }
     }
 }
 
 impl LaneHandles {
-    fn new(registrar: Option<Registrar<'_>>, path: &str, lane: Lane, qos: Qos) -> Self {
+    /// The series of all lanes; those of lanes that are not measured are nowhere.
+    fn of_all(
+        registrar: Registrar<'_>,
+        path: &Path,
+        qos: Qos,
+        objectives: &[ObjectiveHandles],
+    ) -> [Self; Lane::ALL.len()] {
+        Lane::ALL.map(|lane| {
+            let measured = path.qos.contains(&qos) && path.lanes.contains(&lane);
+            let of_lane = objectives.iter().filter(|it| it.objective.covers(lane)).cloned();
+            let objectives = if measured { of_lane.collect() } else { Box::default() };
+            Self::new(measured.then_some(registrar), &path.name, (lane, qos), objectives)
+        })
+    }
+
+    fn new(
+        registrar: Option<Registrar<'_>>,
+        path: &str,
+        (lane, qos): (Lane, Qos),
+        objectives: Box<[ObjectiveHandles]>,
+    ) -> Self {
         let labels = [path, lane.name(), qos.label()];
         let outcomes = |metric: &Metric| {
             Outcome::ALL.map(|outcome| {
@@ -167,6 +291,34 @@ impl LaneHandles {
             }),
             slots: outcomes(&SLOTS),
             recoveries: outcomes(&LATE_RECOVERIES),
+            objectives,
+        }
+    }
+
+    /// Counts a slot that got its outcome, and its latency where its message came out.
+    pub(super) fn resolved(&self, outcome: Outcome, end_to_end: Option<i64>) {
+        self.slots[outcome.index()].increment(1);
+        self.record(end_to_end);
+        self.rate(|objective| objective.rate(outcome, end_to_end));
+    }
+
+    /// Counts a message that came out after another outcome had been announced.
+    pub(super) fn recovered(&self, was: Outcome, end_to_end: Option<i64>) {
+        self.recoveries[was.index()].increment(1);
+        self.record(end_to_end);
+        self.rate(|objective| objective.rate_recovery(was, end_to_end));
+    }
+
+    /// Counts for every objective that it counts for.
+    pub(super) fn rate(&self, rated: impl Fn(&Objective) -> Option<bool>) {
+        for handles in &self.objectives {
+            handles.count(rated(&handles.objective));
+        }
+    }
+
+    fn record(&self, end_to_end: Option<i64>) {
+        if let Some(nanos) = end_to_end {
+            self.end_to_end.record(seconds(nanos));
         }
     }
 }
@@ -210,4 +362,9 @@ impl PathHandles {
         let named = self.partitions.get(partition as usize).and_then(OnceLock::get);
         named.map_or(&self.other_partitions, |named| &named.consumed).increment(1);
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 104 days; durations are shorter")]
+pub(super) fn seconds(nanos: i64) -> f64 {
+    nanos as f64 / 1e9
 }

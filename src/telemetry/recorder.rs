@@ -1,5 +1,7 @@
 //! Room `telemetry`: events and figures in, exposition out.
 
+mod clocks;
+
 use std::sync::Arc;
 
 use metrics::{Counter, Histogram, Recorder};
@@ -8,7 +10,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
 use crate::correlate::{Arrival, Carrier, Event, Lane, Leg, PathId, PublisherId, Qos, Roster};
-use crate::stats::{InvalidCause, QUANTILES, Stats};
+use crate::stats::{InvalidCause, Objective, QUANTILES, Stats};
 
 use super::board::Board;
 use super::both::Both;
@@ -19,7 +21,10 @@ use super::families::{
     PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG, WINDOW_VALID,
 };
 use super::figures::{Build, HostFigures, ProcessFigures, Resource};
-use super::handles::{GroupHandles, LaneHandles, PartitionHandle, PathHandles, Registrar, counter};
+use super::handles::{
+    GroupHandles, ObjectiveHandles, PartitionHandle, PathHandles, Registrar, counter, group_of,
+    seconds,
+};
 use super::health::Component;
 use super::otlp::{Histograms, Identity, Instruments, Meters};
 
@@ -37,6 +42,8 @@ struct Inner {
     meters: Option<Meters>,
     board: Arc<Board>,
     paths: Vec<PathHandles>,
+    /// Of each path and QoS those of MQTT publishers, and behind all of them those of control
+    /// publishers.
     groups: Vec<GroupHandles>,
     /// Index of the group of each publisher.
     group_of: Vec<u16>,
@@ -52,6 +59,17 @@ impl Telemetry {
     /// that is given.
     #[must_use]
     pub fn new(roster: &Roster, build: &Build, otlp: Option<(Histograms, &Identity)>) -> Self {
+        Self::with_objectives(roster, &[], build, otlp)
+    }
+
+    /// The same, with the good and valid slots of these objectives.
+    #[must_use]
+    pub fn with_objectives(
+        roster: &Roster,
+        objectives: &[Objective],
+        build: &Build,
+        otlp: Option<(Histograms, &Identity)>,
+    ) -> Self {
         // An empty list is all that is refused, and this one is not.
         let builder = PrometheusBuilder::new().set_buckets(&buckets()).unwrap_or_default();
         let recorder = builder.build_recorder();
@@ -68,16 +86,12 @@ impl Telemetry {
         };
         let registrar = Registrar::new(&*recorder);
         board.set(&BUILD_INFO, &[&build.version, &build.commit], Some(1.0));
-        let groups = paths
-            .iter()
-            .flat_map(|path| Qos::ALL.map(|qos| GroupHandles::new(registrar, path, qos)))
-            .collect();
-        let publishers = roster.publishers().iter();
-        let group_of = publishers.map(|publisher| group(publisher.path, publisher.qos)).collect();
+        let objectives = ObjectiveHandles::all(registrar, paths, objectives, &board);
+        let groups = GroupHandles::of_all(registrar, roster, &objectives);
         Self(Arc::new(Inner {
             paths: paths.iter().map(|path| PathHandles::new(registrar, path)).collect(),
             groups,
-            group_of,
+            group_of: group_of(roster),
             scheduler_lag: registrar.histogram(&SCHEDULER_LAG, &[]),
             reconnects: Component::ALL.map(|it| registrar.counter(&RECONNECTS, &[it.name()])),
             export_failures: registrar.counter(&EXPORT_FAILURES, &[Component::Otlp.name()]),
@@ -242,8 +256,9 @@ impl Inner {
                     path.consumed(partition);
                 }
             }
-            Event::Consumed { lane: Lane::MqttMqtt, .. }
+            Event::Consumed { lane: Lane::MqttMqtt | Lane::KafkaKafka, .. }
             | Event::Recovered { .. }
+            | Event::Polled { .. }
             | Event::Rejected { .. }
             | Event::Unconfirmed { .. } => {}
             Event::Foreign { path, count } => {
@@ -278,24 +293,28 @@ impl Inner {
             Event::Published { .. } => group.published.increment(1),
             Event::Acknowledged { .. } => group.acknowledged.increment(1),
             Event::Resolved { lane, outcome, ref arrival, .. } => {
-                group.lanes[lane.index()].slots[outcome.index()].increment(1);
+                let end_to_end = arrival.as_ref().map(|arrival| arrival.end_to_end);
+                group.lanes[lane.index()].resolved(outcome, end_to_end);
                 if let Some(arrival) = arrival {
                     self.book_arrival(index, lane, arrival);
                 }
             }
             Event::LateRecovery { lane, was, end_to_end, .. } => {
-                let lane = &group.lanes[lane.index()];
-                lane.recoveries[was.index()].increment(1);
-                lane.record(end_to_end);
+                group.lanes[lane.index()].recovered(was, end_to_end);
             }
             Event::Timed { leg, nanos, .. } => group.legs[leg.index()].record(seconds(nanos)),
             Event::DurabilityGap { nanos, .. } => group.durability_gap.record(seconds(nanos)),
-            Event::Duplicate { cause, .. } => group.duplicates[cause.index()].increment(1),
+            Event::Duplicate { lane, cause, .. } => {
+                group.duplicates[cause.index()].increment(1);
+                group.lanes[lane.index()].rate(|objective| objective.rate_copy(cause));
+            }
             Event::Reordered { .. } => group.reordered.increment(1),
             Event::Corrupt { .. } => group.corrupt.increment(1),
             Event::Negative { .. } => group.negative.increment(1),
             Event::Stamp { carrier, survived, .. } => {
-                self.paths[index / Qos::ALL.len()].stamped(carrier, survived);
+                if let Some(path) = self.mqtt_path(index) {
+                    path.stamped(carrier, survived);
+                }
             }
             Event::Consumed { .. }
             | Event::Foreign { .. }
@@ -303,6 +322,7 @@ impl Inner {
             | Event::Recovered { .. }
             | Event::Missed { .. }
             | Event::Unconfirmed { .. }
+            | Event::Polled { .. }
             | Event::Rejected { .. }
             | Event::Woken { .. } => {}
         }
@@ -310,10 +330,14 @@ impl Inner {
 }
 
 impl Inner {
+    /// The path of a group of MQTT publishers; control publishers have none.
+    fn mqtt_path(&self, group: usize) -> Option<&PathHandles> {
+        self.paths.get(group / Qos::ALL.len())
+    }
+
     fn book_arrival(&self, group: usize, lane: Lane, arrival: &Arrival) {
-        let path = &self.paths[group / Qos::ALL.len()];
+        let path = self.mqtt_path(group);
         let group = &self.groups[group];
-        group.lanes[lane.index()].record(Some(arrival.end_to_end));
         let legs = [
             (Leg::Create, arrival.create),
             (Leg::Append, arrival.append),
@@ -327,6 +351,7 @@ impl Inner {
         if let Some(nanos) = arrival.durability_gap {
             group.durability_gap.record(seconds(nanos));
         }
+        let Some(path) = path else { return };
         if lane == Lane::MqttKafka {
             path.consumed(arrival.place.slot);
         }
@@ -336,23 +361,6 @@ impl Inner {
             }
         }
     }
-}
-
-impl LaneHandles {
-    fn record(&self, end_to_end: Option<i64>) {
-        if let Some(nanos) = end_to_end {
-            self.end_to_end.record(seconds(nanos));
-        }
-    }
-}
-
-fn group(path: PathId, qos: Qos) -> u16 {
-    u16::from(path.0) * 3 + u16::from(qos.level())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "exact up to 104 days; durations are shorter")]
-fn seconds(nanos: i64) -> f64 {
-    nanos as f64 / 1e9
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53; the exposition has no more")]

@@ -183,6 +183,12 @@ impl Tracer {
         self.give_up(now);
         for event in events {
             match *event {
+                // What goes straight to Kafka is no journey: the lane is there to be subtracted.
+                Event::Resolved { publisher, .. }
+                | Event::Duplicate { publisher, .. }
+                | Event::LateRecovery { publisher, .. }
+                | Event::Rejected { publisher, .. }
+                    if self.roster.publisher(publisher).control => {}
                 Event::Resolved { .. } => self.resolved(event, now),
                 Event::Acknowledged { publisher, sequence, at } if !self.unanswered.is_empty() => {
                     self.answered((publisher, sequence), at, now);

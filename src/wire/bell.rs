@@ -27,12 +27,14 @@ impl Bell {
     }
 
     /// Makes it silent until it is rung again.
-    pub(super) fn hush(&self) {
+    pub fn hush(&self) {
         // Fails only where nobody has rung.
         let _ = rustix::io::read(&*self.0, &mut [0; 8]);
     }
 
-    pub(super) fn descriptor(&self) -> &OwnedFd {
+    /// Readable from when it is rung until it is hushed.
+    #[must_use]
+    pub fn descriptor(&self) -> &OwnedFd {
         &self.0
     }
 }

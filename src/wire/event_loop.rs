@@ -115,6 +115,7 @@ impl<H: Handler> EventLoop<H> {
                 Ok(_) | Err(Errno::INTR) => (),
                 Err(error) => return Err(error.into()),
             }
+            let woken = self.clock.now();
             let mut called = false;
             // What has come is taken in before anything is sent: a late answer would look like the
             // broker's doing, a late sending is told as our own.
@@ -138,6 +139,7 @@ impl<H: Handler> EventLoop<H> {
                 self.handler.act(now, &mut Clients::new(places, &mut touched));
                 touched.drain(..).for_each(|client| self.flush(client));
             }
+            self.handler.turned(self.clock.now().saturating_since(woken));
         }
         Ok(())
     }

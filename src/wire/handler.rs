@@ -1,5 +1,7 @@
 //! Room `wire`: what an event loop asks of those that it works for.
 
+use std::time::Duration;
+
 use super::place::Place;
 use super::{Client, Failure, Happening, Source, Unsendable};
 use crate::clock::Instant;
@@ -30,6 +32,10 @@ pub trait Handler {
         happening: Happening,
         at: Instant,
     );
+
+    /// Everything that had come by the last waking is taken in and dealt with, which took so long:
+    /// what came meanwhile waits for so long at most.
+    fn turned(&mut self, _busy: Duration) {}
 
     /// A client's connection broke or could not be made; it is made again after a while.
     fn broke(&mut self, client: usize, failure: &Failure);

@@ -116,14 +116,47 @@ fn keys_that_do_not_belong() {
         "rate: max",
         "rate: max (closed loop) is known but not built yet; give a rate such as 20/s",
     );
-    path("slo: {p99: 1s}", &format!("slo: {NOT_BUILT}"));
-    kafka("control_topic: c", &format!("kafka.control_topic: {NOT_BUILT}").replace("kafka.", ""));
-    path("lanes: [kafka_kafka]", &format!("lanes[0]: kafka_kafka {NOT_BUILT}"));
     for scheme in ["mqtts", "ws", "wss"] {
         let text = one("", "", "").replace("mqtt://", &format!("{scheme}://"));
         let what = format!("{scheme}:// is known but not built yet; use mqtt://");
         refuses(&text, &[&format!("5: paths[0].mqtt.url: {what}")]);
     }
+}
+
+/// One line below `slo:` (line 10) and what is said about it.
+fn slo(line: &str, expected: &str) {
+    let text = one("", &format!("{KAFKA}slo:\n  {line}"), "");
+    refuses(&text, &[&format!("10: paths[0].slo.{expected}")]);
+}
+
+#[test]
+fn objectives() {
+    slo("p95: 1s", "p95: unknown key; did you mean \"p90\"?");
+    slo("p99.9: 1s", "p99.9: unknown key; did you mean \"p999\"?");
+    slo(
+        "latency: 1s",
+        "latency: unknown key; known here are p50, p90, p99, p999, max, acked_lost, duplicates and \
+         availability",
+    );
+    let unit =
+        "expected a duration such as 10s, found the number 250; give it a unit (ms, s, m, h or d)";
+    slo("p99: 250", &format!("p99: {unit}"));
+    slo("max: 2h", "max: 2h is out of range (0.000001s to 1h)");
+    slo("p50: 0s", "p50: 0s is out of range (0.000001s to 1h)");
+    slo("acked_lost: -1", "acked_lost: expected a whole number, found the number -1");
+    slo("duplicates: many", "duplicates: expected a whole number, found the text \"many\"");
+    let expected = "availability: expected a share such as 99.9% or 0.999, found";
+    slo("availability: 3 nines", &format!("{expected} the text \"3 nines\""));
+    slo("availability: true", &format!("{expected} true"));
+    slo("availability: 99.9", "availability: 99.9 is more than everything; did you mean 99.9%?");
+    let range = "is out of range (above 0% up to 100%, or up to 1)";
+    slo("availability: 0", &format!("availability: 0 {range}"));
+    slo("availability: 101%", &format!("availability: 101% {range}"));
+    path("slo: 1s", "slo: expected a mapping of keys, found the text \"1s\"");
+    path(
+        "slo: {p99: 1s}",
+        "slo: nothing is timed on a path without lanes; give it some, or remove slo",
+    );
 }
 
 #[test]
@@ -365,7 +398,10 @@ fn the_kafka_side() {
         "lanes: holds mqtt_kafka, but the path has no kafka; add kafka or remove the lane",
     );
     path("lanes: [mqtt_mqtt, mqtt_mqtt]", "lanes[1]: is given twice; remove one");
-    path("lanes: [mqtt]", "lanes[0]: \"mqtt\" is not a lane (mqtt_kafka or mqtt_mqtt)");
+    path(
+        "lanes: [mqtt]",
+        "lanes[0]: \"mqtt\" is not a lane (mqtt_kafka, mqtt_mqtt or kafka_kafka)",
+    );
     let brokers = |given: &str, what: &str| {
         let text = one("", &KAFKA.replace("k:9092", given), "");
         refuses(&text, &[&format!("7: paths[0].kafka.brokers{what}")]);
@@ -390,8 +426,10 @@ fn the_kafka_side() {
     topics("[^]", "[0]: \"^\" is not a pattern (2 to 1024 characters)");
     topics("[t, t]", "[1]: is given twice; remove one");
     let owned = landfall::consume::OWNED.map(|(name, _)| name);
-    let others = ["group.id", "bootstrap.servers", "group.id_file", "statistics.interval.ms"];
-    for name in owned.into_iter().chain(others) {
+    let of_producer = landfall::produce::OWNED.map(|(name, _)| name);
+    let others =
+        ["group.id", "bootstrap.servers", "group.id_file", "message.timeout.ms", "linger.ms_file"];
+    for name in owned.into_iter().chain(of_producer).chain(others) {
         let text = one("", &format!("{KAFKA}  properties: {{{name}: x}}"), "");
         let problems = read(&text).unwrap_err();
         let expected = format!("landfall.yaml:9: paths[0].kafka.properties.{name}: can't be set: ");
@@ -403,6 +441,62 @@ fn the_kafka_side() {
         "properties: {sasl.password: a, sasl.password_file: b}",
         "properties.sasl.password_file: sasl.password is given both here and by file; remove one",
     );
+}
+
+#[test]
+fn the_control_lane_and_its_topic_belong_together() {
+    path(
+        "lanes: [kafka_kafka]",
+        "lanes: holds kafka_kafka, but the path has no kafka; add kafka or remove the lane",
+    );
+    kafka(
+        "control_topic: c",
+        "control_topic: is for lane kafka_kafka, which lanes does not hold; add the lane or remove \
+         this",
+    );
+    let with = |topics: &str, control: &str| {
+        let kafka = KAFKA.replace("[t]", topics);
+        one("", &format!("{kafka}  {control}\nlanes: [mqtt_kafka, kafka_kafka]"), "")
+    };
+    let needs = "needs a topic of its own; give kafka.control_topic or remove the lane";
+    refuses(
+        &with("[t]", "properties: {}"),
+        &[&format!("10: paths[0].lanes: holds kafka_kafka, which {needs}")],
+    );
+    let at = "9: paths[0].kafka.control_topic";
+    for (topics, topic) in [("[a, c]", "c"), ("['^x', '^c$']", "^c$")] {
+        let what = "which a bridge fills; name a topic of its own";
+        refuses(
+            &with(topics, "control_topic: c"),
+            &[&format!("{at}: is one of the topics of path a ({topic}), {what}")],
+        );
+    }
+    refuses(
+        &with("[t]", "control_topic: ^c"),
+        &[&format!("{at}: \"^c\" is a pattern; give the name of one topic")],
+    );
+    refuses(
+        &with("[t]", "control_topic: 7"),
+        &[&format!("{at}: expected a topic, found the number 7; put it in quotes")],
+    );
+    let other =
+        "  - name: b\n    mqtt: {url: mqtt://b}\n    kafka: {brokers: k:9092, topics: [c]}\n";
+    let both = with("[t]", "control_topic: c") + other;
+    let what = "is one of the topics of path b (c), which a bridge fills; name a topic of its own";
+    refuses(&both, &[&format!("{at}: {what}")]);
+    assert!(read(&both.replace("brokers: k:9092, topics: [c]", "brokers: l, topics: [c]")).is_ok());
+    assert!(read(&with("[t]", "control_topic: c")).is_ok());
+}
+
+#[test]
+fn slots_of_the_control_lane_take_memory_too() {
+    let path = format!(
+        "{}  control_topic: c\nlanes: [kafka_kafka]\ndeadline: 100s",
+        KAFKA.replace("[t]", "[t]")
+    );
+    assert!(read(&one("rate: 20000/s", &path, "")).is_ok());
+    let problems = read(&one("rate: 20001/s", &path, "")).unwrap_err();
+    assert!(problems.contains("makes 4000200 slots in flight (a: 40002/s x 100s)"), "{problems}");
 }
 
 #[test]
@@ -418,7 +512,7 @@ fn everything_that_is_wrong_is_told_at_once() {
             "6: paths[0].mqtt.qos: 3 is not a QoS (0, 1 or 2)",
             &format!("7: paths[0].mqtt.rate: \"fast\" {RATE}"),
             "8: paths[0].deadline: expected a duration such as 10s, found the number 1; give it a unit (ms, s, m, h or d)",
-            "9: paths[0].lanes[0]: \"x\" is not a lane (mqtt_kafka or mqtt_mqtt)",
+            "9: paths[0].lanes[0]: \"x\" is not a lane (mqtt_kafka, mqtt_mqtt or kafka_kafka)",
             "10: windw: unknown key; did you mean \"window\"?",
             "11: state_dir: expected the path of a directory, found the number 7; put it in quotes",
         ],
@@ -482,7 +576,7 @@ fn the_schema_refuses_unknown_keys_and_wrong_types() {
     ] {
         assert!(!valid(&one(line, "", "")), "{line}");
     }
-    for line in ["lanes: [kafka_kafka]", "deadline: 1", "slo: {}", "kafka: {}"] {
+    for line in ["lanes: [kafka_mqtt]", "deadline: 1", "slo: {p99: 1}", "kafka: {}"] {
         assert!(!valid(&one("", line, "")), "{line}");
     }
     assert!(!valid(&one("", &format!("{KAFKA}  properties: {{group.id: x}}"), "")));

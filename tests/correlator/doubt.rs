@@ -25,7 +25,14 @@ impl Story {
     fn found(&mut self, append: Append) {
         let (publisher, sequence) = (1, 0);
         let stamped_path = PATH;
-        self.tell(Observation::Found { path: PATH, stamped_path, publisher, sequence, append });
+        self.tell(Observation::Found {
+            path: PATH,
+            lane: Lane::MqttKafka,
+            stamped_path,
+            publisher,
+            sequence,
+            append,
+        });
     }
 
     fn missing_since(&self) -> Option<landfall::clock::Instant> {

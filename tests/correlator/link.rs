@@ -164,7 +164,7 @@ fn new_correlator(roster: &Arc<Roster>, shape: &Shape) -> Correlator {
 pub(super) fn roster(publishers: &[Qos]) -> Roster {
     let path = |name: &str| Path {
         name: name.into(),
-        lanes: Lane::ALL.to_vec(),
+        lanes: Lane::OF_MQTT.to_vec(),
         qos: Qos::ALL.to_vec(),
         carriers: Carrier::ALL.to_vec(),
         deadline: DEADLINE,
@@ -359,7 +359,7 @@ impl Link {
     }
 
     fn pass_on(&mut self, id: SlotId) {
-        for lane in Lane::ALL {
+        for lane in Lane::OF_MQTT {
             let after = MILLI + self.dice.below(MILLI);
             self.later(after, Step::Pass(id, lane, false));
         }
@@ -431,6 +431,7 @@ impl Link {
         match lane {
             Lane::MqttKafka => self.later(after, Step::Append(Some(id), damaged)),
             Lane::MqttMqtt => self.later(after, Step::Queue(id, damaged)),
+            Lane::KafkaKafka => panic!("{id:?} goes in over MQTT"),
         }
     }
 
@@ -639,7 +640,7 @@ impl Link {
     fn settle(&mut self) {
         let slots: Vec<_> = self.slots.keys().copied().collect();
         for id in slots {
-            for lane in Lane::ALL {
+            for lane in Lane::OF_MQTT {
                 let outcome = self.outcome(id, lane);
                 self.tally(id, lane).outcomes[outcome.index()] += 1;
             }

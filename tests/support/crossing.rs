@@ -261,6 +261,11 @@ impl Run {
         serde_json::from_str(&report).unwrap()
     }
 
+    /// Its file of slots, once it has ended.
+    pub(crate) fn slots(&self) -> String {
+        std::fs::read_to_string(self.file("slots.tsv")).unwrap()
+    }
+
     /// The sum of a metric over all series whose name and labels contain this text.
     pub(crate) fn metric(&self, series: &str) -> f64 {
         sum(&self.scrape(), series)
@@ -410,6 +415,9 @@ struct Slot {
     outcome: String,
 }
 
+/// The lane whose messages are no MQTT publisher's.
+const CONTROL: &str = "kafka_kafka";
+
 /// Slots by lane, publisher and sequence; each once.
 type Slots = BTreeMap<(String, u64, u64), Slot>;
 
@@ -436,10 +444,12 @@ fn read_slots(text: &str) -> Slots {
 
 /// Holds the file of slots, the report and the records of Kafka against each other.
 pub(crate) fn audit(run: &Run, records: &[Record], payload: Payload) -> Audit {
-    let slots = read_slots(&std::fs::read_to_string(run.file("slots.tsv")).unwrap());
+    let mut slots = read_slots(&run.slots());
     let report = run.report();
+    let over_mqtt = slots.extract_if(.., |(lane, ..), _| lane != CONTROL).collect();
+    let control = std::mem::replace(&mut slots, over_mqtt);
     let named = every_slot_once(&slots);
-    report_agrees(&report, &slots, named.len() as u64);
+    report_agrees(&report, [&slots, &control], named.len() as u64);
 
     let mut copies = BTreeMap::<String, u64>::new();
     for record in records {
@@ -517,12 +527,21 @@ fn every_slot_once(slots: &Slots) -> BTreeMap<String, (u64, u64)> {
     let ends = |lane: &str| -> Vec<(u64, u64)> {
         next.iter().filter(|((of, _), _)| *of == lane).map(|((_, id), end)| (*id, *end)).collect()
     };
-    assert_eq!(ends("mqtt_kafka"), ends("mqtt_mqtt"));
+    for lane in next.keys().map(|(lane, _)| *lane).collect::<BTreeSet<_>>() {
+        assert_eq!(ends("mqtt_kafka"), ends(lane));
+    }
     named
 }
 
+/// The control messages of a run: the outcome of each by its trace id.
+pub(crate) fn control_slots(run: &Run) -> BTreeMap<String, String> {
+    let slots = read_slots(&std::fs::read_to_string(run.file("slots.tsv")).unwrap());
+    let control = slots.into_iter().filter(|((lane, ..), _)| lane == CONTROL);
+    control.map(|(_, slot)| (slot.trace_id, slot.outcome)).collect()
+}
+
 /// The report counts what the file of slots lists.
-fn report_agrees(report: &Value, slots: &Slots, total: u64) {
+fn report_agrees(report: &Value, slots: [&Slots; 2], total: u64) {
     let path = &report["paths"][0];
     assert_eq!(path["offered"], total);
     assert_eq!(path["foreign"], 0);
@@ -530,7 +549,8 @@ fn report_agrees(report: &Value, slots: &Slots, total: u64) {
     for lane in path["lanes"].as_array().unwrap() {
         let of_lane = || {
             slots
-                .iter()
+                .into_iter()
+                .flatten()
                 .filter(|((of, ..), slot)| lane["lane"] == of.as_str() && lane["qos"] == slot.qos)
         };
         assert_eq!(lane["slots"], of_lane().count());

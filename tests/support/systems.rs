@@ -50,6 +50,22 @@ impl Kafka {
         self.system.act("kill", &[]);
     }
 
+    /// Makes it hang, and waits until it does: connections stay and are still made, by the kernel, but
+    /// nothing is read or answered.
+    pub(crate) fn pause(&self) {
+        self.system.act("pause", &[]);
+    }
+
+    /// Lets it go on after [`Kafka::pause`].
+    pub(crate) fn resume(&self) {
+        self.system.act("continue", &[]);
+    }
+
+    /// Kafka's own EndToEndLatency, which will send so many messages to a topic, one after the other.
+    pub(crate) fn latency_tool(&self, topic: &str, messages: u32) -> Command {
+        self.system.command("latency", &[topic, &messages.to_string()])
+    }
+
     /// Stops it if it runs, and starts it again with its data at the same address.
     pub(crate) fn restart(&mut self) {
         self.system.restart();

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use landfall::clock::{Clock, WallTime};
+
 /// When a packet is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum When {
@@ -24,6 +26,9 @@ enum When {
 
 /// How a message names itself.
 pub(crate) type Name = fn(&[u8]) -> String;
+
+/// Looks at a packet, with the moment before which nobody was handed it.
+type See<'a> = dyn FnMut(&[u8], &mut Tally, Name, WallTime) + 'a;
 
 /// Stands between clients and a system that may be away.
 pub(crate) struct Tap {
@@ -50,6 +55,8 @@ pub(crate) struct Tally {
     pub(crate) published: BTreeSet<String>,
     /// Those for which a client was handed PUBACK or PUBREC with a reason below 0x80.
     pub(crate) acknowledged: BTreeSet<String>,
+    /// The moment before a client was handed the first such answer for each: it knew no earlier.
+    pub(crate) acknowledged_at: BTreeMap<String, WallTime>,
     /// How often each was handed to a subscriber.
     pub(crate) received: BTreeMap<String, u32>,
     /// PUBLISH packets that say that they were sent before.
@@ -147,12 +154,12 @@ impl Shared {
         let (shared, heard) = (Arc::clone(&self), Arc::clone(&talk));
         let there = (client.try_clone().unwrap(), system.try_clone().unwrap());
         let back = thread::spawn(move || {
-            let see = &mut |packet: &[u8], tally: &mut Tally, name| {
-                locked(&heard).answered(packet, tally, name);
+            let see = &mut |packet: &[u8], tally: &mut Tally, name, at| {
+                locked(&heard).answered((packet, at), tally, name);
             };
             shared.hand_on((system, client), When::HandedOn, see);
         });
-        let see = &mut |packet: &[u8], tally: &mut Tally, name| {
+        let see = &mut |packet: &[u8], tally: &mut Tally, name, _| {
             locked(&talk).asked(packet, tally, name);
         };
         self.hand_on(there, When::Come, see);
@@ -161,26 +168,21 @@ impl Shared {
 
     /// Hands on until one side is gone. Who is left is told by the end of the stream, so that it can
     /// read what was handed to it before.
-    fn hand_on(
-        &self,
-        (mut from, mut to): (TcpStream, TcpStream),
-        when: When,
-        see: &mut dyn FnMut(&[u8], &mut Tally, Name),
-    ) {
+    fn hand_on(&self, (mut from, mut to): (TcpStream, TcpStream), when: When, see: &mut See<'_>) {
         let (mut space, mut pending) = (vec![0; 64 * 1_024], Vec::new());
         let mut is_heard = true;
         while let Ok(count) = from.read(&mut space)
             && count > 0
         {
-            let mut look = |tally: &mut Tally| {
+            let mut look = |tally: &mut Tally, at| {
                 let Some(name) = self.name else { return };
                 pending.extend_from_slice(&space[..count]);
                 while let Some(packet) = take_packet(&mut pending) {
-                    see(&packet, tally, name);
+                    see(&packet, tally, name, at);
                 }
             };
             if when == When::Come {
-                look(&mut locked(&self.tally));
+                look(&mut locked(&self.tally), Clock::system().wall());
             }
             while when == When::HandedOn && self.holds.load(Ordering::Acquire) {
                 pause();
@@ -189,9 +191,10 @@ impl Shared {
             let tally = (when == When::HandedOn).then(|| locked(&self.tally));
             // What nobody takes is read all the same: closing with something unread would break the
             // other direction too.
+            let at = Clock::system().wall();
             is_heard = is_heard && to.write_all(&space[..count]).is_ok();
             if let Some(mut tally) = tally.filter(|_| is_heard) {
-                look(&mut tally);
+                look(&mut tally, at);
             }
         }
         let _ = to.shutdown(Shutdown::Write);
@@ -204,14 +207,14 @@ fn pause() {
 }
 
 /// Takes the first whole packet off the front.
-fn take_packet(bytes: &mut Vec<u8>) -> Option<Vec<u8>> {
+pub(crate) fn take_packet(bytes: &mut Vec<u8>) -> Option<Vec<u8>> {
     let (length, start) = variable(bytes.get(1..)?)?;
     let end = 1 + start + length;
     (bytes.len() >= end).then(|| bytes.drain(..end).collect())
 }
 
 /// A variable byte integer, and how many bytes it takes.
-fn variable(bytes: &[u8]) -> Option<(usize, usize)> {
+pub(crate) fn variable(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut value = 0;
     for (place, &byte) in bytes.iter().take(4).enumerate() {
         value |= usize::from(byte & 0x7f) << (7 * place);
@@ -222,13 +225,14 @@ fn variable(bytes: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-/// What comes behind the remaining length.
-fn body(packet: &[u8]) -> &[u8] {
+/// What comes behind the remaining length of a packet.
+pub(crate) fn body(packet: &[u8]) -> &[u8] {
     let (_, start) = variable(&packet[1..]).unwrap();
     &packet[1 + start..]
 }
 
-fn number(bytes: &[u8]) -> u16 {
+/// Two bytes as a number.
+pub(crate) fn number(bytes: &[u8]) -> u16 {
     u16::from_be_bytes(bytes[..2].try_into().unwrap())
 }
 
@@ -265,8 +269,8 @@ impl Talk {
         }
     }
 
-    /// The system sent this.
-    fn answered(&self, packet: &[u8], tally: &mut Tally, name: Name) {
+    /// The system sent this, and it was handed on no earlier than that.
+    fn answered(&self, (packet, at): (&[u8], WallTime), tally: &mut Tally, name: Name) {
         match packet[0] >> 4 {
             // CONNACK: without a session nothing earlier is answered any more.
             2 if body(packet)[0] & 1 == 0 => {
@@ -283,6 +287,7 @@ impl Talk {
                 let is_taken = body.get(2).is_none_or(|&reason| reason < 0x80);
                 if let Some(message) = answered.filter(|_| is_taken) {
                     tally.acknowledged.insert(message.clone());
+                    tally.acknowledged_at.entry(message.clone()).or_insert(at);
                 }
             }
             _ => (),

@@ -4,13 +4,15 @@
 #     kafka.sh start DIR [--port N] [--owner PID] [--config KEY=VALUE]...
 #     kafka.sh stop|kill|restart|pause|continue DIR
 #     kafka.sh topic DIR NAME PARTITIONS [KEY=VALUE]...
+#     kafka.sh latency DIR TOPIC MESSAGES
 #
 # DIR holds configuration, log and data; install.sh kafka comes first. `start` waits until the broker
 # answers and prints KAFKA=127.0.0.1:PORT and KAFKA_PID=PID, also found in DIR/env. A KEY=VALUE of
 # --config overrides the properties written here. With --owner the node is stopped when that process
 # is gone. `stop` and `kill` (SIGKILL) keep DIR, `restart` keeps the port; `pause` and `continue` are
 # SIGSTOP and SIGCONT. `topic` creates a topic, for instance with
-# message.timestamp.type=LogAppendTime, and waits until it has leaders.
+# message.timestamp.type=LogAppendTime, and waits until it has leaders. `latency` becomes Kafka's own
+# EndToEndLatency, which sends one message after the other to a topic and waits for each.
 
 # shellcheck source=tests/systems/process.sh
 . "$(dirname "${BASH_SOURCE[0]}")/process.sh"
@@ -101,9 +103,24 @@ topic() {
     fail "topic $name has no leaders after 10 s"
 }
 
-if [[ ${1:-} == topic ]]; then
+latency() {
+    local dir=$1 address
+    running "$dir" >/dev/null || fail "no Kafka runs in $dir"
+    address=$(sed -n 's/^KAFKA=//p' "$dir/env")
+    exec "$home/java" -Xmx128m -Dlandfall.log.level=WARN \
+        -Dlog4j2.configurationFile="$systems/log4j2.properties" -cp "$home/jars/*" \
+        org.apache.kafka.tools.EndToEndLatency --bootstrap-server "$address" --topic "$2" \
+        --num-records "$3" --producer-acks all --record-size 256
+}
+
+case ${1:-} in
+topic)
     (($# >= 4)) || fail "usage: kafka.sh topic DIR NAME PARTITIONS [KEY=VALUE]..."
     topic "$(absolute "$2")" "${@:3}"
-else
-    main "$@"
-fi
+    ;;
+latency)
+    (($# == 4)) || fail "usage: kafka.sh latency DIR TOPIC MESSAGES"
+    latency "$(absolute "$2")" "$3" "$4"
+    ;;
+*) main "$@" ;;
+esac

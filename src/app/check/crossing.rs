@@ -49,11 +49,13 @@ pub(super) async fn cross(
         consumer
     });
     let parts = Parts {
+        objectives: Vec::new(),
         roster: Arc::clone(&path.roster),
         stamper: path.stamper.clone(),
         publishers: Vec::new(),
         subscribers: subscriber.into_iter().collect(),
         consumers: consumer.into_iter().collect(),
+        producers: Vec::new(),
         rate: 0.0,
     };
     let threads = match Threads::start(parts, around, (Vec::new(), None)) {

@@ -77,6 +77,8 @@ impl Ears {
                 Notice::Assigned { slot, topic, partition, .. } => {
                     self.partitions.insert(slot, (topic, partition));
                 }
+                // A check asks the cluster itself.
+                Notice::Leaders { .. } => (),
                 Notice::Warning { kind: consume::NOT_ALLOWED, .. } => self.is_barred = true,
                 Notice::Warning { text, .. } => self.warnings.push(text),
             }
@@ -100,6 +102,8 @@ impl Ears {
                 carriers,
                 ..
             } if stamped_path == self.path => match sink {
+                // A check sends none.
+                Sink::Control { .. } => (),
                 Sink::Mqtt { .. } => self.copies.push((publisher, Copy { at, integrity })),
                 Sink::Kafka { place, append } => {
                     let named = self.partitions.get(&place.slot).cloned();

@@ -2,7 +2,7 @@
 
 use super::path::{Path, on_thread};
 use crate::consume;
-use crate::preflight::{self, Broker, Finding, Reach, Security, Survey};
+use crate::preflight::{self, Broker, Finding, Reach, Security, Survey, Topic};
 use crate::reach::{Place, reach};
 use crate::shutdown::Tasks;
 
@@ -26,9 +26,11 @@ pub(super) async fn look(
     if !reached.iter().any(Reach::is_reached) {
         return (preflight::cluster(&reached, &security, None), false);
     }
-    let (asked, told_to_stop) = (consumer.clone(), stop.clone());
+    let (mut asked, told_to_stop) = (consumer.clone(), stop.clone());
+    let control = path.control.as_ref().map(|control| control.topics.concat());
+    asked.topics.extend(control.clone().filter(|topic| !asked.topics.contains(topic)));
     let survey = move || consume::survey(&asked, clock, &told_to_stop);
-    let survey = match on_thread("survey", survey, stop).await {
+    let mut survey = match on_thread("survey", survey, stop).await {
         None => return (preflight::cluster(&reached, &security, None), false),
         Some(Err(said)) => {
             return (preflight::cluster(&reached, &security, Some(Err(&said))), false);
@@ -40,7 +42,10 @@ pub(super) async fn look(
     let known: Vec<(&Place, &Reach)> = known.collect();
     let advertised = advertised(&survey, &known, path, stop).await;
     findings.extend(preflight::advertised(&survey, &advertised));
+    let control = survey.topics.extract_if(.., |topic| Some(&topic.name) == control.as_ref());
+    let control: Vec<Topic> = control.collect();
     findings.extend(preflight::topics(&survey, path.needs()));
+    findings.extend(control.iter().flat_map(|it| preflight::control_topic(it, path.needs())));
     (findings, is_readable(&survey, &advertised))
 }
 

@@ -12,7 +12,7 @@ use super::{WAIT_MAX, crossing};
 use crate::app::wiring::Parts;
 use crate::clock::Clock;
 use crate::config::{Loaded, MqttConfig, PathConfig};
-use crate::correlate::{PathId, Roster};
+use crate::correlate::{Lane, PathId, Roster};
 use crate::preflight::{self, Finding, Needs, Reading};
 use crate::publish;
 use crate::reach::reach;
@@ -30,6 +30,8 @@ pub(super) struct Path {
     pub(super) publishers: Vec<publish::Config>,
     pub(super) subscriber: Option<subscribe::Config>,
     pub(super) consumer: Option<consume::Config>,
+    /// What would read its control topic.
+    pub(super) control: Option<consume::Config>,
     pub(super) config: PathConfig,
     pub(super) probe: String,
     pub(super) wait: Duration,
@@ -55,7 +57,10 @@ impl Path {
             .collect();
         publishers.sort_unstable_by_key(|publisher| publisher.index);
         let subscriber = parts.subscribers.iter().find(|subscriber| subscriber.path == id);
-        let consumer = parts.consumers.iter().find(|consumer| consumer.path == id);
+        let consumer = |lane| {
+            let mut of_path = parts.consumers.iter().filter(|consumer| consumer.path == id);
+            of_path.find(|consumer| consumer.lane == lane).cloned()
+        };
         Self {
             id,
             clock,
@@ -63,7 +68,8 @@ impl Path {
             roster: Arc::clone(&parts.roster),
             publishers,
             subscriber: subscriber.cloned(),
-            consumer: consumer.cloned(),
+            consumer: consumer(Lane::MqttKafka),
+            control: consumer(Lane::KafkaKafka),
             wait: wait.unwrap_or(config.deadline.min(WAIT_MAX)),
             config,
             probe: loaded.resolved.probe.clone(),
@@ -94,6 +100,10 @@ impl Path {
                     consumer.topics.join(", ")
                 )
             }
+            (None, Some(kafka)) if self.control.is_some() => {
+                let topic = kafka.control_topic.as_deref().unwrap_or_default();
+                format!("{mqtt}; Kafka {} control topic {topic}", kafka.brokers.join(","))
+            }
             (None, Some(_)) => format!("{mqtt} (Kafka is not read: lanes lacks mqtt_kafka)"),
             (None, None) => format!("{mqtt} (no Kafka)"),
         }
@@ -108,7 +118,12 @@ impl Path {
         let Some(mut probes) = self.connect(stop, &say).await else { return };
         if !stop.stopping() {
             let reading = match self.consumer.take() {
-                None => Reading::NotAsked,
+                None => {
+                    if let Some(control) = &self.control {
+                        say(kafka::look(&self, control, stop).await.0).await;
+                    }
+                    Reading::NotAsked
+                }
                 Some(consumer) => match kafka::look(&self, &consumer, stop).await {
                     (findings, true) => {
                         say(findings).await;

@@ -114,7 +114,10 @@ impl Control {
     pub(super) fn path_of(&self, role: Role) -> PathId {
         match role {
             Role::Publisher(index) => self.router.roster().publisher(PublisherId(index)).path,
-            Role::Subscriber(path) | Role::Consumer(path) => PathId(path),
+            Role::Subscriber(path)
+            | Role::Consumer(path)
+            | Role::Producer(path)
+            | Role::ControlConsumer(path) => PathId(path),
         }
     }
 
@@ -132,6 +135,8 @@ impl Control {
             }
             Role::Subscriber(_) => "MQTT subscriber".to_owned(),
             Role::Consumer(_) => "Kafka consumer".to_owned(),
+            Role::Producer(_) => "Kafka producer of control messages".to_owned(),
+            Role::ControlConsumer(_) => "Kafka consumer of the control topic".to_owned(),
         }
     }
 }

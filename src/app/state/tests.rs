@@ -147,6 +147,7 @@ impl Process {
         if let Some(now) = tick.judged {
             self.correlator.advance(now, &mut self.events);
         }
+        leave_legs_out(&mut self.events[from..]);
         self.stats.apply(&self.events[from..]);
     }
 
@@ -278,7 +279,7 @@ fn killed(directory: &Directory, roster: &Arc<Roster>) -> Stored {
 }
 
 fn name(slot: u32, from: i64) -> PartitionName {
-    PartitionName { path: PATH, slot, topic: "t".into(), partition: 0, from }
+    PartitionName { path: PATH, lane: Lane::MqttKafka, slot, topic: "t".into(), partition: 0, from }
 }
 
 #[test]
@@ -291,7 +292,11 @@ fn a_run_goes_on_behind_its_leases_and_reads_on_from_where_it_was() {
     assert_eq!(state.first, [17, 101, 17], "each lease is from the sequence that was next");
     assert_eq!(state.story.restarts, 1);
     assert_eq!(state.story.published_before, 3);
-    assert_eq!(state.positions(PATH), [name(0, 40)], "nothing of ours was read yet");
+    assert_eq!(
+        state.positions((PATH, Lane::MqttKafka)),
+        [name(0, 40)],
+        "nothing of ours was read yet"
+    );
     assert_eq!(state.correlator.open_outcomes(), 2 * (17 + 101 + 17));
 
     let idle = tempfile::tempdir().unwrap();
@@ -303,7 +308,7 @@ fn a_run_goes_on_behind_its_leases_and_reads_on_from_where_it_was() {
 
     let mut renamed = state;
     renamed.names.extend([name(3, 0)]);
-    assert_eq!(renamed.positions(PATH), [name(3, 0)], "it was made anew");
+    assert_eq!(renamed.positions((PATH, Lane::MqttKafka)), [name(3, 0)], "it was made anew");
 }
 
 #[test]

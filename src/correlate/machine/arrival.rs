@@ -3,12 +3,27 @@
 use crate::clock::Instant;
 use crate::stamp::{Carriers, Integrity};
 
-use super::super::books::Landing;
+use super::super::books::{Landing, PARTITIONS_MAX};
 use super::super::ledger::Place;
 use super::super::{
     Carrier, Copied, DuplicateCause, Event, Lane, Observation, Outcome, PublisherId, Sink,
 };
-use super::Correlator;
+use super::{Correlator, State};
+
+impl State {
+    /// One more than the highest sequence that came out of the stream that ends at this sink.
+    #[inline]
+    pub(super) fn highest(&mut self, sink: &Sink) -> &mut u64 {
+        let Sink::Control { place, .. } = sink else {
+            return &mut self.highest[sink.lane().index()];
+        };
+        let index = (place.slot as usize).min(PARTITIONS_MAX);
+        if index >= self.highest_in.len() {
+            self.highest_in.resize(index + 1, 0);
+        }
+        &mut self.highest_in[index]
+    }
+}
 
 impl Correlator {
     /// Takes in [`Observation::Received`]; whatever else it is given is none of its business.
@@ -32,14 +47,14 @@ impl Correlator {
             // Two paths share a topic: the other path's own consumer books it.
             return;
         }
-        let id = self.roster.find(path, publisher);
+        let lane = sink.lane();
+        let id = self.roster.find(path, publisher, lane == Lane::KafkaKafka);
         let Some(id) = id.filter(|&id| is_known && self.gave_out(id, sequence)) else {
             events.push(Event::Foreign { path, count: 1 });
             return;
         };
-        let lane = sink.lane();
-        if let Sink::Kafka { place, .. } = sink
-            && !self.paths[usize::from(path.0)].moves_on(place.slot, place.offset)
+        if let Sink::Kafka { place, .. } | Sink::Control { place, .. } = sink
+            && !self.paths[usize::from(path.0)].moves_on(lane, place)
         {
             events.push(Event::Duplicate {
                 publisher: id,
@@ -65,7 +80,7 @@ impl Correlator {
             }
             let landing = Landing { sink, at, span, stamps: books.fixed.survived(carriers) };
             books.deliver((sequence, entry), &landing);
-            books.note_order(sequence, lane, &mut state.highest);
+            books.note_order(sequence, lane, state.highest(&sink));
             return;
         }
         let partition = sink.place().slot;
@@ -75,12 +90,12 @@ impl Correlator {
 
     /// Takes in [`Observation::Found`]; whatever else it is given is none of its business.
     pub(super) fn found(&mut self, observation: &Observation, events: &mut Vec<Event>) {
-        let &Observation::Found { path, stamped_path, publisher, sequence, append } = observation
+        let &Observation::Found { path, lane, stamped_path, publisher, sequence, append } =
+            observation
         else {
             return;
         };
-        let lane = Lane::MqttKafka;
-        let id = self.roster.find(path, publisher);
+        let id = self.roster.find(path, publisher, lane == Lane::KafkaKafka);
         let Some(id) = id.filter(|_| stamped_path == path) else { return };
         let (mut books, state) = self.split(id, events);
         if let Place::Open(entry) = state.ledger.place(sequence)
@@ -164,7 +179,7 @@ impl Correlator {
             place,
             departure,
         });
-        books.note_order(sequence, lane, &mut state.highest);
+        books.note_order(sequence, lane, state.highest(&sink));
         for (carrier, survived) in Carrier::ALL.into_iter().zip(books.fixed.survived(carriers)) {
             if let Some(survived) = survived {
                 events.push(Event::Stamp { publisher: id, carrier, survived });

@@ -17,9 +17,9 @@ use crate::clock::Instant;
 use super::super::books::{Landing, Sinks};
 use super::super::ledger::{Entry, Place};
 use super::super::{
-    Append, Carrier, Event, Observation, Outcome, PathId, PublisherId, Roster, Sink,
+    Append, Carrier, Event, Lane, Observation, Outcome, PathId, PublisherId, Roster, Sink,
 };
-use super::{Correlator, Fixed, Limits, State};
+use super::{Correlator, Limits, State};
 
 /// A state machine as it stands, to be kept with serde.
 #[derive(Debug, Serialize)]
@@ -56,19 +56,12 @@ impl Correlator {
     pub fn taken_up(roster: Arc<Roster>, limits: Limits, kept: TakenUp) -> Option<Self> {
         let fits = kept.publishers.len() == roster.publishers().len()
             && kept.paths.len() == roster.paths().len();
-        let fixed = roster.publishers().iter();
-        let fixed = fixed.map(|&of| Fixed::of(of, roster.path(of.path)));
-        let publishers = fixed.zip(kept.publishers).collect();
-        let TakenUp { paths, open_slots, open_outcomes, .. } = kept;
-        let taken_up = Self {
-            roster,
-            limits,
-            publishers,
-            paths,
-            open_slots,
-            open_outcomes,
-            confirming: false,
-        };
+        let mut taken_up = Self::new(roster, limits);
+        for ((_, state), kept) in taken_up.publishers.iter_mut().zip(kept.publishers) {
+            *state = kept;
+        }
+        taken_up.paths = kept.paths;
+        (taken_up.open_slots, taken_up.open_outcomes) = (kept.open_slots, kept.open_outcomes);
         fits.then_some(taken_up)
     }
 
@@ -78,11 +71,11 @@ impl Correlator {
         self.publishers[publisher.0 as usize].1.ledger.next()
     }
 
-    /// Up to which offset each partition of a path was read, by their dense index; those beyond the last
-    /// one brought nothing yet.
+    /// Up to which offset each partition of a path and lane was read, by their dense index; those beyond
+    /// the last one brought nothing yet.
     #[must_use]
-    pub fn cursors(&self, path: PathId) -> &[i64] {
-        self.paths[usize::from(path.0)].cursors()
+    pub fn cursors(&self, path: PathId, lane: Lane) -> &[i64] {
+        self.paths[usize::from(path.0)].cursors(lane)
     }
 
     /// Notes at `now` that the process ended whose publishers could give out the sequences below
@@ -151,19 +144,22 @@ impl Correlator {
         let stamps = books.fixed.survived(carriers);
         if !entry.is_guessed() && !books.sinks.is_behind(lane) {
             books.deliver((sequence, entry), &Landing { sink, at, span, stamps });
-            books.note_order(sequence, lane, &mut state.highest);
+            books.note_order(sequence, lane, state.highest(&sink));
             return;
         }
         // A CreateTime is earlier than the append: who is late by it is late.
         let out = match sink {
-            Sink::Kafka { append: Append::LogAppendTime(at) | Append::CreateTime(at), .. } => at,
-            Sink::Kafka { append: Append::None, .. } | Sink::Mqtt { .. } => at,
+            Sink::Kafka { append, .. } | Sink::Control { append, .. } => match append {
+                Append::LogAppendTime(at) | Append::CreateTime(at) => at,
+                Append::None => at,
+            },
+            Sink::Mqtt { .. } => at,
         };
         let is_late = !entry.is_guessed() && out > entry.intended + books.path.deadline;
         let outcome = if is_late { Outcome::Late } else { Outcome::Delivered };
         entry.note_arrival(lane, at);
         books.conclude((sequence, entry), lane, outcome, None, None);
-        books.note_order(sequence, lane, &mut state.highest);
+        books.note_order(sequence, lane, state.highest(&sink));
         books.events.push(Event::Recovered { publisher: id, lane });
         let partition = sink.place().slot;
         books.events.push(Event::Consumed { path, lane, partition });
@@ -179,7 +175,7 @@ impl Correlator {
 mod tests {
     use std::time::Duration;
 
-    use super::super::super::{Lane, NotSent, Path, Qos, RecordPlace, Stage};
+    use super::super::super::{NotSent, Path, Qos, RecordPlace, Stage};
     use super::*;
     use crate::stamp::{Carriers, Integrity};
 

@@ -97,7 +97,13 @@ impl<'a> Crossing<'a> {
         };
         // Never closed, so it always comes.
         if let Ok(permit) = Arc::clone(&self.in_flight).acquire_owned().await {
-            self.kafka.produce(publish, Delivery { ticket, permit }).await;
+            let delivery = Delivery { ticket, permit: Some(permit), note: None };
+            let Some(link) = &self.bridge.link else {
+                return self.kafka.produce(publish, delivery).await;
+            };
+            if let Some(ticket) = link.take(publish, delivery, self.bridge.clock.now()) {
+                self.acknowledgements.settled(ticket);
+            }
         }
     }
 

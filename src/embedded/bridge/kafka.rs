@@ -18,12 +18,13 @@ use std::time::Duration;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rumqttc::v5::mqttbytes::v5::Publish;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 
 use super::ledger::Ticket;
+use super::link::Note;
 use super::session::Acknowledgements;
 use super::{Config, Counters, Error};
 use crate::clock::{Clock, Instant};
@@ -40,8 +41,10 @@ const MAX_QUEUE_KBYTES: &str = "65536";
 pub(super) struct Delivery {
     /// Acknowledges the message; `None` where that is done.
     pub(super) ticket: Option<Ticket>,
-    /// Its place among the messages in flight.
-    pub(super) permit: OwnedSemaphorePermit,
+    /// Its place among the messages in flight; `None` of what goes beside a message.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// Tells the fault link's ledger, where there is one.
+    pub(super) note: Option<Note>,
 }
 
 /// Hears what became of each message; shared with the polling thread.
@@ -121,7 +124,10 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, delivery: Box<Delivery>) {
         match result {
-            Ok(_) => {
+            Ok(record) => {
+                if let Some(note) = &delivery.note {
+                    note.landed(record.partition(), record.offset());
+                }
                 self.settle(&delivery);
                 self.counters.0.produced.fetch_add(1, Ordering::Relaxed);
             }
@@ -180,7 +186,12 @@ impl Kafka {
 
     /// Hands a message to the producer; waits where its queue is full.
     pub(super) async fn produce(&self, publish: &Publish, delivery: Delivery) {
-        let mut record = BaseRecord::with_opaque_to(&self.topic, Box::new(delivery))
+        self.produce_to(&self.topic, publish, delivery).await;
+    }
+
+    /// The same to another topic.
+    pub(super) async fn produce_to(&self, topic: &str, publish: &Publish, delivery: Delivery) {
+        let mut record = BaseRecord::with_opaque_to(topic, Box::new(delivery))
             .key(&publish.topic[..])
             .payload(&publish.payload[..])
             .headers(headers(publish));

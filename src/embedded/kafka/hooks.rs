@@ -1,7 +1,8 @@
 //! Room `embedded` (edge): what a test or `selftest` does to the Kafka while it runs.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,6 +39,9 @@ pub enum Verdict {
         /// the append time; the acknowledgement does not wait.
         hold: Duration,
     },
+    /// It is appended and acknowledged, and the first Fetch that gets it gets it twice in a row, at
+    /// the same offsets.
+    ReadTwice,
     /// The producer gets this error.
     Refuse(ResponseError),
 }
@@ -80,6 +84,8 @@ struct Inner {
     released_dropped: AtomicU64,
     stalled: watch::Sender<bool>,
     closings: watch::Sender<u64>,
+    clock_offset_nanos: AtomicI64,
+    unfetchable: watch::Sender<BTreeSet<String>>,
 }
 
 /// A handle on a running Kafka's faults; clones act on the same one, from any thread, at any time.
@@ -103,6 +109,8 @@ impl Hooks {
             released_dropped: AtomicU64::new(0),
             stalled: watch::Sender::new(false),
             closings: watch::Sender::new(0),
+            clock_offset_nanos: AtomicI64::new(0),
+            unfetchable: watch::Sender::new(BTreeSet::new()),
         }))
     }
 
@@ -131,6 +139,27 @@ impl Hooks {
     /// Closes all connections that are open now.
     pub fn close_connections(&self) {
         self.0.closings.send_modify(|count| *count += 1);
+    }
+
+    /// From now on the clock that LogAppendTime is read from is so many nanoseconds ahead of the
+    /// machine's, or behind it.
+    pub fn set_clock_offset(&self, nanos: i64) {
+        self.0.clock_offset_nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    /// From now on Fetches get nothing of a topic, although its ends are told as they are: a
+    /// consumer that is stuck.
+    pub fn hold_fetches(&self, topic: &str) {
+        self.0.unfetchable.send_modify(|topics| {
+            topics.insert(topic.to_owned());
+        });
+    }
+
+    /// Fetches get the topic's records again, also those that wait at this moment.
+    pub fn let_fetch(&self, topic: &str) {
+        self.0.unfetchable.send_modify(|topics| {
+            topics.remove(topic);
+        });
     }
 
     /// Tells of every batch that becomes fetchable from now on, in order within each partition.
@@ -172,6 +201,15 @@ impl Hooks {
         let mut stalled = self.0.stalled.subscribe();
         // The sender lives as long as `self`, so waiting can't fail.
         let _ = stalled.wait_for(|stalled| !stalled).await;
+    }
+
+    pub(super) fn clock_offset_nanos(&self) -> i64 {
+        self.0.clock_offset_nanos.load(Ordering::Relaxed)
+    }
+
+    /// The topics that Fetches get nothing of.
+    pub(super) fn unfetchable(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.0.unfetchable.subscribe()
     }
 
     pub(super) fn closings(&self) -> watch::Receiver<u64> {

@@ -18,6 +18,8 @@ struct Entry {
     max_timestamp: i64,
     appended: Instant,
     release: Instant,
+    /// The next read gets it twice.
+    is_repeated: bool,
 }
 
 /// What a batch of so many bytes weighs against the caps.
@@ -116,7 +118,15 @@ impl Log {
             max_timestamp,
             appended: now,
             release,
+            is_repeated: false,
         });
+    }
+
+    /// Has the newest batch given twice by the read that gets it first.
+    pub(super) fn repeat_newest(&mut self) {
+        if let Some(entry) = self.entries.back_mut() {
+            entry.is_repeated = true;
+        }
     }
 
     /// Opens the next batch whose time has come.
@@ -150,7 +160,7 @@ impl Log {
     ///
     /// `OFFSET_OUT_OF_RANGE` where the log does not hold that offset.
     pub(super) fn read(
-        &self,
+        &mut self,
         offset: i64,
         bytes_max: usize,
         one_at_least: bool,
@@ -160,13 +170,15 @@ impl Log {
         }
         let first = self.entries.partition_point(|entry| entry.end <= offset);
         let mut read = Read::default();
-        for entry in self.entries.range(first.min(self.open)..self.open) {
+        for entry in self.entries.range_mut(first.min(self.open)..self.open) {
             let must = one_at_least && read.batches.is_empty();
             if read.bytes + entry.bytes.len() > bytes_max && !must {
                 break;
             }
-            read.bytes += entry.bytes.len();
-            read.batches.push(entry.bytes.clone());
+            for _ in 0..=u8::from(std::mem::take(&mut entry.is_repeated)) {
+                read.bytes += entry.bytes.len();
+                read.batches.push(entry.bytes.clone());
+            }
         }
         Ok(read)
     }
@@ -216,6 +228,17 @@ mod tests {
         assert_eq!(log.next_release(), Some(Instant::from_nanos(150)));
         assert_eq!(open(&mut log, 150), [0, 2]);
         assert_eq!(bases(&log.read(1, 1_000, true).unwrap()), [0, 2]);
+    }
+
+    #[test]
+    fn a_batch_is_repeated_once() {
+        let mut log = Log::default();
+        append(&mut log, 1, 10, 1, 0);
+        log.repeat_newest();
+        append(&mut log, 1, 10, 2, 0);
+        open(&mut log, 2);
+        assert_eq!(bases(&log.read(0, 1_000, true).unwrap()), [0, 0, 1]);
+        assert_eq!(bases(&log.read(0, 1_000, true).unwrap()), [0, 1]);
     }
 
     #[test]

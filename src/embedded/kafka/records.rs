@@ -1,5 +1,6 @@
 //! Room `embedded` (edge): the Kafka requests that append and read records.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,14 +104,20 @@ impl Broker {
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
         let deadline = self.clock.now() + wait.min(FETCH_WAIT_MAX);
         let enough = usize::try_from(request.min_bytes).unwrap_or(0);
+        let mut unfetchable = self.hooks.unfetchable();
         loop {
             // Also registers: whatever comes after this pass wakes the wait below.
-            let gathered = self.store(|store| gather(store, request, waker));
+            let held = unfetchable.borrow_and_update().clone();
+            let gathered = self.store(|store| gather(store, &held, request, waker));
             let done = gathered.bytes >= enough || gathered.failed || request.topics.is_empty();
             if done || self.clock.now() >= deadline {
                 return FetchResponse::default().with_responses(gathered.responses);
             }
-            self.wait_for(waker, Some(deadline)).await;
+            tokio::select! {
+                () = self.wait_for(waker, Some(deadline)) => {}
+                // The hooks live as long as the broker, so waiting can't fail.
+                _ = unfetchable.changed() => {}
+            }
         }
     }
 
@@ -158,14 +165,21 @@ impl Broker {
     }
 }
 
-fn gather(store: &mut Store, request: &FetchRequest, waker: &Arc<Notify>) -> Gathered {
+fn gather(
+    store: &mut Store,
+    held: &BTreeSet<String>,
+    request: &FetchRequest,
+    waker: &Arc<Notify>,
+) -> Gathered {
     let mut left = usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX);
     let mut gathered = Gathered { responses: Vec::new(), bytes: 0, failed: false };
     for topic in &request.topics {
+        let is_held = held.contains(&**topic.topic);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
-            let first = gathered.bytes == 0;
-            let (answer, bytes) = read(store, &topic.topic, wanted, left, first, waker);
+            // Without room for a single byte nothing is read.
+            let (room, first) = if is_held { (0, false) } else { (left, gathered.bytes == 0) };
+            let (answer, bytes) = read(store, &topic.topic, wanted, room, first, waker);
             gathered.failed |= answer.error_code != 0;
             gathered.bytes += bytes;
             left = left.saturating_sub(bytes);
@@ -197,7 +211,7 @@ fn read(
         }
     };
     partition.wake(waker);
-    let log = &partition.log;
+    let log = &mut partition.log;
     let answer = answer
         .with_high_watermark(log.high_watermark())
         .with_last_stable_offset(log.high_watermark())

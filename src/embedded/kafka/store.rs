@@ -246,14 +246,15 @@ impl Store {
         }
         let info =
             BatchInfo { topic, partition, offset, count: batch.count, records: batch.records() };
-        let (copies, hold) = match hooks.judge(&info) {
-            Verdict::Append { copies, hold } => (copies, hold),
+        let (copies, hold, is_read_twice) = match hooks.judge(&info) {
+            Verdict::Append { copies, hold } => (copies, hold, false),
+            Verdict::ReadTwice => (1, Duration::ZERO, true),
             Verdict::Refuse(error) => return Err(error),
         };
         if let Some(sequenced) = batch.sequenced {
             self.partition(topic, partition)?.log.producers.note(sequenced, offset);
         }
-        let append_time = self.time_of_append(topic, clock);
+        let append_time = self.time_of_append(topic, hooks, clock);
         for _ in 1..copies {
             self.append_one(topic, partition, batch.clone(), append_time, hold, clock)?;
         }
@@ -261,6 +262,9 @@ impl Store {
             self.append_one(topic, partition, batch, append_time, hold, clock)?;
         }
         let (topic, partition_state) = self.topic_and_partition(topic, partition)?;
+        if is_read_twice {
+            partition_state.log.repeat_newest();
+        }
         partition_state.open_due(clock.now(), hooks, &topic, partition);
         let start = partition_state.log.start();
         Ok(Appended { base_offset: offset, append_time: append_time.unwrap_or(-1), start })
@@ -307,10 +311,10 @@ impl Store {
         Ok(())
     }
 
-    fn time_of_append(&self, topic: &str, clock: Clock) -> Option<i64> {
+    fn time_of_append(&self, topic: &str, hooks: &Hooks, clock: Clock) -> Option<i64> {
         let timestamps = self.topics.get(topic).map(|topic| topic.timestamps);
-        (timestamps == Some(TimestampType::LogAppendTime))
-            .then(|| clock.wall().nanos().div_euclid(1_000_000))
+        let now = || clock.wall().nanos().saturating_add(hooks.clock_offset_nanos());
+        (timestamps == Some(TimestampType::LogAppendTime)).then(|| now().div_euclid(1_000_000))
     }
 
     fn topic_and_partition(

@@ -24,6 +24,7 @@ use super::super::families::CATALOGUE;
 use super::super::handles::PARTITIONS_MAX;
 use super::Histograms;
 use super::resource::{Identity, SCOPE, resource};
+use crate::stats::PEERS_MAX;
 
 /// Buckets of an exponential histogram (the SDK specification's default).
 const EXPONENTIAL_BUCKETS: u32 = 160;
@@ -135,6 +136,7 @@ fn series_max(metric: &Metric, paths: usize) -> usize {
         Label::Path => paths.max(1),
         Label::Partition => PARTITIONS_MAX + 1,
         Label::Process => PROCESSES_MAX,
+        Label::Peer => PEERS_MAX,
         label => match label.values().len() {
             0 => VALUES_MAX,
             values => values,

@@ -119,7 +119,7 @@ impl Tracer {
         let mut attributes = self.common(journey);
         attributes.extend(said(ending));
         let (name, kind) = match ending.lane {
-            Lane::MqttKafka => {
+            Lane::MqttKafka | Lane::KafkaKafka => {
                 attributes.push(KeyValue::new("messaging.system", "kafka"));
                 attributes.push(KeyValue::new("messaging.operation.name", "poll"));
                 attributes.push(KeyValue::new("messaging.operation.type", "receive"));

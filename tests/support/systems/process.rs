@@ -8,8 +8,15 @@ use tempfile::TempDir;
 
 /// Runs one of the scripts of `tests/systems` and returns what it prints.
 pub(super) fn script(name: &str, arguments: &[&str]) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems").join(name);
-    String::from_utf8_lossy(&output(Command::new(path).args(arguments))).into_owned()
+    String::from_utf8_lossy(&output(&mut prepared(name, arguments))).into_owned()
+}
+
+/// One of the scripts of `tests/systems`, not started yet.
+fn prepared(name: &str, arguments: &[&str]) -> Command {
+    let mut command =
+        Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems").join(name));
+    command.args(arguments);
+    command
 }
 
 /// Runs a command to its end and returns its standard output.
@@ -55,6 +62,12 @@ impl System {
     pub(super) fn act(&self, action: &str, arguments: &[&str]) -> String {
         let directory = self.directory.path().display().to_string();
         script(&self.script, &[&[action, &directory], arguments].concat())
+    }
+
+    /// The same, for something that takes its time.
+    pub(super) fn command(&self, action: &str, arguments: &[&str]) -> Command {
+        let directory = self.directory.path().display().to_string();
+        prepared(&self.script, &[&[action, &directory], arguments].concat())
     }
 
     /// Stops it if it runs, and starts it again with its data on the same ports.

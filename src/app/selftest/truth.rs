@@ -1,0 +1,330 @@
+//! Room `app`: what a report must say, worked out from the ledgers of the fault link, of the broker and
+//! of Kafka, and from the schedule. Nothing that was measured goes in.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::plant::Ledgers;
+use super::scenes::{DEADLINE, Part, SCENES, SURELY_GIVEN_UP, Scene};
+use crate::clock::Instant;
+use crate::embedded::bridge::{Landed, Passage};
+use crate::report::{Anomalies, Outcomes, Stamps};
+
+/// The slots of one publisher, by their sequence.
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    /// Index of its scene.
+    pub(super) scene: usize,
+    pub(super) qos: u8,
+    /// The topic that it publishes to.
+    pub(super) topic: String,
+    pub(super) slots: Vec<Slot>,
+}
+
+/// One slot.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) intended: Instant,
+    /// In hexadecimal digits.
+    pub(super) trace_id: String,
+}
+
+/// What the report must say of a path.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Expected {
+    pub(super) path: &'static str,
+    pub(super) offered: u64,
+    pub(super) published: u64,
+    pub(super) acknowledged: u64,
+    pub(super) not_sent: u64,
+    pub(super) foreign: u64,
+    pub(super) property: Stamps,
+    pub(super) payload: Stamps,
+    /// By QoS.
+    pub(super) lanes: BTreeMap<u8, ExpectedLane>,
+    /// Why the ledgers do not tell all that they should.
+    pub(super) doubts: Vec<String>,
+}
+
+/// What the report must say of a lane.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ExpectedLane {
+    pub(super) outcomes: Outcomes,
+    pub(super) anomalies: Anomalies,
+    pub(super) reorder_depth_max: u64,
+    /// From each intended send time to the moment when Kafka let the record go, ascending, in
+    /// nanoseconds.
+    pub(super) latencies: Vec<i64>,
+}
+
+/// What the report must say of every path.
+pub(super) fn expected(streams: &[Stream], ledgers: &Ledgers) -> Vec<Expected> {
+    let mut passages: HashMap<&str, Vec<&Passage>> = HashMap::new();
+    for passage in ledgers.logs.iter().flat_map(|log| &log.passages) {
+        passages.entry(&passage.trace_id).or_default().push(passage);
+    }
+    let known: usize = streams
+        .iter()
+        .flat_map(|stream| &stream.slots)
+        .filter_map(|slot| passages.get(slot.trace_id.as_str()))
+        .map(Vec::len)
+        .sum();
+    let all: usize = passages.values().map(Vec::len).sum();
+    let mut expected: Vec<Expected> = (0..)
+        .zip(&SCENES)
+        .map(|(index, scene)| {
+            let mut truth = Truth { scene, ledgers, passages: &passages, of: Expected::default() };
+            truth.of.path = scene.name;
+            truth.of.foreign = ledgers.logs.iter().filter_map(|log| log.strangers.get(index)).sum();
+            for stream in streams.iter().filter(|stream| stream.scene == index) {
+                truth.stream(stream);
+            }
+            truth.finish()
+        })
+        .collect();
+    let odd = [
+        ("messages that no slot of the schedule is behind", (all - known) as u64),
+        ("messages that no route was for", ledgers.logs.iter().map(|log| log.strays).sum()),
+        ("messages beyond the ledger's bound", ledgers.logs.iter().map(|log| log.unlogged).sum()),
+        ("releases of records beyond the ledger's bound", ledgers.releases_dropped),
+    ];
+    if let Some(first) = expected.first_mut() {
+        let told = odd.iter().filter(|(_, count)| *count > 0);
+        first.doubts.extend(told.map(|(what, count)| format!("{count} {what}")));
+    }
+    expected
+}
+
+/// The truth about one path as it is gathered.
+struct Truth<'a> {
+    scene: &'a Scene,
+    ledgers: &'a Ledgers,
+    passages: &'a HashMap<&'a str, Vec<&'a Passage>>,
+    of: Expected,
+}
+
+impl Truth<'_> {
+    fn stream(&mut self, stream: &Stream) {
+        self.of.offered += stream.slots.len() as u64;
+        let mut lane = self.of.lanes.remove(&stream.qos).unwrap_or_default();
+        if self.scene.part == Part::Refused {
+            self.refused(stream, &mut lane);
+        } else {
+            let mut firsts = Vec::new();
+            for (sequence, slot) in (0_u64..).zip(&stream.slots) {
+                let first = self.slot(stream.qos, slot, &mut lane);
+                firsts.extend(first.map(|first| (first.partition, first.offset, sequence)));
+            }
+            self.order(firsts, &mut lane);
+        }
+        self.of.lanes.insert(stream.qos, lane);
+    }
+
+    /// The broker counted what it refused; what it never saw was not sent.
+    fn refused(&mut self, stream: &Stream, lane: &mut ExpectedLane) {
+        let refused = self.ledgers.refusals.get(&stream.topic).copied().unwrap_or(0);
+        let not_sent = (stream.slots.len() as u64).saturating_sub(refused);
+        self.of.published += refused;
+        self.of.not_sent += not_sent;
+        lane.outcomes.rejected += refused;
+        lane.outcomes.not_sent += not_sent;
+    }
+
+    /// Books one slot; the record that its message came out with first.
+    fn slot(&mut self, qos: u8, slot: &Slot, lane: &mut ExpectedLane) -> Option<Landed> {
+        let Some(passages) = self.passages.get(slot.trace_id.as_str()) else {
+            self.of.not_sent += 1;
+            lane.outcomes.not_sent += 1;
+            return None;
+        };
+        self.of.published += 1;
+        self.of.acknowledged += u64::from(qos > 0);
+        let mut records: Vec<Landed> =
+            passages.iter().flat_map(|passage| &passage.records).copied().collect();
+        records.sort_unstable_by_key(|record| record.offset);
+        let Some(&first) = records.first() else {
+            let lost = &mut lane.outcomes;
+            *(if qos > 0 { &mut lost.acked_lost } else { &mut lost.unacked_lost }) += 1;
+            return None;
+        };
+        if self.scene.part == Part::Stuck {
+            lane.outcomes.unresolved += 1;
+            return None;
+        }
+        let copies = records.len() as u64 - 1;
+        lane.anomalies.duplicate += copies;
+        if self.scene.part == Part::Severed {
+            lane.anomalies.resent += copies;
+        }
+        let damaged = records.iter().filter(|record| !record.facts.is_intact);
+        lane.anomalies.corrupt += damaged.count() as u64;
+        count(&mut self.of.property, first.facts.has_properties);
+        count(&mut self.of.payload, first.facts.has_stamp);
+        self.arrival(first, slot.intended, lane);
+        Some(first)
+    }
+
+    /// Books when a message came out.
+    fn arrival(&mut self, first: Landed, intended: Instant, lane: &mut ExpectedLane) {
+        let Some(released) = self.released(first) else {
+            let Landed { partition, offset, .. } = first;
+            self.of.doubts.push(format!("Kafka tells no release of {partition}:{offset}"));
+            return;
+        };
+        let nanos = released.nanos_since(intended);
+        lane.latencies.push(nanos);
+        let held = std::time::Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));
+        if held <= DEADLINE {
+            lane.outcomes.delivered += 1;
+            return;
+        }
+        lane.outcomes.late += 1;
+        // A consumer that is behind keeps the verdict open.
+        if self.scene.part == Part::Behind {
+            return;
+        }
+        lane.anomalies.late_recovery += 1;
+        if held < SURELY_GIVEN_UP {
+            let what = "messages were let go late, when nobody knows whether they were given up";
+            self.of.doubts.push(format!("{} s: {what}; is this machine busy?", held.as_secs_f64()));
+        }
+    }
+
+    /// When consumers could fetch a record.
+    fn released(&self, record: Landed) -> Option<Instant> {
+        let batches = self.ledgers.releases.get(&(self.scene.name.to_owned(), record.partition))?;
+        let place = batches.partition_point(|&(base, ..)| base <= record.offset);
+        let &(base, count, at) = batches.get(place.checked_sub(1)?)?;
+        let at = (record.offset < base + count).then_some(at)?;
+        match self.scene.part {
+            Part::Behind => self.ledgers.let_go.map(|let_go| at.max(let_go)),
+            _ => Some(at),
+        }
+    }
+
+    /// Counts what came out behind a later one. Firsts are partition, offset and sequence.
+    fn order(&mut self, mut firsts: Vec<(i32, i64, u64)>, lane: &mut ExpectedLane) {
+        firsts.sort_unstable();
+        if firsts.first().map(|first| first.0) != firsts.last().map(|last| last.0) {
+            let what = "a publisher's records lie in several partitions, whose order nobody knows";
+            self.of.doubts.push(what.to_owned());
+        }
+        let mut end = 0;
+        for (_, _, sequence) in firsts {
+            if sequence < end {
+                lane.anomalies.reordered += 1;
+                lane.reorder_depth_max = lane.reorder_depth_max.max(end - 1 - sequence);
+            } else {
+                end = sequence + 1;
+            }
+        }
+    }
+
+    fn finish(mut self) -> Expected {
+        let is_alone = self.of.lanes.len() == 1;
+        for lane in self.of.lanes.values_mut() {
+            lane.latencies.sort_unstable();
+            if is_alone {
+                lane.anomalies.foreign = self.of.foreign;
+                if self.scene.faults.strangers > 0 {
+                    lane.anomalies.reread = self.ledgers.rereads;
+                }
+            }
+        }
+        self.of
+    }
+}
+
+fn count(stamps: &mut Stamps, survived: bool) {
+    *(if survived { &mut stamps.survived } else { &mut stamps.lost }) += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::embedded::bridge::{Facts, LinkLog};
+
+    const WHOLE: Facts = Facts { is_intact: true, has_properties: true, has_stamp: true };
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    fn scene(name: &str) -> usize {
+        SCENES.iter().position(|scene| scene.name == name).unwrap()
+    }
+
+    /// One publisher with three slots, due at 0, 10 and 20 ms, and where their records lie.
+    fn truth_of(name: &str, qos: u8, records: [&[(i64, Facts)]; 3]) -> Expected {
+        let route = scene(name);
+        let slot = |n: u64| Slot { intended: at(10 * n), trace_id: format!("t{n}") };
+        let topic = "t".to_owned();
+        let stream = Stream { scene: route, qos, topic, slots: (0..3).map(slot).collect() };
+        let passage = |(n, records): (usize, &&[(i64, Facts)])| Passage {
+            trace_id: format!("t{n}"),
+            route,
+            records: records
+                .iter()
+                .map(|&(offset, facts)| Landed { partition: 0, offset, facts })
+                .collect(),
+        };
+        let passages = records.iter().enumerate().map(passage).collect();
+        let strangers = vec![0; SCENES.len()];
+        let logs = vec![LinkLog { passages, strangers, ..LinkLog::default() }];
+        // Ten records in batches of two, let go each 100 ms.
+        let releases = (0..5).map(|n: i64| (2 * n, 2, at(100 * n.unsigned_abs() + 100))).collect();
+        let releases = BTreeMap::from([((name.to_owned(), 0), releases)]);
+        let let_go = Some(at(4_000));
+        let ledgers = Ledgers { logs, releases, let_go, ..Ledgers::default() };
+        expected(&[stream], &ledgers).swap_remove(route)
+    }
+
+    #[test]
+    fn what_came_out_lost_and_doubled_is_told_apart() {
+        let copy: &[_] = &[(2, WHOLE), (5, WHOLE)];
+        let truth = truth_of("doubling", 1, [copy, &[(0, WHOLE)], &[]]);
+        let lane = &truth.lanes[&1];
+        assert_eq!((lane.outcomes.delivered, lane.outcomes.acked_lost), (2, 1));
+        assert_eq!((lane.anomalies.duplicate, lane.anomalies.resent), (1, 0));
+        assert_eq!((lane.anomalies.reordered, lane.reorder_depth_max), (1, 1));
+        assert_eq!(lane.latencies, [90_000_000, 200_000_000]);
+        assert_eq!((truth.offered, truth.published, truth.acknowledged), (3, 3, 3));
+        assert_eq!(truth.doubts, Vec::<String>::new());
+
+        let truth = truth_of("lossy", 0, [copy, &[(0, WHOLE)], &[]]);
+        assert_eq!((truth.lanes[&0].outcomes.unacked_lost, truth.acknowledged), (1, 0));
+        let truth = truth_of("severed", 1, [copy, &[(0, WHOLE)], &[]]);
+        assert_eq!(truth.lanes[&1].anomalies.resent, 1);
+    }
+
+    #[test]
+    fn damage_shows_in_the_carriers() {
+        let cut = Facts { is_intact: false, ..WHOLE };
+        let beheaded = Facts { has_stamp: false, ..cut };
+        let stripped = Facts { has_properties: false, ..WHOLE };
+        let records: [&[_]; 3] = [&[(0, cut)], &[(1, beheaded)], &[(2, stripped)]];
+        let truth = truth_of("damaging", 1, records);
+        assert_eq!(truth.lanes[&1].anomalies.corrupt, 2);
+        assert_eq!((truth.property.survived, truth.property.lost), (2, 1));
+        assert_eq!((truth.payload.survived, truth.payload.lost), (2, 1));
+    }
+
+    #[test]
+    fn a_consumer_that_is_behind_is_late_and_one_that_is_stuck_says_nothing() {
+        let records: [&[_]; 3] = [&[(0, WHOLE)], &[(1, WHOLE)], &[(2, WHOLE)]];
+        let truth = truth_of("behind", 1, records);
+        let lane = &truth.lanes[&1];
+        assert_eq!((lane.outcomes.late, lane.anomalies.late_recovery), (3, 0));
+        assert_eq!(lane.latencies.last(), Some(&4_000_000_000));
+        let truth = truth_of("stuck", 1, records);
+        assert_eq!(truth.lanes[&1].outcomes.unresolved, 3);
+        assert_eq!((truth.property.survived, truth.published), (0, 3));
+    }
+
+    #[test]
+    fn a_record_whose_release_is_not_known_is_a_doubt() {
+        let truth = truth_of("clean", 1, [&[(99, WHOLE)], &[], &[]]);
+        assert_eq!(truth.doubts, ["Kafka tells no release of 0:99"]);
+    }
+}
