@@ -294,18 +294,9 @@ impl Stats {
             Event::Foreign { path, count } => {
                 self.paths[usize::from(path.0)].foreign += u64::from(count);
             }
-            Event::Overflow { publisher } => {
-                let path = self.roster.publisher(publisher).path;
-                self.paths[usize::from(path.0)].overflow += 1;
-            }
-            Event::Missed { publisher, .. } => {
-                let path = self.roster.publisher(publisher).path;
-                self.paths[usize::from(path.0)].missed += 1;
-            }
-            Event::Unconfirmed { publisher, .. } => {
-                let path = self.roster.publisher(publisher).path;
-                self.paths[usize::from(path.0)].unconfirmed += 1;
-            }
+            Event::Overflow { publisher } => self.path_of(publisher).overflow += 1,
+            Event::Missed { publisher, .. } => self.path_of(publisher).missed += 1,
+            Event::Unconfirmed { publisher, .. } => self.path_of(publisher).unconfirmed += 1,
         }
     }
 
@@ -350,6 +341,11 @@ impl Stats {
         if share.lanes.first() == Some(&lane) {
             self.publish_of(id).not_sent[cause as usize] += 1;
         }
+    }
+
+    fn path_of(&mut self, publisher: PublisherId) -> &mut PathTotals {
+        let path = self.roster.publisher(publisher).path;
+        &mut self.paths[usize::from(path.0)]
     }
 
     fn publish_of(&mut self, publisher: PublisherId) -> &mut PublishTotals {

@@ -151,7 +151,6 @@ fn a_kafka_that_restarts_and_one_that_dies_are_survived_and_no_loss_invented() {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "figures for whoever runs a test by hand")]
 #[expect(clippy::cast_precision_loss, reason = "some thousand slots")]
 fn the_control_lane_shows_what_the_way_over_mqtt_adds_and_how_the_clocks_stand() {
     let (kafka, mosquitto) = (shared_kafka(), Mosquitto::start(&[]));

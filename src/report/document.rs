@@ -79,7 +79,7 @@ impl Window {
 }
 
 /// What one configured route did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PathReport {
     /// Its name.
     pub name: String,
@@ -168,7 +168,7 @@ pub struct Stamps {
 }
 
 /// What one lane did at one QoS.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaneReport {
     /// Name of the lane.
     pub lane: String,

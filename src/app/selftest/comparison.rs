@@ -230,7 +230,7 @@ fn seconds(nanos: i64) -> f64 {
 mod tests {
     use super::*;
     use crate::app::selftest::sabotage;
-    use crate::report::{Anomalies, Duplication, Legs, Outcomes};
+    use crate::report::{Anomalies, Outcomes};
 
     const MILLISECOND: i64 = 1_000_000;
 
@@ -272,25 +272,17 @@ mod tests {
             anomalies: lane.anomalies,
             reorder_depth_max: 4,
             latency_seconds,
-            service_latency_seconds: Durations::default(),
-            legs: Legs::default(),
-            durability_gap_seconds: Durations::default(),
-            duplication: Duplication::default(),
-            histogram: None,
-            histogram_unit: String::new(),
+            ..LaneReport::default()
         };
         PathReport {
             name: "clean".to_owned(),
             published: 103,
             offered: 103,
-            acknowledged: 0,
-            not_sent: BTreeMap::new(),
-            foreign: 0,
-            overflow: 0,
             stamps: ["property", "payload"]
                 .map(|name| (name.to_owned(), Stamps { survived: 100, lost: 0 }))
                 .into(),
             lanes: vec![lane],
+            ..PathReport::default()
         }
     }
 
