@@ -22,15 +22,15 @@ mod news;
 mod otlp;
 mod output;
 mod recorder;
+mod results;
 mod resume;
 mod selftest;
 mod state;
 mod threads;
 mod wiring;
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,27 +39,25 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Clock;
 use crate::config::{Loaded, Problems};
 use crate::consume;
-use crate::correlate::{Correlator, Event, Leases, Limits, Router};
+use crate::correlate::{Event, Router};
 use crate::host;
-use crate::journal::{Directory, Syncer};
+use crate::journal::Directory;
 use crate::produce;
 use crate::report::Report;
 use crate::shutdown::{Signals, Tasks};
 use crate::stamp::Run;
-use crate::stats::Stats;
 use crate::study::Machine;
 use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Telemetry};
 
 use audit::Audit;
-use books::{Bookkeeper, Books, Overview};
+use books::{Bookkeeper, Overview};
 use clocks::LeaderClocks;
 use control::{Control, End, State};
 use journalist::Journalist;
 use meters::Meters;
 use otlp::Exporting;
 use output::Output;
-use recorder::Recorder;
-use resume::{Beginning, Keeping};
+use resume::{Beginning, Kept};
 use state::Story;
 use threads::{Surroundings, Threads};
 use wiring::Parts;
@@ -115,7 +113,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let Some(over) = carry_out(loaded, &options, new_run()?, Vec::new()).await? else {
         return Ok(130);
     };
-    let written = finish(&over.report, &options, over.audit.as_deref());
+    let written = results::finish(&over.report, &options, over.audit.as_deref());
     let code = over.report.verdict.exit_code();
     let directory = over.leave(loaded.resolved.telemetry.linger).await;
     written?;
@@ -148,26 +146,17 @@ async fn carry_out(
     let clock = Clock::system();
     let resolved = &loaded.resolved;
     let Beginning { parts, state, keeping } = resume::begin(loaded, run, clock)?;
-    check_properties(loaded, &parts)?;
     let Exposed { telemetry, health, status, server } = expose(loaded, &parts, clock)?;
-    let audit = open_outputs(options, &parts)?;
+    let audit = results::open(options, &parts)?;
     let otlp = otlp::start(loaded, &telemetry, &health).await?;
-    tracing::info!("listening on http://{}", server.address());
     let http = serve(server)?;
 
     let components = parts.components();
-    // State is that of one correlator.
-    let shards = if keeping.is_some() { 1 } else { shards(parts.rate) };
+    let mut kept = Kept::new(keeping, &telemetry);
+    let shards = kept.shards().unwrap_or_else(|| shards(parts.rate));
     let router = Router::new(Arc::clone(&parts.roster), shards, INBOX);
-    let kept = Kept::new(keeping, &telemetry);
-    let story = state.story;
-    let correlators = std::iter::once(state.correlator).chain(std::iter::repeat_with(|| {
-        Correlator::new(Arc::clone(&parts.roster), Limits::default()).confirming()
-    }));
-    let stats = std::iter::once(state.stats)
-        .chain(std::iter::repeat_with(|| Stats::new(Arc::clone(&parts.roster))));
-    let books: Vec<_> = stats.take(shards).map(|stats| Arc::new(Books::new(stats))).collect();
-    let mut recorder = kept.recorder;
+    let story = state.story.clone();
+    let (correlators, books) = state.spread(&parts.roster, shards);
     let clocks = LeaderClocks::default();
     let mut bookkeeper = |((shard, books), correlator)| Bookkeeper {
         clock,
@@ -175,7 +164,7 @@ async fn carry_out(
         shard,
         books: Arc::clone(books),
         correlator,
-        recorder: recorder.take(),
+        recorder: kept.recorder.take(),
         clocks: clocks.clone(),
         telemetry: telemetry.clone(),
         audit: audit.clone(),
@@ -186,18 +175,12 @@ async fn carry_out(
     let bookkeepers = (0..).zip(&books).zip(correlators).map(&mut bookkeeper).collect();
     let (notify, notices) = mpsc::channel(NOTICES);
     let (leases, takes_over) = (kept.leases, kept.takes_over);
-    let around = Surroundings {
-        clock,
-        router: router.clone(),
-        notices: notify,
-        leases: leases.clone(),
-        takes_over,
-    };
+    let given = (leases.clone(), takes_over);
+    let around = Surroundings::new(clock, (router.clone(), notify), given);
     let signals =
         Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
-    let mut overview = Overview::new(Arc::clone(&parts.roster), clock.now());
-    overview.stats.go_on_behind(story.windows.clone());
+    let overview = Overview::new(Arc::clone(&parts.roster), clock.now(), story.windows.clone());
     let journalist = journalist(loaded, &parts, (clock, story));
     let threads = Threads::start(parts, around, (bookkeepers, kept.syncer))
         .map_err(|error| Error::System("starting threads", error))?;
@@ -225,8 +208,7 @@ async fn carry_out(
     if control.run().await == End::Aborted {
         return Ok(None);
     }
-    let report = control.stop().await;
-    let directory = kept.directory;
+    let (report, directory) = (control.stop().await, kept.directory);
     Ok(report.map(|report| Over { report, control, audit, otlp, http, directory }))
 }
 
@@ -246,33 +228,6 @@ impl Over {
     }
 }
 
-/// How state is kept, in the hands of those who keep it.
-struct Kept {
-    recorder: Option<Recorder>,
-    leases: Option<Arc<Leases>>,
-    takes_over: bool,
-    syncer: Option<Syncer>,
-    directory: Option<Directory>,
-}
-
-impl Kept {
-    fn new(keeping: Option<Keeping>, telemetry: &Telemetry) -> Self {
-        let Some(keeping) = keeping else {
-            let (recorder, leases, syncer, directory) = (None, None, None, None);
-            return Self { recorder, leases, takes_over: false, syncer, directory };
-        };
-        telemetry.dropped("journal", "not_written", 0);
-        telemetry.dropped("journal", "torn", u64::from(keeping.torn > 0));
-        Self {
-            recorder: Some(keeping.recorder),
-            leases: Some(keeping.leases),
-            takes_over: keeping.takes_over,
-            syncer: Some(keeping.syncer),
-            directory: Some(keeping.directory),
-        }
-    }
-}
-
 fn journalist(loaded: &Loaded, parts: &Parts, (clock, story): (Clock, Story)) -> Journalist {
     let names = parts.roster.paths().iter().map(|path| path.name.clone()).collect();
     let told = (names, parts.objectives.clone(), story);
@@ -289,6 +244,7 @@ struct Exposed {
 
 /// Takes the address that the run is seen at; nobody is answered yet.
 fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error> {
+    check_properties(loaded, parts)?;
     let product = environment::product();
     let commit = product.commit.unwrap_or_default();
     let identity = environment::identity(loaded);
@@ -338,35 +294,6 @@ impl Control {
     }
 }
 
-/// Writes everything that was asked for, and the summary.
-fn finish(report: &Report, options: &Options, audit: Option<&Audit>) -> Result<(), Error> {
-    options.screen.print(&report.summary());
-    if let (Some(audit), Some(path)) = (audit, &options.slots) {
-        audit
-            .finish()
-            .map_err(|error| Error::Refused(format!("--slots {}: {error}", path.display())))?;
-    }
-    let Some(directory) = &options.report else {
-        return Ok(());
-    };
-    let json = report.json().map_err(|error| Error::System("report.json", error.into()))?;
-    let written =
-        [("report.json", json), ("report.md", report.markdown()), ("junit.xml", report.junit())];
-    for (name, text) in written {
-        let path = directory.join(name);
-        write_whole(&path, &text)
-            .map_err(|error| Error::Refused(format!("--report {}: {error}", path.display())))?;
-    }
-    Ok(())
-}
-
-/// Writes a file so that nobody ever reads half of it.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let draft = path.with_extension("part");
-    fs::write(&draft, text)?;
-    fs::rename(&draft, path)
-}
-
 /// Makes sure, before anything is sent, that librdkafka takes its properties.
 fn check_properties(loaded: &Loaded, parts: &Parts) -> Result<(), Error> {
     for config in &parts.consumers {
@@ -380,34 +307,10 @@ fn check_properties(loaded: &Loaded, parts: &Parts) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes sure, before anything is sent, that what is asked for can be written.
-fn open_outputs(options: &Options, parts: &Parts) -> Result<Option<Arc<Audit>>, Error> {
-    if let Some(directory) = &options.report {
-        fs::create_dir_all(directory)
-            .and_then(|()| fs::write(directory.join("report.part"), ""))
-            .and_then(|()| fs::remove_file(directory.join("report.part")))
-            .map_err(|error| {
-                Error::Refused(format!(
-                    "--report {}: {error}; name a directory that can be written to",
-                    directory.display()
-                ))
-            })?;
-    }
-    let Some(path) = &options.slots else {
-        return Ok(None);
-    };
-    let audit = Audit::create(path, Arc::clone(&parts.roster), parts.stamper.clone());
-    audit.map(Some).map_err(|error| {
-        Error::Refused(format!(
-            "--slots {}: {error}; name a file that can be written",
-            path.display()
-        ))
-    })
-}
-
 /// Serves HTTP on a thread of its own: a scrape takes milliseconds, and nothing that is timed may
 /// wait for it.
 fn serve(server: HttpServer) -> Result<Tasks, Error> {
+    tracing::info!("listening on http://{}", server.address());
     let http = Tasks::new();
     let stop = http.clone();
     threads::run_on_thread("http", &http, move || {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Instant};
 use crate::correlate::{Correlator, Event, Lane, Observation, PathId, PublisherId, Roster, Router};
 use crate::shutdown::Tasks;
-use crate::stats::Stats;
+use crate::stats::{JudgedWindows, Stats};
 use crate::telemetry::{Telemetry, Tracer};
 
 use super::audit::Audit;
@@ -229,8 +229,11 @@ pub(super) struct Overview {
 }
 
 impl Overview {
-    pub(super) fn new(roster: Arc<Roster>, now: Instant) -> Self {
-        Self { stats: Stats::new(roster), rolled: now }
+    /// Goes on behind windows that were judged before.
+    pub(super) fn new(roster: Arc<Roster>, now: Instant, before: JudgedWindows) -> Self {
+        let mut stats = Stats::new(roster);
+        stats.go_on_behind(before);
+        Self { stats, rolled: now }
     }
 
     /// Adds up the shards as they stand.

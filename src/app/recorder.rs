@@ -77,7 +77,9 @@ impl Recorder {
         let bytes = std::mem::take(&mut self.bytes);
         self.bytes = postcard::to_extend(&frame, bytes).map_err(io::Error::other)?;
         self.log.append(&self.bytes)?;
-        leases.into_iter().for_each(|(publisher, end)| self.leases.grant(publisher, end));
+        for (publisher, end) in leases {
+            self.leases.grant(publisher, end);
+        }
         self.names.extend(names);
         self.story = story.unwrap_or_else(|| std::mem::take(&mut self.story));
         Ok(())

@@ -11,6 +11,7 @@ use crate::config::Loaded;
 use crate::correlate::Leases;
 use crate::journal::{Directory, Stored, Syncer};
 use crate::stamp::Run;
+use crate::telemetry::Telemetry;
 
 /// What a run begins with.
 pub(super) struct Beginning {
@@ -30,6 +31,38 @@ pub(super) struct Keeping {
     pub(super) takes_over: bool,
     /// Bytes of a frame that was being written when the process was killed.
     pub(super) torn: usize,
+}
+
+/// How state is kept, in the hands of those who keep it.
+pub(super) struct Kept {
+    pub(super) recorder: Option<Recorder>,
+    pub(super) leases: Option<Arc<Leases>>,
+    pub(super) takes_over: bool,
+    pub(super) syncer: Option<Syncer>,
+    pub(super) directory: Option<Directory>,
+}
+
+impl Kept {
+    pub(super) fn new(keeping: Option<Keeping>, telemetry: &Telemetry) -> Self {
+        let Some(keeping) = keeping else {
+            let (recorder, leases, syncer, directory) = (None, None, None, None);
+            return Self { recorder, leases, takes_over: false, syncer, directory };
+        };
+        telemetry.dropped("journal", "not_written", 0);
+        telemetry.dropped("journal", "torn", u64::from(keeping.torn > 0));
+        Self {
+            recorder: Some(keeping.recorder),
+            leases: Some(keeping.leases),
+            takes_over: keeping.takes_over,
+            syncer: Some(keeping.syncer),
+            directory: Some(keeping.directory),
+        }
+    }
+
+    /// How many shards there must be, where that is not free: state is that of one correlator.
+    pub(super) fn shards(&self) -> Option<usize> {
+        self.recorder.as_ref().map(|_| 1)
+    }
 }
 
 /// A run that was taken up.

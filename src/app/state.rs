@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::books::Books;
 use crate::clock::{Clock, Instant, WallTime};
 use crate::correlate::{
     Correlator, Event, Kept, Lane, Leases, Limits, Observation, PartitionName, PathId, PublisherId,
@@ -130,6 +131,22 @@ impl State {
             names: Vec::new(),
             story: Story::default(),
         }
+    }
+
+    /// Correlators and books of so many shards: the first ones are where the run stands, the others
+    /// begin.
+    pub(super) fn spread(
+        self,
+        roster: &Arc<Roster>,
+        shards: usize,
+    ) -> (Vec<Correlator>, Vec<Arc<Books>>) {
+        let (mut correlators, mut books) = (vec![self.correlator], vec![self.stats]);
+        for _ in 1..shards {
+            let Self { correlator, stats, .. } = Self::new(roster);
+            correlators.push(correlator);
+            books.push(stats);
+        }
+        (correlators, books.into_iter().map(|stats| Arc::new(Books::new(stats))).collect())
     }
 
     /// Where the reading of the partitions of a path and lane goes on.

@@ -37,6 +37,16 @@ pub(super) struct Surroundings {
     pub(super) takes_over: bool,
 }
 
+impl Surroundings {
+    pub(super) fn new(
+        clock: Clock,
+        (router, notices): (Router, Sender<Notice>),
+        (leases, takes_over): (Option<Arc<Leases>>, bool),
+    ) -> Self {
+        Self { clock, router, notices, leases, takes_over }
+    }
+}
+
 /// The groups of threads and tasks of a run.
 pub(super) struct Threads {
     around: Surroundings,

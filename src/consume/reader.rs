@@ -1,5 +1,8 @@
 //! Room `consume`: the thread that reads.
 
+mod goal;
+mod read_on;
+
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -10,6 +13,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 
 use super::backlog::Backlog;
+use goal::{Behind, Goal};
+
 use super::cursors::Cursors;
 use super::fetching::Fetching;
 use super::{Config, Lookout, NAP, Partition, Word, client, record, why};
@@ -26,8 +31,6 @@ const START_MAX: Duration = Duration::from_secs(10);
 const GOAL_LATE: Duration = Duration::from_secs(2);
 /// How many records are read at most before anything else is looked at.
 const TURN_MAX: usize = 10_000;
-/// How long the question for what is left of a partition may take.
-const QUESTION: Duration = Duration::from_millis(500);
 
 /// The reader at work.
 struct Reader<'a> {
@@ -56,22 +59,6 @@ struct Reader<'a> {
     answered: bool,
     /// Whether librdkafka has stopped reading some partition.
     stopped_reading: bool,
-}
-
-/// A moment to have caught up with.
-struct Goal {
-    at: Instant,
-    /// When the high watermarks were asked for.
-    asked: Instant,
-    /// How far each partition must be read for that.
-    highs: Vec<Partition>,
-}
-
-/// A reader that came back.
-#[derive(Default)]
-struct Behind {
-    /// Since when it is certainly reading.
-    reading: Option<Instant>,
 }
 
 /// Reads what the watch assigns until told to stop. Blocks its thread.
@@ -152,7 +139,7 @@ impl Reader<'_> {
     fn say_up(&mut self, fetching: &Fetching) {
         let is_under_way = self.assigned.is_some() && fetching.is_under_way();
         if let Some(behind) = self.behind.as_mut().filter(|_| is_under_way) {
-            behind.reading.get_or_insert_with(|| self.clock.now());
+            behind.reads(self.clock.now());
         }
         let Some(assigned) = self.assigned.filter(|_| !self.up && self.answered) else { return };
         let is_late = self.clock.now() >= assigned + START_MAX;
@@ -233,8 +220,7 @@ impl Reader<'_> {
                 self.router.tell_all(Observation::Position { path, lane, place });
             }
             self.router.tell_all(Observation::CaughtUp { path, lane, at });
-            let is_abreast = |behind: &Behind| behind.reading.is_some_and(|it| goal.asked >= it);
-            if self.behind.take_if(|behind| is_abreast(behind)).is_some() {
+            if self.behind.take_if(|behind| behind.is_over(&goal)).is_some() {
                 self.router.tell_all(Observation::Abreast { path, lane });
             }
         }
@@ -309,54 +295,6 @@ impl Reader<'_> {
                 self.warn(kind, text);
             }
         }
-    }
-
-    /// Goes on with partitions that librdkafka has stopped reading because their next offset was not
-    /// there: removed by retention, cut off, or only not known to a new leader yet.
-    fn read_on(&mut self, consumer: &BaseConsumer<Fetching>) {
-        self.stopped_reading = false;
-        // How far the goal goes may be beyond what there will ever be again.
-        self.goal = None;
-        for mut of in self.cursors.all() {
-            let Ok((low, high)) = consumer.fetch_watermarks(&of.topic, of.partition, QUESTION)
-            else {
-                self.stopped_reading = true;
-                return;
-            };
-            if !(low..=high).contains(&of.offset) {
-                let text = format!(
-                    "{}: offset {} is gone, the log is {low}..{high}: what was removed unread \
-                     counts as lost; keep records longer than the deadline (retention.ms, \
-                     retention.bytes)",
-                    of.label(),
-                    of.offset
-                );
-                self.warn("offset_gone", text);
-                of.offset = low;
-                self.start(&of);
-            }
-            self.router.name(std::mem::take(&mut self.names));
-            self.assign_again(&of, consumer);
-        }
-    }
-
-    /// Has a partition that was assigned before read from its offset.
-    fn assign_again(&self, of: &Partition, consumer: &BaseConsumer<Fetching>) {
-        let mut list = TopicPartitionList::with_capacity(1);
-        let again = list
-            .add_partition_offset(&of.topic, of.partition, Offset::Offset(of.offset))
-            .and_then(|()| consumer.incremental_unassign(&list))
-            .and_then(|()| consumer.incremental_assign(&list));
-        if let Err(error) = again {
-            self.say_unread(of, &error);
-        }
-    }
-
-    fn say_unread(&self, of: &Partition, error: &KafkaError) {
-        let what = of.label();
-        let text =
-            format!("{what} is not read, its records count as lost: {error}; restart the probe");
-        self.warn("not_assigned", text);
     }
 
     fn warn(&self, kind: &'static str, text: String) {

@@ -1,5 +1,7 @@
 //! Room `correlate`: what may be concluded about one slot, and the books that it is entered in.
 
+mod restart;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -91,39 +93,6 @@ impl Sinks {
         let moves_on = offset >= *cursor;
         *cursor = offset.saturating_add(1).max(*cursor);
         moves_on
-    }
-
-    /// For each partition, one more than the last offset that was seen.
-    pub(super) fn cursors(&self, lane: Lane) -> &[i64] {
-        &self.cursors[lane.index()]
-    }
-
-    /// Notes at `now` that the process that looked at the sinks has ended, and that another one will.
-    pub(super) fn restarted(&mut self, now: Instant) {
-        // Kafka is read again from where it was left; an MQTT broker keeps nothing for who is away.
-        for lane in Lane::ALL.into_iter().filter(|lane| lane.ends_in_kafka()) {
-            self.behind[lane.index()] = true;
-        }
-        let there = self.caught_up(Lane::MqttMqtt);
-        self.note_absence(Lane::MqttMqtt, there, now);
-    }
-
-    /// Forgets every moment: the clock has begun anew.
-    pub(super) fn forget_moments(&mut self) {
-        self.caught_up = [Instant::ZERO; Lane::ALL.len()];
-        self.looked = Default::default();
-        self.forget_missing();
-        self.away.iter_mut().for_each(VecDeque::clear);
-    }
-
-    /// Notes that a sink hands over what comes out as it comes out.
-    pub(super) fn come_abreast(&mut self, lane: Lane) {
-        self.behind[lane.index()] = false;
-    }
-
-    /// Whether what a sink hands over may have been out for long.
-    pub(super) fn is_behind(&self, lane: Lane) -> bool {
-        self.behind[lane.index()]
     }
 
     pub(super) fn in_flight(&self, qos: Qos, lane: Lane) -> u64 {

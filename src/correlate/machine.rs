@@ -16,8 +16,8 @@ use super::verdicts::Verdicts;
 pub use restart::{Kept, TakenUp};
 
 use super::{
-    Event, Lane, Leg, NotSent, Observation, Outcome, PathId, Publisher, PublisherId, Qos,
-    RecordPlace, Roster, Stage,
+    Event, Lane, Leg, NotSent, Observation, Outcome, PathId, Publisher, PublisherId, Qos, Roster,
+    Stage,
 };
 
 /// How many resends of a publisher are remembered.
@@ -159,15 +159,7 @@ impl Correlator {
             Observation::CaughtUp { path, lane, at } => {
                 self.paths[usize::from(path.0)].catch_up(lane, at);
             }
-            Observation::Position { path, lane, place } => {
-                // As if the record before it had been ours.
-                let last = place.offset.saturating_sub(1);
-                self.paths[usize::from(path.0)]
-                    .moves_on(lane, RecordPlace { offset: last, ..place });
-            }
-            Observation::Abreast { path, lane } => {
-                self.paths[usize::from(path.0)].come_abreast(lane);
-            }
+            Observation::Position { .. } | Observation::Abreast { .. } => self.stands(observation),
             Observation::Found { .. } => self.found(observation, events),
             Observation::LookedAgain { path, lane, from, at } => {
                 self.paths[usize::from(path.0)].look_again(lane, from, at);

@@ -86,15 +86,6 @@ impl<H: Handler> EventLoop<H> {
         })
     }
 
-    /// Has each client connect once before it begins, so that the broker forgets the session of a
-    /// process that ended without goodbye. Its packet ids begin anew: a broker that waits for the
-    /// release of one would take the next message under it for the old one, and swallow it.
-    #[must_use]
-    pub fn taking_over(mut self) -> Self {
-        self.places.iter_mut().for_each(Place::take_over);
-        self
-    }
-
     /// Runs until `stop` says so. Then every client finishes what is under way, says goodbye and lets
     /// the broker forget its session, all within a second. The bell must be rung when it is time to
     /// stop.

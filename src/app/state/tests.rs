@@ -232,7 +232,9 @@ proptest! {
     #[test]
     fn over_a_restart_every_slot_has_one_outcome(ticks in ticks(), after in ticks()) {
         let (roster, mut before) = (roster(), Process::new(&roster()));
-        numbered(ticks).iter().for_each(|tick| before.live(tick));
+        for tick in numbered(ticks) {
+            before.live(&tick);
+        }
         let next = |of: &Process| [0, 1, 2].map(|id| of.correlator.next_sequence(PublisherId(id)));
         let ends = next(&before).map(|next| next + 5);
         let from = before.events.len();

@@ -17,7 +17,8 @@ use crate::clock::Instant;
 use super::super::books::{Landing, Sinks};
 use super::super::ledger::{Entry, Place};
 use super::super::{
-    Append, Carrier, Event, Lane, Observation, Outcome, PathId, PublisherId, Roster, Sink,
+    Append, Carrier, Event, Lane, Observation, Outcome, PathId, PublisherId, RecordPlace, Roster,
+    Sink,
 };
 use super::{Correlator, Limits, State};
 
@@ -76,6 +77,21 @@ impl Correlator {
     #[must_use]
     pub fn cursors(&self, path: PathId, lane: Lane) -> &[i64] {
         self.paths[usize::from(path.0)].cursors(lane)
+    }
+
+    /// Takes in where the reading of a sink stands; whatever else it is given is none of its business.
+    pub(super) fn stands(&mut self, observation: &Observation) {
+        match *observation {
+            Observation::Position { path, lane, place } => {
+                // As if the record before it had been ours.
+                let last = RecordPlace { offset: place.offset.saturating_sub(1), ..place };
+                self.paths[usize::from(path.0)].moves_on(lane, last);
+            }
+            Observation::Abreast { path, lane } => {
+                self.paths[usize::from(path.0)].come_abreast(lane);
+            }
+            _ => (),
+        }
     }
 
     /// Notes at `now` that the process ended whose publishers could give out the sequences below
@@ -175,7 +191,7 @@ impl Correlator {
 mod tests {
     use std::time::Duration;
 
-    use super::super::super::{NotSent, Path, Qos, RecordPlace, Stage};
+    use super::super::super::{NotSent, Path, Qos, Stage};
     use super::*;
     use crate::stamp::{Carriers, Integrity};
 
