@@ -21,13 +21,16 @@ mod meters;
 mod news;
 mod otlp;
 mod output;
+mod recorder;
+mod results;
+mod resume;
 mod selftest;
+mod state;
 mod threads;
 mod wiring;
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +41,7 @@ use crate::config::{Loaded, Problems};
 use crate::consume;
 use crate::correlate::{Event, Router};
 use crate::host;
+use crate::journal::Directory;
 use crate::produce;
 use crate::report::Report;
 use crate::shutdown::{Signals, Tasks};
@@ -46,13 +50,15 @@ use crate::study::Machine;
 use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Telemetry};
 
 use audit::Audit;
-use books::{Bookkeeper, Books, Overview};
+use books::{Bookkeeper, Overview};
 use clocks::LeaderClocks;
 use control::{Control, End, State};
 use journalist::Journalist;
 use meters::Meters;
 use otlp::Exporting;
 use output::Output;
+use resume::{Beginning, Kept};
+use state::Story;
 use threads::{Surroundings, Threads};
 use wiring::Parts;
 
@@ -107,10 +113,14 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     let Some(over) = carry_out(loaded, &options, new_run()?, Vec::new()).await? else {
         return Ok(130);
     };
-    let written = finish(&over.report, &options, over.audit.as_deref());
+    let written = results::finish(&over.report, &options, over.audit.as_deref());
     let code = over.report.verdict.exit_code();
-    over.leave(loaded.resolved.telemetry.linger).await;
+    let directory = over.leave(loaded.resolved.telemetry.linger).await;
     written?;
+    // The run is over, and told.
+    if let Some(directory) = directory {
+        directory.clear().map_err(|error| Error::System("removing the state of the run", error))?;
+    }
     Ok(code)
 }
 
@@ -121,6 +131,8 @@ struct Over {
     audit: Option<Arc<Audit>>,
     otlp: Exporting,
     http: Tasks,
+    /// Where state is kept, if it is.
+    directory: Option<Directory>,
 }
 
 /// Measures from the first connection to the report; `None` where a second signal did not want to
@@ -133,24 +145,26 @@ async fn carry_out(
 ) -> Result<Option<Over>, Error> {
     let clock = Clock::system();
     let resolved = &loaded.resolved;
-    let parts = Parts::new(resolved, run);
-    check_properties(loaded, &parts)?;
+    let Beginning { parts, state, keeping } = resume::begin(loaded, run, clock)?;
     let Exposed { telemetry, health, status, server } = expose(loaded, &parts, clock)?;
-    let audit = open_outputs(options, &parts)?;
+    let audit = results::open(options, &parts)?;
     let otlp = otlp::start(loaded, &telemetry, &health).await?;
-    tracing::info!("listening on http://{}", server.address());
     let http = serve(server)?;
 
     let components = parts.components();
-    let router = Router::new(Arc::clone(&parts.roster), shards(parts.rate), INBOX);
-    let books: Vec<_> =
-        router.shards().iter().map(|_| Arc::new(Books::new(&parts.roster))).collect();
+    let mut kept = Kept::new(keeping, &telemetry);
+    let shards = kept.shards().unwrap_or_else(|| shards(parts.rate));
+    let router = Router::new(Arc::clone(&parts.roster), shards, INBOX);
+    let story = state.story.clone();
+    let (correlators, books) = state.spread(&parts.roster, shards);
     let clocks = LeaderClocks::default();
-    let mut bookkeeper = |(shard, books)| Bookkeeper {
+    let mut bookkeeper = |((shard, books), correlator)| Bookkeeper {
         clock,
         router: router.clone(),
         shard,
         books: Arc::clone(books),
+        correlator,
+        recorder: kept.recorder.take(),
         clocks: clocks.clone(),
         telemetry: telemetry.clone(),
         audit: audit.clone(),
@@ -158,15 +172,17 @@ async fn carry_out(
         tracer: otlp.sink.as_ref().map(|sink| otlp::tracer(resolved, &parts, sink.clone())),
         invented: std::mem::take(&mut invented),
     };
-    let bookkeepers = (0..).zip(&books).map(&mut bookkeeper).collect();
+    let bookkeepers = (0..).zip(&books).zip(correlators).map(&mut bookkeeper).collect();
     let (notify, notices) = mpsc::channel(NOTICES);
-    let around = Surroundings { clock, router: router.clone(), notices: notify };
+    let (leases, takes_over) = (kept.leases, kept.takes_over);
+    let given = (leases.clone(), takes_over);
+    let around = Surroundings::new(clock, (router.clone(), notify), given);
     let signals =
         Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
-    let journalist = journalist(loaded, &parts, clock);
-    let overview = Overview::new(Arc::clone(&parts.roster), clock.now());
-    let threads = Threads::start(parts, around, bookkeepers)
+    let overview = Overview::new(Arc::clone(&parts.roster), clock.now(), story.windows.clone());
+    let journalist = journalist(loaded, &parts, (clock, story));
+    let threads = Threads::start(parts, around, (bookkeepers, kept.syncer))
         .map_err(|error| Error::System("starting threads", error))?;
     let mut control = Control {
         clock,
@@ -175,6 +191,7 @@ async fn carry_out(
         notices,
         signals,
         router,
+        leases,
         books,
         clocks,
         overview,
@@ -191,13 +208,14 @@ async fn carry_out(
     if control.run().await == End::Aborted {
         return Ok(None);
     }
-    let report = control.stop().await;
-    Ok(report.map(|report| Over { report, control, audit, otlp, http }))
+    let (report, directory) = (control.stop().await, kept.directory);
+    Ok(report.map(|report| Over { report, control, audit, otlp, http, directory }))
 }
 
 impl Over {
-    /// Lets Collector and scrapers see the last values. A signal ends each wait.
-    async fn leave(mut self, linger_for: Duration) {
+    /// Lets Collector and scrapers see the last values. A signal ends each wait. Hands on where state is
+    /// kept.
+    async fn leave(mut self, linger_for: Duration) -> Option<Directory> {
         let signals = &mut self.control.signals;
         tokio::select! {
             () = self.otlp.finish() => (),
@@ -206,12 +224,13 @@ impl Over {
         linger(signals, linger_for).await;
         self.http.stop();
         self.http.finished().await;
+        self.directory
     }
 }
 
-fn journalist(loaded: &Loaded, parts: &Parts, clock: Clock) -> Journalist {
+fn journalist(loaded: &Loaded, parts: &Parts, (clock, story): (Clock, Story)) -> Journalist {
     let names = parts.roster.paths().iter().map(|path| path.name.clone()).collect();
-    let told = (names, parts.objectives.clone());
+    let told = (names, parts.objectives.clone(), story);
     Journalist::new(clock, (environment::product(), environment::survey(loaded)), told)
 }
 
@@ -225,6 +244,7 @@ struct Exposed {
 
 /// Takes the address that the run is seen at; nobody is answered yet.
 fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error> {
+    check_properties(loaded, parts)?;
     let product = environment::product();
     let commit = product.commit.unwrap_or_default();
     let identity = environment::identity(loaded);
@@ -274,35 +294,6 @@ impl Control {
     }
 }
 
-/// Writes everything that was asked for, and the summary.
-fn finish(report: &Report, options: &Options, audit: Option<&Audit>) -> Result<(), Error> {
-    options.screen.print(&report.summary());
-    if let (Some(audit), Some(path)) = (audit, &options.slots) {
-        audit
-            .finish()
-            .map_err(|error| Error::Refused(format!("--slots {}: {error}", path.display())))?;
-    }
-    let Some(directory) = &options.report else {
-        return Ok(());
-    };
-    let json = report.json().map_err(|error| Error::System("report.json", error.into()))?;
-    let written =
-        [("report.json", json), ("report.md", report.markdown()), ("junit.xml", report.junit())];
-    for (name, text) in written {
-        let path = directory.join(name);
-        write_whole(&path, &text)
-            .map_err(|error| Error::Refused(format!("--report {}: {error}", path.display())))?;
-    }
-    Ok(())
-}
-
-/// Writes a file so that nobody ever reads half of it.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let draft = path.with_extension("part");
-    fs::write(&draft, text)?;
-    fs::rename(&draft, path)
-}
-
 /// Makes sure, before anything is sent, that librdkafka takes its properties.
 fn check_properties(loaded: &Loaded, parts: &Parts) -> Result<(), Error> {
     for config in &parts.consumers {
@@ -316,34 +307,10 @@ fn check_properties(loaded: &Loaded, parts: &Parts) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes sure, before anything is sent, that what is asked for can be written.
-fn open_outputs(options: &Options, parts: &Parts) -> Result<Option<Arc<Audit>>, Error> {
-    if let Some(directory) = &options.report {
-        fs::create_dir_all(directory)
-            .and_then(|()| fs::write(directory.join("report.part"), ""))
-            .and_then(|()| fs::remove_file(directory.join("report.part")))
-            .map_err(|error| {
-                Error::Refused(format!(
-                    "--report {}: {error}; name a directory that can be written to",
-                    directory.display()
-                ))
-            })?;
-    }
-    let Some(path) = &options.slots else {
-        return Ok(None);
-    };
-    let audit = Audit::create(path, Arc::clone(&parts.roster), parts.stamper.clone());
-    audit.map(Some).map_err(|error| {
-        Error::Refused(format!(
-            "--slots {}: {error}; name a file that can be written",
-            path.display()
-        ))
-    })
-}
-
 /// Serves HTTP on a thread of its own: a scrape takes milliseconds, and nothing that is timed may
 /// wait for it.
 fn serve(server: HttpServer) -> Result<Tasks, Error> {
+    tracing::info!("listening on http://{}", server.address());
     let http = Tasks::new();
     let stop = http.clone();
     threads::run_on_thread("http", &http, move || {

@@ -19,13 +19,16 @@ use std::time::Duration;
 
 use rustix::thread::clock_nanosleep_absolute;
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
+use serde::{Deserialize, Serialize};
 
 pub use alarm::Alarm;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// A reading of the boot-time clock, in nanoseconds since the machine started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Instant(u64);
 
 impl Instant {
@@ -82,7 +85,9 @@ impl Sub<Duration> for Instant {
 }
 
 /// A reading of the wall clock, in nanoseconds since 1970-01-01 UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct WallTime(i64);
 
 impl WallTime {

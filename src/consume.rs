@@ -28,7 +28,7 @@ mod why;
 
 use std::time::Duration;
 
-use crate::correlate::{Lane, PathId};
+use crate::correlate::{Lane, PartitionName, PathId};
 use crate::study::Role;
 
 pub use client::OWNED;
@@ -59,6 +59,9 @@ pub struct Config {
     pub group: String,
     /// What a check wants to know of records that are not its own; a run wants nothing.
     pub lookout: Option<Lookout>,
+    /// After a restart: where reading goes on. Partitions that are not named were not there before, and
+    /// are read from their beginning.
+    pub resumed: Option<Vec<PartitionName>>,
 }
 
 /// Properties of librdkafka.
@@ -112,6 +115,8 @@ pub enum Word {
     Watermarks {
         /// The moment before the question.
         asked: crate::clock::Instant,
+        /// The moment of the question itself: partitions may have appeared since `asked`.
+        now: crate::clock::Instant,
         /// Topic, partition and high watermark.
         highs: Vec<Partition>,
     },

@@ -3,6 +3,7 @@
 mod books;
 mod event;
 mod inbox;
+mod leases;
 mod ledger;
 mod machine;
 mod observation;
@@ -10,8 +11,9 @@ mod roster;
 mod verdicts;
 
 pub use event::{Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Leg, Outcome};
-pub use inbox::{Inbox, Router, Shard};
-pub use machine::{Correlator, Limits};
+pub use inbox::{Inbox, PartitionName, Router, Shard};
+pub use leases::Leases;
+pub use machine::{Correlator, Kept, Limits, TakenUp};
 pub use observation::{
     Append, Lane, NotSent, Observation, PathId, PublisherId, Reader, RecordPlace, Sink, Stage,
 };

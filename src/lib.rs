@@ -21,6 +21,7 @@
 //! | [`consume`] | edge | Kafka |
 //! | [`produce`] | edge | Kafka: the control lane |
 //! | [`reach`] | edge | names and TCP ports, for a check |
+//! | [`journal`] | edge | state on disk that outlives its process |
 //! | [`host`] | edge | CPU and memory of machine, cgroup and processes |
 //! | [`telemetry`] | edge | the metric catalogue, `/metrics`, OTLP, traces, health |
 //! | [`embedded`] | edge | broker, bridge and Kafka of the demo |
@@ -36,6 +37,7 @@ pub mod consume;
 pub mod correlate;
 pub mod embedded;
 pub mod host;
+pub mod journal;
 pub mod preflight;
 pub mod produce;
 pub mod publish;

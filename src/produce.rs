@@ -29,7 +29,7 @@ use rdkafka::producer::BaseProducer;
 use tokio::sync::mpsc::Sender;
 
 use crate::clock::Clock;
-use crate::correlate::{PathId, PublisherId, Router};
+use crate::correlate::{Leases, PathId, PublisherId, Router};
 use crate::schedule;
 use crate::stamp::{Format, Stamper};
 use crate::study::Notice;
@@ -94,6 +94,8 @@ pub struct Surroundings {
     pub router: Router,
     /// Where they say that Kafka is there, or not.
     pub notices: Sender<Notice>,
+    /// How far twins may number their slots, where state outlives the process.
+    pub leases: Option<Arc<Leases>>,
 }
 
 /// The client of a path, which one thread owns and the other hands messages to; none while there is

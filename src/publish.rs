@@ -13,12 +13,13 @@ mod pacer;
 mod probe;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use tokio::sync::mpsc::Sender;
 
 use crate::clock::Clock;
-use crate::correlate::{PublisherId, Qos, Router};
+use crate::correlate::{Leases, PublisherId, Qos, Router};
 use crate::schedule::{self, Stretch};
 use crate::shutdown::{Hold, Tasks};
 use crate::stamp::{Format, Stamper};
@@ -64,6 +65,10 @@ pub struct Surroundings {
     pub router: Router,
     /// Where they say that they are connected, or not.
     pub notices: Sender<Notice>,
+    /// How far they may number their slots, where state outlives the process.
+    pub leases: Option<Arc<Leases>>,
+    /// Whether a process before this one had their MQTT sessions and ended without goodbye.
+    pub takes_over: bool,
 }
 
 /// Keeps publishers connected and sends every slot of the stretches that `told` tells as it comes due,
@@ -85,9 +90,11 @@ pub fn run(
     let (clock, stamper) = (around.clock, around.stamper.clone());
     let ids = publishers.iter().map(|(config, _)| (config.publisher, config.path)).collect();
     let (configs, plans): (Vec<_>, Vec<_>) = publishers.into_iter().unzip();
+    let takes_over = around.takes_over;
     let pacer = Pacer::new(ids, plans, around, told, pacing);
     let clients = configs.into_iter().map(|config| client(config, stamper.clone()));
-    EventLoop::new(clock, pacer, clients, bell)?.run(tasks)
+    let event_loop = EventLoop::new(clock, pacer, clients, bell)?;
+    if takes_over { event_loop.taking_over() } else { event_loop }.run(tasks)
 }
 
 fn client(config: Config, stamper: Stamper) -> Client<Composer> {

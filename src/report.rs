@@ -95,6 +95,7 @@ impl Report {
     pub fn build(inputs: Inputs<'_>) -> Self {
         let paths = gather::paths(inputs.stats, &inputs.bounds, inputs.windows);
         let published: u64 = paths.iter().map(|path| path.published).sum();
+        let published = published.saturating_sub(inputs.window.published_before);
         let mut processes = inputs.processes;
         for process in &mut processes {
             process.messages_per_cpu_second = per_second(published, process.cpu_seconds);

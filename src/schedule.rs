@@ -101,6 +101,13 @@ impl Agenda {
         }
     }
 
+    /// Has a publisher's slots numbered from `first` on. Before its plan begins.
+    pub fn number_from(&mut self, publisher: u32, first: u64) {
+        if let Some(plan) = self.plans.get_mut(publisher as usize) {
+            (plan.first, plan.sequence) = (first, first);
+        }
+    }
+
     /// When the next slot is due; `None` where no plan has begun.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
@@ -126,6 +133,8 @@ impl Agenda {
 struct Plan {
     config: Config,
     start: Instant,
+    /// The sequence that the plan begins with.
+    first: u64,
     sequence: u64,
     /// Poisson: nanoseconds from the start to the last slot given out.
     elapsed_nanos: u64,
@@ -133,14 +142,14 @@ struct Plan {
 
 impl Plan {
     fn new(config: Config) -> Self {
-        Self { config, start: Instant::ZERO, sequence: 0, elapsed_nanos: 0 }
+        Self { config, start: Instant::ZERO, first: 0, sequence: 0, elapsed_nanos: 0 }
     }
 
     fn next_slot(&mut self, publisher: u32) -> Slot {
         let sequence = self.sequence;
         self.sequence += 1;
         let nanos = match self.config.arrivals {
-            Arrivals::Fixed => self.fixed_nanos(sequence),
+            Arrivals::Fixed => self.fixed_nanos(sequence - self.first),
             Arrivals::Poisson => {
                 self.elapsed_nanos = self.elapsed_nanos.saturating_add(self.gap_nanos(sequence));
                 self.elapsed_nanos
@@ -150,17 +159,17 @@ impl Plan {
         Slot { intended: self.start.offset(nanos), publisher, sequence }
     }
 
-    /// `(sequence + phase) * interval`, exact to the nanosecond: the interval is held in 2^-32 ns.
+    /// `(index + phase) * interval`, exact to the nanosecond: the interval is held in 2^-32 ns.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "the interval is positive and far below 2^96; float casts saturate"
     )]
-    fn fixed_nanos(&self, sequence: u64) -> u64 {
+    fn fixed_nanos(&self, index: u64) -> u64 {
         const FRACTION: f64 = 4_294_967_296.0;
         let interval = (self.config.interval_nanos * FRACTION) as u128;
         let phase = (self.config.interval_nanos * self.config.phase * FRACTION) as u128;
-        let nanos = (u128::from(sequence).saturating_mul(interval).saturating_add(phase)) >> 32;
+        let nanos = (u128::from(index).saturating_mul(interval).saturating_add(phase)) >> 32;
         u64::try_from(nanos).unwrap_or(u64::MAX)
     }
 
@@ -254,6 +263,19 @@ mod tests {
         let moved = early.iter().map(|&(sequence, due)| (sequence, due + 2_000_000_000));
         assert_eq!(late, moved.collect::<Vec<_>>());
         assert_eq!(late[0].0, 0);
+    }
+
+    #[test]
+    fn a_plan_that_goes_on_begins_at_once_and_keeps_its_rate() {
+        for arrivals in [Arrivals::Fixed, Arrivals::Poisson] {
+            let mut agenda = Agenda::new(Config::shared(arrivals, 100.0, (1, 0.0), 7));
+            agenda.number_from(0, 1_000_000);
+            agenda.begin(0, Instant::ZERO);
+            let slots = take(&mut agenda, 1_000);
+            assert!(slots.iter().map(|slot| slot.sequence).eq(1_000_000..1_001_000));
+            let seconds = slots[999].intended.saturating_since(Instant::ZERO).as_secs_f64();
+            assert!((8.0..12.0).contains(&seconds), "{seconds}");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod windows;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Instant;
 use crate::correlate::{
     Arrival, Event, Lane, Leg, NotSent, Outcome, PathId, PublisherId, Qos, Roster,
@@ -29,8 +31,9 @@ pub use window::{InvalidCause, Starved, WindowFacts};
 pub use windows::{Judgement, Stretch, Windows};
 
 /// Everything counted about a run, or about one shard of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stats {
+    #[serde(skip)]
     roster: Arc<Roster>,
     paths: Vec<PathTotals>,
     /// Of MQTT publishers, and behind them of control publishers.
@@ -38,6 +41,20 @@ pub struct Stats {
     lanes: Vec<LaneTotals>,
     lag: Latencies,
     window_lag: Latencies,
+}
+
+/// What is known of windows that are over, to be kept with serde.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct JudgedWindows {
+    lanes: Vec<ValidTotals>,
+    paths: Vec<Windows>,
+}
+
+impl JudgedWindows {
+    /// Forgets when windows were: the clock has begun anew. What fell into valid ones is kept.
+    pub fn forget_moments(&mut self) {
+        self.paths.clear();
+    }
 }
 
 impl Stats {
@@ -56,6 +73,35 @@ impl Stats {
             window_lag: Latencies::default(),
             roster,
         }
+    }
+
+    /// Takes up totals that were kept (with serde, which leaves out roster and windows): they belong
+    /// to `roster` from here on, and a window begins. `None` where they are of another one.
+    #[must_use]
+    pub fn taken_up(mut self, roster: Arc<Roster>) -> Option<Self> {
+        let fresh = Self::new(Arc::clone(&roster));
+        let fits = self.paths.len() == fresh.paths.len()
+            && self.publish.len() == fresh.publish.len()
+            && self.lanes.len() == fresh.lanes.len();
+        self.roster = roster;
+        self.end_window();
+        fits.then_some(self)
+    }
+
+    /// The windows that are over, as they were judged.
+    #[must_use]
+    pub fn judged_windows(&self) -> JudgedWindows {
+        JudgedWindows {
+            lanes: self.lanes.iter().map(|lane| lane.valid.clone()).collect(),
+            paths: self.paths.iter().map(|path| path.windows.clone()).collect(),
+        }
+    }
+
+    /// Goes on behind windows that were judged before.
+    pub fn go_on_behind(&mut self, windows: JudgedWindows) {
+        let JudgedWindows { lanes, paths } = windows;
+        self.lanes.iter_mut().zip(lanes).for_each(|(lane, valid)| lane.valid = valid);
+        self.paths.iter_mut().zip(paths).for_each(|(path, windows)| path.windows = windows);
     }
 
     /// The roster that the totals belong to.
@@ -231,6 +277,9 @@ impl Stats {
                 if let Some(nanos) = end_to_end {
                     totals.window.record(nanos);
                 }
+            }
+            Event::Recovered { publisher, lane } => {
+                self.lane_of(publisher, lane).recovered_after_restart += 1;
             }
             // Its outcome follows.
             Event::Rejected { .. } => {}

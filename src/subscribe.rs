@@ -53,6 +53,9 @@ pub struct Surroundings {
     pub router: Router,
     /// Where they say that they are subscribed, or not.
     pub notices: Sender<Notice>,
+    /// Whether a process before this one had their MQTT sessions and ended without goodbye. What the
+    /// broker kept for them since has no honest moment of receipt: it is let go.
+    pub takes_over: bool,
 }
 
 /// Keeps subscribers connected and reports what they are handed, until told to stop. Then they say
@@ -74,7 +77,9 @@ pub fn run(
         .collect();
     let clock = around.clock;
     let subscribers = configs.into_iter().map(Subscriber::new).collect();
-    EventLoop::new(clock, Subscribers { around, subscribers }, clients, bell)?.run(tasks)
+    let takes_over = around.takes_over;
+    let event_loop = EventLoop::new(clock, Subscribers { around, subscribers }, clients, bell)?;
+    if takes_over { event_loop.taking_over() } else { event_loop }.run(tasks)
 }
 
 /// Subscribers at work, as the event loop numbers them.

@@ -49,6 +49,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Its pacing thread is woken as an event loop is.
     ("produce", &["wire::Bell", "stamp", "schedule", "correlate", "study", "clock", "shutdown"]),
     ("reach", &["preflight", "clock", "shutdown"]),
+    ("journal", &["clock", "shutdown"]),
     ("host", &["clock"]),
     ("telemetry", &["stamp", "correlate", "stats", "splitmix", "clock", "shutdown"]),
     // Its faults are drawn from a seed.
@@ -80,6 +81,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "correlate",
             "embedded",
             "host",
+            "journal",
             "preflight",
             "produce",
             "publish",

@@ -82,10 +82,11 @@ const KAFKA: &str = "kafka:\n  brokers: k:9092\n  topics: [t]\n";
 fn every_value_is_read() {
     let dir = secrets();
     let loaded = read_in(dir.path(), FULL, &Overrides::default(), &[]).unwrap();
-    let Resolved { probe, key, paths, window, drain, host, telemetry } = loaded.resolved;
+    let Resolved { probe, key, paths, window, drain, state_dir, host, telemetry } = loaded.resolved;
     assert_eq!(probe, "plant-7");
     assert_eq!(key.unwrap().expose_secret(), b"k");
     assert_eq!((window, drain), (Duration::from_mins(1), Duration::ZERO));
+    assert_eq!(state_dir, Some(dir.path().join("state")), "beside the file");
     assert_eq!(host.interval, Duration::from_secs(1));
     assert_eq!(
         host.processes,
@@ -147,10 +148,15 @@ fn every_value_is_read() {
 
 #[test]
 fn every_default_holds() {
-    let Resolved { probe, key, paths, window, drain, host, telemetry } =
+    let Resolved { probe, key, paths, window, drain, state_dir, host, telemetry } =
         read(LEAST).unwrap().resolved;
     assert!(!probe.is_empty(), "the host name");
-    assert!(key.is_none() && paths[0].kafka.is_none() && host.processes.is_empty());
+    assert!(
+        state_dir.is_none()
+            && key.is_none()
+            && paths[0].kafka.is_none()
+            && host.processes.is_empty()
+    );
     assert_eq!((window, drain), (Duration::from_secs(10), Duration::from_secs(20)));
     assert_eq!((host.interval, telemetry.linger), (Duration::from_secs(5), Duration::ZERO));
     assert_eq!(telemetry.listen.to_string(), "127.0.0.1:9464");
@@ -265,7 +271,7 @@ fn the_schema_takes_what_the_reader_takes() {
         let loaded = read_in(dir.path(), text, &Overrides::default(), &[]).unwrap();
         assert!(validator.is_valid(&as_json(&loaded.show())), "{}", loaded.show());
     }
-    assert!(!schema.to_string().contains("state_dir"), "not built yet");
+    assert!(!schema.to_string().contains("asyncapi"), "not built yet");
     assert_eq!(schema["properties"]["window"]["default"], "10s");
 }
 

@@ -1,18 +1,21 @@
 //! Room `app`: the threads that own a correlator each.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Instant};
-use crate::correlate::{Correlator, Event, Lane, Limits, PathId, Roster, Router, Shard};
+use crate::correlate::{Correlator, Event, Lane, Observation, PathId, PublisherId, Roster, Router};
 use crate::shutdown::Tasks;
-use crate::stats::Stats;
+use crate::stats::{JudgedWindows, Stats};
 use crate::telemetry::{Telemetry, Tracer};
 
 use super::audit::Audit;
 use super::clocks::LeaderClocks;
+use super::recorder::{News, Recorder};
+use super::state::Story;
 
 /// How often observations are taken in: what is on screen is so much older at most.
 const TICK: Duration = Duration::from_millis(100);
@@ -22,14 +25,20 @@ const JUDGE_EVERY: Duration = Duration::from_millis(250);
 /// The books of one shard, as others may see them.
 pub(super) struct Books {
     stats: Mutex<Stats>,
+    /// What the report has to tell beside the totals, since it was last written down.
+    story: Mutex<Option<Story>>,
+    /// Paths whose publishers are about to begin, and are to have leases by then.
+    ready: Mutex<Vec<PathId>>,
     open_outcomes: AtomicU64,
     ticks: AtomicU64,
 }
 
 impl Books {
-    pub(super) fn new(roster: &Arc<Roster>) -> Self {
+    pub(super) fn new(stats: Stats) -> Self {
         Self {
-            stats: Mutex::new(Stats::new(Arc::clone(roster))),
+            stats: Mutex::new(stats),
+            story: Mutex::default(),
+            ready: Mutex::default(),
             open_outcomes: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
         }
@@ -37,6 +46,30 @@ impl Books {
 
     pub(super) fn stats(&self) -> MutexGuard<'_, Stats> {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the story written down with the next tick.
+    pub(super) fn tell(&self, story: Story) {
+        *self.story.lock().unwrap_or_else(PoisonError::into_inner) = Some(story);
+    }
+
+    /// Has the publishers of a path leased their first sequences with the next tick.
+    pub(super) fn lease(&self, path: PathId) {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+    }
+
+    /// What was told since the last tick.
+    fn take_news(&self, correlator: &Correlator, roster: &Roster) -> News {
+        let story = self.story.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let paths = std::mem::take(&mut *self.ready.lock().unwrap_or_else(PoisonError::into_inner));
+        let publishers = (0..).map(PublisherId).zip(roster.publishers());
+        let of_paths = publishers.filter(|(_, publisher)| paths.contains(&publisher.path));
+        let ready = if paths.is_empty() {
+            Vec::new()
+        } else {
+            of_paths.map(|(id, _)| (id, correlator.next_sequence(id))).collect()
+        };
+        News { story, ready }
     }
 
     /// Slots and lanes without an outcome, as of the last tick.
@@ -56,6 +89,9 @@ pub(super) struct Bookkeeper {
     pub(super) router: Router,
     pub(super) shard: usize,
     pub(super) books: Arc<Books>,
+    pub(super) correlator: Correlator,
+    /// What writes everything down, where state is kept.
+    pub(super) recorder: Option<Recorder>,
     pub(super) clocks: LeaderClocks,
     pub(super) telemetry: Telemetry,
     pub(super) audit: Option<Arc<Audit>>,
@@ -70,25 +106,31 @@ impl Bookkeeper {
     /// Takes in observations until told to stop, then gives what is open its last outcome. Blocks
     /// its thread.
     pub(super) fn run(mut self, tasks: &Tasks) {
-        let roster = Arc::clone(self.router.roster());
-        let mut correlator = Correlator::new(roster, Limits::default()).confirming();
         let (mut received, mut published) = (Vec::new(), Vec::new());
         let mut events = std::mem::take(&mut self.invented);
         let mut judged = self.clock.now();
         loop {
             let stopping = tasks.stopping();
+            // What was received is fetched first and looked at last, so that whatever was observed of
+            // a message's sending is known before its arrival.
             let shard = &self.router.shards()[self.shard];
-            take_in(shard, &mut correlator, (&mut received, &mut published), &mut events);
+            shard.receive.swap(&mut received);
+            shard.publish.swap(&mut published);
             let now = self.clock.now();
-            if stopping || now >= judged + JUDGE_EVERY {
+            let judges = stopping || now >= judged + JUDGE_EVERY;
+            self.record((&published, &received), judges.then_some(now));
+            for observation in published.iter().chain(&received) {
+                self.correlator.observe(observation, &mut events);
+            }
+            if judges {
                 judged = now;
-                correlator.advance(now, &mut events);
-                self.have_looked_again(&correlator);
+                self.correlator.advance(now, &mut events);
+                self.have_looked_again();
             }
             if stopping {
-                correlator.finish(&mut events);
+                self.correlator.finish(&mut events);
             }
-            self.book(&correlator, &mut events);
+            self.book(&mut events);
             if stopping {
                 if let Some(tracer) = &mut self.tracer {
                     tracer.finish(&self.clock.pairing());
@@ -102,18 +144,57 @@ impl Bookkeeper {
         }
     }
 
+    /// Writes down what this tick takes in, where state is kept.
+    fn record(&mut self, taken: (&[Observation], &[Observation]), judged: Option<Instant>) {
+        // Taken whether they are kept or not: nobody else does.
+        let names = if self.shard == 0 { self.router.take_names() } else { Vec::new() };
+        let Some(recorder) = &mut self.recorder else { return };
+        let news = self.books.take_news(&self.correlator, self.router.roster());
+        let renewed = if recorder.is_long() {
+            recorder.renew(&self.correlator, &self.books.stats())
+        } else {
+            Ok(())
+        };
+        let recorded = renewed.and_then(|()| recorder.record(taken, judged, (names, news)));
+        if let Some(trouble) = recorder.take_trouble() {
+            tracing::warn!(
+                "state_dir: state is not forced to the disk: {trouble}; it survives a kill, and not \
+                 that the machine loses its power"
+            );
+        }
+        if let Err(error) = recorded {
+            self.give_up(&error);
+        }
+    }
+
+    /// Goes on without keeping state.
+    fn give_up(&mut self, error: &io::Error) {
+        let Some(recorder) = self.recorder.take() else { return };
+        tracing::error!(
+            "state_dir: state is not kept any more: {error}; free space there and restart the probe; \
+             until then a kill loses what is known"
+        );
+        self.telemetry.dropped("journal", "not_written", 1);
+        if let Err(error) = recorder.abandon() {
+            tracing::error!(
+                "state_dir: old state could not be removed: {error}; remove it before the next start, \
+                 which would go on with it"
+            );
+        }
+    }
+
     /// Has missing messages looked for once more, before they are called lost.
-    fn have_looked_again(&self, correlator: &Correlator) {
+    fn have_looked_again(&self) {
         for &((path, lane), ref ask) in &self.second_looks {
-            if let Some(since) = correlator.missing_since(path, lane) {
+            if let Some(since) = self.correlator.missing_since(path, lane) {
                 // Where there is no room it is asked again soon.
                 let _ = ask.try_send(since);
             }
         }
     }
 
-    fn book(&mut self, correlator: &Correlator, events: &mut Vec<Event>) {
-        let roster = self.router.roster();
+    fn book(&mut self, events: &mut Vec<Event>) {
+        let (correlator, roster) = (&self.correlator, self.router.roster());
         self.clocks.lock().apply(roster, events);
         let mut stats = self.books.stats();
         stats.apply(events);
@@ -141,24 +222,6 @@ impl Bookkeeper {
     }
 }
 
-/// Takes in both inboxes of a shard. What was received is fetched first and looked at last, so that
-/// whatever was observed of a message's sending is known before its arrival.
-fn take_in(
-    shard: &Shard,
-    correlator: &mut Correlator,
-    (received, published): (
-        &mut Vec<crate::correlate::Observation>,
-        &mut Vec<crate::correlate::Observation>,
-    ),
-    events: &mut Vec<Event>,
-) {
-    shard.receive.swap(received);
-    shard.publish.swap(published);
-    for observation in published.iter().chain(received.iter()) {
-        correlator.observe(observation, events);
-    }
-}
-
 /// The totals of all shards, with quantiles over their common windows.
 pub(super) struct Overview {
     pub(super) stats: Stats,
@@ -166,8 +229,11 @@ pub(super) struct Overview {
 }
 
 impl Overview {
-    pub(super) fn new(roster: Arc<Roster>, now: Instant) -> Self {
-        Self { stats: Stats::new(roster), rolled: now }
+    /// Goes on behind windows that were judged before.
+    pub(super) fn new(roster: Arc<Roster>, now: Instant, before: JudgedWindows) -> Self {
+        let mut stats = Stats::new(roster);
+        stats.go_on_behind(before);
+        Self { stats, rolled: now }
     }
 
     /// Adds up the shards as they stand.

@@ -18,7 +18,7 @@ use super::meters::Meters;
 use super::output::Output;
 use super::threads::Threads;
 use crate::clock::{Clock, Instant, Pairing};
-use crate::correlate::{Lane, PathId, Router};
+use crate::correlate::{Lane, Leases, PathId, Router};
 use crate::schedule::Stretch;
 use crate::shutdown::Signals;
 use crate::stats::{Judgement, WindowFacts};
@@ -43,6 +43,8 @@ pub(super) struct Control {
     pub(super) notices: Receiver<Notice>,
     pub(super) signals: Signals,
     pub(super) router: Router,
+    /// How far publishers may number their slots, where state is kept.
+    pub(super) leases: Option<Arc<Leases>>,
     pub(super) books: Vec<Arc<Books>>,
     pub(super) clocks: LeaderClocks,
     pub(super) overview: Overview,
@@ -143,6 +145,8 @@ impl Control {
                     self.meters.begin_window();
                     self.state.pairing = Some(self.clock.pairing());
                     self.journalist.begin(at);
+                    self.write_down();
+                    self.overview.refresh(&self.books);
                     self.publish_status();
                 }
                 self.threads.pace(Stretch { path, start: at, until });
@@ -191,6 +195,7 @@ impl Control {
                     self.telemetry.reconnected(component);
                 }
                 self.state.away.insert(role);
+                self.lease(role);
                 self.say_up(role);
             }
             Notice::Up(_) => (),
@@ -272,12 +277,32 @@ impl Control {
         self.overview.roll(now);
         self.telemetry.set_window(&self.overview.stats);
         self.publish_status();
+        self.write_down();
+    }
+
+    /// Has the publishers of a path leased their first sequences once all its connections stand: it
+    /// begins now. One that has its lease already is granted nothing.
+    fn lease(&self, role: Role) {
+        let path = self.path_of(role);
+        let is_ready = self.machine.down_on(path.0).next().is_none();
+        if let Some(books) = self.books.first().filter(|_| is_ready && self.leases.is_some()) {
+            books.lease(path);
+        }
+    }
+
+    /// Has what the report tells beside the totals written down for a process after this one.
+    fn write_down(&self) {
+        if let Some(books) = self.books.first().filter(|_| self.leases.is_some()) {
+            books.tell(self.journalist.story(&self.overview.stats));
+        }
     }
 
     /// What is the same for all paths in a window of that length.
     fn common_facts(&mut self, length: Duration) -> WindowFacts {
         let shards = self.router.shards().iter();
         let waits: u64 = shards.map(|shard| shard.publish.waits() + shard.receive.waits()).sum();
+        // Who waits for a lease waits for the books as well.
+        let waits = waits + self.leases.as_ref().map_or(0, |leases| leases.waits());
         let pairing = self.clock.pairing();
         let before = self.state.pairing.replace(pairing);
         WindowFacts {

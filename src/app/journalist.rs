@@ -1,10 +1,9 @@
 //! Room `app`: the log, and the report as it stands.
 
-use std::collections::BTreeMap;
-
 use super::logging::RECOVERY;
 use super::meters::Meters;
 use super::news::{Kind, Line, News};
+use super::state::Story;
 use crate::clock::{Clock, Instant, Pairing};
 use crate::correlate::PathId;
 use crate::report::{
@@ -19,10 +18,7 @@ pub(super) struct Journalist {
     clock: Clock,
     product: Product,
     environment: Environment,
-    begun: Pairing,
-    judged: u64,
-    valid: u64,
-    invalid: BTreeMap<String, u64>,
+    story: Story,
     news: News,
     /// What the run is judged by.
     objectives: Vec<Objective>,
@@ -35,26 +31,28 @@ impl Journalist {
     pub(super) fn new(
         clock: Clock,
         (product, environment): (Product, Environment),
-        (paths, objectives): (Vec<String>, Vec<Objective>),
+        (paths, objectives, story): (Vec<String>, Vec<Objective>, Story),
     ) -> Self {
-        Self {
-            clock,
-            product,
-            environment,
-            begun: clock.pairing(),
-            judged: 0,
-            valid: 0,
-            invalid: BTreeMap::new(),
-            news: News::default(),
-            objectives,
-            paths,
+        let now = clock.pairing();
+        let story = if story.began {
+            story
+        } else {
+            Story { start: now.wall, begun: now.instant, ..story }
+        };
+        Self { clock, product, environment, story, news: News::default(), objectives, paths }
+    }
+
+    /// The first window begins: what the report covers starts here, unless it goes on with what a
+    /// process before this one began.
+    pub(super) fn begin(&mut self, at: Instant) {
+        if !std::mem::replace(&mut self.story.began, true) {
+            (self.story.start, self.story.begun) = (self.clock.pairing().wall_of(at), at);
         }
     }
 
-    /// The first window begins: what the report covers starts here.
-    pub(super) fn begin(&mut self, at: Instant) {
-        let now = self.clock.pairing();
-        self.begun = Pairing { instant: at, wall: now.wall_of(at), ..now };
+    /// What the report has to tell beside the totals, as of now.
+    pub(super) fn story(&self, stats: &Stats) -> Story {
+        Story { windows: stats.judged_windows(), ..self.story.clone() }
     }
 
     /// All connections of a path to a system stand.
@@ -108,23 +106,27 @@ impl Journalist {
     pub(super) fn window_judged(&mut self, causes: &[InvalidCause]) {
         // The share of valid windows is one of the run after its warm-up.
         if !causes.contains(&InvalidCause::WarmingUp) {
-            self.judged += 1;
-            self.valid += u64::from(causes.is_empty());
+            self.story.judged += 1;
+            self.story.valid += u64::from(causes.is_empty());
         }
         for cause in causes {
-            *self.invalid.entry(cause.name().to_owned()).or_default() += 1;
+            *self.story.invalid.entry(cause.name().to_owned()).or_default() += 1;
         }
     }
 
     /// The report on the run as it stands.
     pub(super) fn report(&self, stats: &Stats, meters: &Meters, unmeasured: &Unmeasured) -> Report {
         let now = self.clock.pairing();
-        let length = now.instant.saturating_since(self.begun.instant);
-        let mut window = Window::new(self.begun.wall, now.wall, length);
-        window.valid_fraction = share(self.valid, self.judged);
-        window.invalid.clone_from(&self.invalid);
+        let story = &self.story;
+        let length = story.earlier + now.instant.saturating_since(story.begun);
+        let mut window = Window::new(story.start, now.wall, length);
+        window.valid_fraction = share(story.valid, story.judged);
+        window.invalid.clone_from(&story.invalid);
+        window.restarts = story.restarts;
+        window.published_before = story.published_before;
+        let begun = Pairing { instant: story.begun, wall: story.start, ..now };
         let paths = (0..).map(PathId).take(self.paths.len());
-        let windows = paths.map(|path| windows(&stats.path(path).windows, &self.begun)).collect();
+        let windows = paths.map(|path| windows(&stats.path(path).windows, &begun)).collect();
         let bounds =
             Bounds { clock_nanos: self.clock.resolution_nanos(), pairing_nanos: now.bound_nanos };
         let mut environment = self.environment.clone();

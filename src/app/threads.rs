@@ -1,6 +1,7 @@
 //! Room `app`: the threads of a run, grouped in the order in which they stop.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender as Teller, channel, sync_channel};
 
 use tokio::runtime;
@@ -9,7 +10,8 @@ use tokio::sync::mpsc::Sender;
 use super::books::Bookkeeper;
 use super::wiring::Parts;
 use crate::clock::{Clock, Instant};
-use crate::correlate::Router;
+use crate::correlate::{Leases, Router};
+use crate::journal::Syncer;
 use crate::publish;
 use crate::schedule::{self, Stretch};
 use crate::shutdown::Tasks;
@@ -29,6 +31,20 @@ pub(super) struct Surroundings {
     pub(super) clock: Clock,
     pub(super) router: Router,
     pub(super) notices: Sender<Notice>,
+    /// How far publishers may number their slots, where state is kept.
+    pub(super) leases: Option<Arc<Leases>>,
+    /// Whether the MQTT sessions are those of a process that was killed.
+    pub(super) takes_over: bool,
+}
+
+impl Surroundings {
+    pub(super) fn new(
+        clock: Clock,
+        (router, notices): (Router, Sender<Notice>),
+        (leases, takes_over): (Option<Arc<Leases>>, bool),
+    ) -> Self {
+        Self { clock, router, notices, leases, takes_over }
+    }
 }
 
 /// The groups of threads and tasks of a run.
@@ -48,7 +64,7 @@ impl Threads {
     pub(super) fn start(
         parts: Parts,
         around: Surroundings,
-        mut bookkeepers: Vec<Bookkeeper>,
+        (mut bookkeepers, syncer): (Vec<Bookkeeper>, Option<Syncer>),
     ) -> io::Result<Self> {
         let mut threads = Self {
             around,
@@ -70,6 +86,9 @@ impl Threads {
         for bookkeeper in bookkeepers {
             let tasks = threads.books.clone();
             threads.books.thread("books", move || bookkeeper.run(&tasks))?;
+        }
+        if let Some(syncer) = syncer {
+            threads.books.thread("journal", move || syncer.run())?;
         }
         for config in parts.producers {
             threads.produce(config)?;
@@ -111,7 +130,7 @@ impl Threads {
         asked: Receiver<Instant>,
         seen: consume::Seen,
     ) -> io::Result<()> {
-        let Surroundings { clock, router, notices } = self.around.clone();
+        let Surroundings { clock, router, notices, .. } = self.around.clone();
         let (stamper, tasks) = (self.stamper.clone(), self.consumers.clone());
         self.consumers.thread("second-look", move || {
             let eyes = (clock, &stamper, &router);
@@ -121,9 +140,9 @@ impl Threads {
 
     /// Starts the two threads of a path's control messages, which stop as publishers do.
     fn produce(&mut self, config: produce::Config) -> io::Result<()> {
-        let Surroundings { clock, router, notices } = self.around.clone();
-        let around =
-            produce::Surroundings { clock, stamper: self.stamper.clone(), router, notices };
+        let Surroundings { clock, router, notices, leases, .. } = self.around.clone();
+        let stamper = self.stamper.clone();
+        let around = produce::Surroundings { clock, stamper, router, notices, leases };
         let (start, told) = channel();
         let (line, bell) = (produce::Line::default(), Bell::new()?);
         self.starts.push((start, bell.clone()));
@@ -148,9 +167,9 @@ impl Threads {
         if configs.is_empty() {
             return Ok(());
         }
-        let Surroundings { clock, router, notices } = self.around.clone();
-        let around =
-            subscribe::Surroundings { clock, stamper: self.stamper.clone(), router, notices };
+        let Surroundings { clock, router, notices, takes_over, .. } = self.around.clone();
+        let stamper = self.stamper.clone();
+        let around = subscribe::Surroundings { clock, stamper, router, notices, takes_over };
         let bell = Bell::new()?;
         ring_at_stop(&self.subscribers, &bell);
         let tasks = self.subscribers.clone();
@@ -183,9 +202,9 @@ impl Threads {
         told: Receiver<Stretch>,
         bell: Bell,
     ) -> io::Result<()> {
-        let Surroundings { clock, router, notices } = self.around.clone();
-        let around =
-            publish::Surroundings { clock, stamper: self.stamper.clone(), router, notices };
+        let Surroundings { clock, router, notices, leases, takes_over } = self.around.clone();
+        let stamper = self.stamper.clone();
+        let around = publish::Surroundings { clock, stamper, router, notices, leases, takes_over };
         let (pacing, tasks) = (self.pacers.clone(), self.publishers.clone());
         // From here on, so that nobody takes pacing for finished before the thread has begun.
         let held = pacing.hold();

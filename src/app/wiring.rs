@@ -129,6 +129,18 @@ impl Parts {
         }
     }
 
+    /// Messages a second of each publisher, by its id.
+    pub(super) fn rates(&self) -> Vec<f64> {
+        let mut rates = vec![0.0; self.roster.publishers().len()];
+        let publishers = self.publishers.iter().map(|(config, plan)| (config.publisher, plan));
+        let twins = self.producers.iter().flat_map(|config| &config.twins);
+        for (publisher, plan) in publishers.chain(twins.map(|(twin, plan)| (twin.publisher, plan)))
+        {
+            rates[publisher.0 as usize] = 1e9 / plan.interval_nanos;
+        }
+        rates
+    }
+
     /// The kinds of systems that the run depends on.
     pub(super) fn components(&self) -> Vec<Component> {
         // Who produces there reads there, too.

@@ -73,7 +73,12 @@ key!(HOST: Group = "host", Fallback::Yaml("{}"), Group(Shape::Section(HOST_KEYS)
     "What is sampled on the host.");
 key!(TELEMETRY: Group = "telemetry", Fallback::Yaml("{}"), Group(Shape::Section(TELEMETRY_KEYS)),
     "What is served and exported.");
-key!(STATE_DIR: Group = "state_dir", Fallback::Absent, Group(Shape::NotBuilt), "");
+key!(STATE_DIR: Text<PathBuf> = "state_dir", Fallback::Absent, Text {
+        what: "the path of a directory", instead_of_number: QUOTE_IT, pattern: r"^[\s\S]{1,4096}$",
+        parse: grammar::file },
+    "A directory for state that survives a kill, of this probe alone; it is made where it is not \
+     there. A relative path starts at the directory of this file. Without it a process that is \
+     killed takes what it knew with it.");
 
 key!(PATH_NAME: Text<String> = "name", Fallback::Required("name: telemetry"), name("a name"),
     "The name of the path in metrics and reports; no two paths share one.");

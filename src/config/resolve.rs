@@ -88,12 +88,15 @@ impl Reader<'_> {
         let window = root.get(&keys::WINDOW, self.problems);
         let drain = root.get(&keys::DRAIN, self.problems);
         let host = root.section(&keys::HOST).and_then(|view| self.host(&view));
+        let state_dir = root.get(&keys::STATE_DIR, self.problems);
+        let state_dir = state_dir.map(|path| self.base.join(path));
         let telemetry = root.section(&keys::TELEMETRY).and_then(|view| self.telemetry(&view));
         let paths = paths.into_iter().collect::<Option<Vec<_>>>()?;
         self.check_control_topics(&views, &paths);
         self.check_in_flight(&root, &paths);
         let (window, drain, host) = (window?, drain?, host?);
-        Some(Resolved { probe: probe?, key, paths, window, drain, host, telemetry: telemetry? })
+        let (probe, telemetry) = (probe?, telemetry?);
+        Some(Resolved { probe, key, paths, window, drain, state_dir, host, telemetry })
     }
 
     fn key(&mut self, root: &View<'_>) -> Option<SecretSlice<u8>> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{SecretSlice, SecretString};
@@ -26,6 +27,8 @@ pub struct Resolved {
     pub window: Duration,
     /// How long outcomes are waited for after a signal.
     pub drain: Duration,
+    /// Where state is kept that outlives the process, if it is.
+    pub state_dir: Option<PathBuf>,
     /// What is sampled on the host.
     pub host: host::Config,
     /// What is served and exported.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Partition;
+use crate::correlate::{PartitionName, RecordPlace};
 
 /// The partitions that are read, with dense indices.
 #[derive(Debug, Default)]
@@ -12,6 +13,8 @@ pub(super) struct Cursors {
     /// Where the last record was found: the next one is mostly its neighbour.
     last: usize,
     next_slot: u32,
+    /// Indices of partitions that a process before this one read and this one has not started.
+    left: HashMap<(String, i32), u32>,
 }
 
 #[derive(Debug)]
@@ -20,10 +23,19 @@ struct Cursor {
     partition: i32,
     /// The offset that is read next.
     position: i64,
+    /// The last of these that was asked for.
+    told: i64,
     slot: u32,
 }
 
 impl Cursors {
+    /// Goes on after a process that named partitions so: each keeps its index when it is first started.
+    pub(super) fn going_on(names: &[PartitionName]) -> Self {
+        let next_slot = names.iter().map(|of| of.slot + 1).max().unwrap_or(0);
+        let left = names.iter().map(|of| ((of.topic.clone(), of.partition), of.slot)).collect();
+        Self { next_slot, left, ..Self::default() }
+    }
+
     /// Whether a partition was started before.
     pub(super) fn knows(&self, of: &Partition) -> bool {
         self.index(&of.topic, of.partition).is_some()
@@ -33,10 +45,11 @@ impl Cursors {
     /// observed under. A partition that is started anew gets another one, since its offsets may
     /// have begun again.
     pub(super) fn add(&mut self, of: &Partition) -> u32 {
-        let slot = self.next_slot;
-        self.next_slot += 1;
-        let cursor =
-            Cursor { topic: of.topic.clone(), partition: of.partition, position: of.offset, slot };
+        let left = self.left.remove(&(of.topic.clone(), of.partition));
+        let slot = left.unwrap_or(self.next_slot);
+        self.next_slot += u32::from(left.is_none());
+        let (topic, partition, position) = (of.topic.clone(), of.partition, of.offset);
+        let cursor = Cursor { topic, partition, position, told: position, slot };
         if let Some(index) = self.index(&of.topic, of.partition) {
             self.partitions[index] = cursor;
         } else {
@@ -75,6 +88,15 @@ impl Cursors {
         })
     }
 
+    /// The partitions that were read on since they were asked for last, and how far.
+    pub(super) fn moved(&mut self) -> impl Iterator<Item = RecordPlace> {
+        let moved = self.partitions.iter_mut().filter(|cursor| cursor.told != cursor.position);
+        moved.map(|cursor| {
+            cursor.told = cursor.position;
+            RecordPlace { slot: cursor.slot, offset: cursor.position }
+        })
+    }
+
     /// Every partition with the offset that is read next.
     pub(super) fn all(&self) -> Vec<Partition> {
         let partition = |cursor: &Cursor| Partition {
@@ -93,6 +115,7 @@ impl Cursors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::correlate::{Lane, PathId};
 
     fn of(topic: &str, partition: i32, offset: i64) -> Partition {
         Partition { topic: topic.into(), partition, offset }
@@ -113,6 +136,23 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_that_was_read_before_a_restart_keeps_its_index() {
+        let name = |partition, slot| PartitionName {
+            path: PathId(0),
+            lane: Lane::MqttKafka,
+            slot,
+            topic: "a".into(),
+            partition,
+            from: 7,
+        };
+        let mut cursors = Cursors::going_on(&[name(1, 0), name(0, 3)]);
+        assert_eq!(cursors.add(&of("a", 0, 9)), 3);
+        assert_eq!(cursors.add(&of("a", 2, 0)), 4, "it is new");
+        assert_eq!(cursors.add(&of("a", 0, 0)), 5, "it was made anew");
+        assert_eq!(cursors.add(&of("a", 1, 7)), 0);
+    }
+
+    #[test]
     fn a_partition_that_starts_anew_gets_another_index() {
         let mut cursors = Cursors::default();
         cursors.add(&of("a", 0, 100));
@@ -120,6 +160,9 @@ mod tests {
         assert_eq!(cursors.add(&of("a", 0, 0)), 1);
         assert_eq!(cursors.read("a", 0, 0), Some(1));
         assert_eq!(cursors.all(), [of("a", 0, 1)]);
+        let moved: Vec<_> = cursors.moved().collect();
+        assert_eq!(moved, [RecordPlace { slot: 1, offset: 1 }]);
+        assert_eq!(cursors.moved().count(), 0, "told already");
         assert_eq!(cursors.read("b", 0, 0), None);
     }
 }

@@ -1,5 +1,8 @@
 //! Room `consume`: the thread that reads.
 
+mod goal;
+mod read_on;
+
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -10,11 +13,13 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 
 use super::backlog::Backlog;
+use goal::{Behind, Goal};
+
 use super::cursors::Cursors;
 use super::fetching::Fetching;
 use super::{Config, Lookout, NAP, Partition, Word, client, record, why};
 use crate::clock::{Clock, Instant, Pairing};
-use crate::correlate::{self, Lane, Observation, PathId, RecordPlace, Router, Sink};
+use crate::correlate::{self, Lane, Observation, PartitionName, PathId, RecordPlace, Router, Sink};
 use crate::shutdown::Tasks;
 use crate::stamp::{Reading, Stamper};
 use crate::study::{Notice, Role};
@@ -26,8 +31,6 @@ const START_MAX: Duration = Duration::from_secs(10);
 const GOAL_LATE: Duration = Duration::from_secs(2);
 /// How many records are read at most before anything else is looked at.
 const TURN_MAX: usize = 10_000;
-/// How long the question for what is left of a partition may take.
-const QUESTION: Duration = Duration::from_millis(500);
 
 /// The reader at work.
 struct Reader<'a> {
@@ -40,8 +43,12 @@ struct Reader<'a> {
     notices: &'a Sender<Notice>,
     lookout: Option<&'a Lookout>,
     cursors: Cursors,
-    /// The moment to have caught up with, and how far each partition must be read for that.
-    goal: Option<(Instant, Vec<Partition>)>,
+    /// Partitions that were just started.
+    names: Vec<PartitionName>,
+    goal: Option<Goal>,
+    /// After a restart, until it has caught up with a moment at which it was reading: what is read
+    /// until then may have been there for long.
+    behind: Option<Behind>,
     pairing: Pairing,
     backlog: Backlog,
     foreign: u32,
@@ -66,7 +73,9 @@ pub fn read(
     let Some(consumer) = client::made(client::reader, config, (clock, notices, tasks)) else {
         return;
     };
-    let (goal, pairing, cursors) = (None, clock.pairing(), Cursors::default());
+    let (goal, pairing, names) = (None, clock.pairing(), Vec::new());
+    let cursors = Cursors::going_on(config.resumed.as_deref().unwrap_or_default());
+    let behind = config.resumed.as_ref().map(|_| Behind::default());
     let (foreign, assigned, up, answered) = (0, None, false, false);
     let stopped_reading = false;
     let mut reader = Reader {
@@ -79,7 +88,9 @@ pub fn read(
         notices,
         lookout: config.lookout.as_ref(),
         cursors,
+        names,
         goal,
+        behind,
         pairing,
         backlog: Backlog::new(clock.now()),
         foreign,
@@ -107,9 +118,9 @@ impl Reader<'_> {
     fn hear(&mut self, word: Word, consumer: &BaseConsumer<Fetching>) {
         match word {
             Word::Assign(partitions) => self.assign(&partitions, consumer),
-            Word::Watermarks { asked, highs } => {
+            Word::Watermarks { asked: at, now: asked, highs } => {
                 // An older goal is kept: a reader that is always behind would else reach none.
-                self.goal.get_or_insert((asked, highs));
+                self.goal.get_or_insert(Goal { at, asked, highs });
                 (self.up, self.answered) = (false, true);
             }
         }
@@ -126,9 +137,13 @@ impl Reader<'_> {
     /// Says that the consumer stands: once it reads, and again after each answer of the watch, which
     /// may have said the contrary in between.
     fn say_up(&mut self, fetching: &Fetching) {
+        let is_under_way = self.assigned.is_some() && fetching.is_under_way();
+        if let Some(behind) = self.behind.as_mut().filter(|_| is_under_way) {
+            behind.reads(self.clock.now());
+        }
         let Some(assigned) = self.assigned.filter(|_| !self.up && self.answered) else { return };
         let is_late = self.clock.now() >= assigned + START_MAX;
-        if fetching.is_under_way() || is_late {
+        if (is_under_way && self.behind.is_none()) || is_late {
             self.up = true;
             self.say(Notice::Up(self.role));
         }
@@ -151,6 +166,7 @@ impl Reader<'_> {
             }
             self.start(of);
         }
+        self.router.name(std::mem::take(&mut self.names));
         if let Err(error) = consumer.incremental_assign(&list) {
             let text = format!(
                 "partitions could not be assigned, what arrives there counts as lost: {error}; \
@@ -198,17 +214,22 @@ impl Reader<'_> {
         if is_drained {
             self.skip_what_is_no_record(consumer.context());
         }
-        if let Some((at, highs)) = self.goal.take_if(|(_, highs)| self.cursors.passed(highs)) {
-            let (path, lane) = (self.path, self.lane);
-            drop(highs);
+        if let Some(goal) = self.goal.take_if(|goal| self.cursors.passed(&goal.highs)) {
+            let (path, lane, at) = (self.path, self.lane, goal.at);
+            for place in self.cursors.moved() {
+                self.router.tell_all(Observation::Position { path, lane, place });
+            }
             self.router.tell_all(Observation::CaughtUp { path, lane, at });
+            if self.behind.take_if(|behind| behind.is_over(&goal)).is_some() {
+                self.router.tell_all(Observation::Abreast { path, lane });
+            }
         }
     }
 
     /// Moves on to where librdkafka fetches where a goal is not reached although there is nothing to
     /// read: the log may end in what is no record, such as the marker of a transaction.
     fn skip_what_is_no_record(&mut self, fetching: &Fetching) {
-        let is_late = |&(asked, _): &(Instant, _)| self.clock.now() >= asked + GOAL_LATE;
+        let is_late = |goal: &Goal| self.clock.now() >= goal.at + GOAL_LATE;
         if !self.goal.as_ref().is_some_and(is_late) {
             return fetching.forget_positions();
         }
@@ -276,61 +297,17 @@ impl Reader<'_> {
         }
     }
 
-    /// Goes on with partitions that librdkafka has stopped reading because their next offset was not
-    /// there: removed by retention, cut off, or only not known to a new leader yet.
-    fn read_on(&mut self, consumer: &BaseConsumer<Fetching>) {
-        self.stopped_reading = false;
-        // How far the goal goes may be beyond what there will ever be again.
-        self.goal = None;
-        for mut of in self.cursors.all() {
-            let Ok((low, high)) = consumer.fetch_watermarks(&of.topic, of.partition, QUESTION)
-            else {
-                self.stopped_reading = true;
-                return;
-            };
-            if !(low..=high).contains(&of.offset) {
-                let text = format!(
-                    "{}: offset {} is gone, the log is {low}..{high}: what was removed unread \
-                     counts as lost; keep records longer than the deadline (retention.ms, \
-                     retention.bytes)",
-                    of.label(),
-                    of.offset
-                );
-                self.warn("offset_gone", text);
-                of.offset = low;
-                self.start(&of);
-            }
-            self.assign_again(&of, consumer);
-        }
-    }
-
-    /// Has a partition that was assigned before read from its offset.
-    fn assign_again(&self, of: &Partition, consumer: &BaseConsumer<Fetching>) {
-        let mut list = TopicPartitionList::with_capacity(1);
-        let again = list
-            .add_partition_offset(&of.topic, of.partition, Offset::Offset(of.offset))
-            .and_then(|()| consumer.incremental_unassign(&list))
-            .and_then(|()| consumer.incremental_assign(&list));
-        if let Err(error) = again {
-            self.say_unread(of, &error);
-        }
-    }
-
-    fn say_unread(&self, of: &Partition, error: &KafkaError) {
-        let what = of.label();
-        let text =
-            format!("{what} is not read, its records count as lost: {error}; restart the probe");
-        self.warn("not_assigned", text);
-    }
-
     fn warn(&self, kind: &'static str, text: String) {
         self.say(Notice::Warning { path: self.path.0, kind, text });
     }
 
     fn start(&mut self, of: &Partition) {
         let slot = self.cursors.add(of);
-        let (path, lane) = (self.path.0, self.lane);
-        let (topic, partition) = (of.topic.clone(), of.partition);
+        let (path, lane) = (self.path, self.lane);
+        let (topic, partition, from) = (of.topic.clone(), of.partition, of.offset);
+        let named = topic.clone();
+        self.names.push(PartitionName { path, lane, slot, topic: named, partition, from });
+        let path = path.0;
         self.say(Notice::Assigned { path, lane, slot, topic, partition });
     }
 

@@ -1,6 +1,6 @@
 //! Room `consume`: the thread that asks the cluster questions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ struct Watch<'a> {
     consumer: BaseConsumer<Complaints>,
     patterns: Vec<Regex>,
     known: BTreeSet<(String, i32)>,
+    /// Where a process before this one stopped to read partitions that were not found yet.
+    left: BTreeMap<(String, i32), i64>,
     /// Who leads the partitions, as it was told last.
     led: BTreeSet<Led>,
     /// Whether the first partitions were found: later ones are read from their beginning.
@@ -66,6 +68,9 @@ pub fn watch(
         return;
     };
     let (known, next_topics) = (BTreeSet::new(), Instant::ZERO);
+    let left = config.resumed.iter().flatten();
+    let left: BTreeMap<_, _> = left.map(|of| ((of.topic.clone(), of.partition), of.from)).collect();
+    let begun = !left.is_empty();
     let mut watch = Watch {
         config,
         clock,
@@ -75,8 +80,9 @@ pub fn watch(
         consumer,
         patterns,
         known,
+        left,
+        begun,
         led: BTreeSet::new(),
-        begun: false,
         next_topics,
         looked: Instant::ZERO,
     };
@@ -116,13 +122,14 @@ impl Watch<'_> {
             self.next_topics = self.clock.now() + TOPICS_EVERY;
         }
         let known: Vec<_> = self.known.iter().cloned().collect();
+        let now = self.clock.now();
         let highs = self.offsets(&known, Offset::End);
         let highs = highs.map_err(|error| self.why(&error))?;
         self.consumer.context().forget();
         // Nobody has caught up with a moment at which there may have been partitions unknown.
         let asked = self.looked;
         self.seen.note(asked, highs.clone());
-        self.tell(Word::Watermarks { asked, highs });
+        self.tell(Word::Watermarks { asked, now, highs });
         Ok(())
     }
 
@@ -189,14 +196,23 @@ impl Watch<'_> {
             || self.patterns.iter().any(|pattern| pattern.is_match(topic))
     }
 
-    /// Has the reader read fresh partitions: the first ones from their end, so that nothing older
-    /// than the run is read, later ones from their beginning, so that nothing is missed.
+    /// Has the reader read fresh partitions: those that a process before this one read from where it
+    /// stopped; the first ones of a run from their end, so that nothing older than the run is read;
+    /// later ones from their beginning, so that nothing is missed.
     fn assign(&mut self, fresh: &[(String, i32)]) -> KafkaResult<()> {
         if fresh.is_empty() {
             return Ok(());
         }
         let from = if self.begun { Offset::Beginning } else { Offset::End };
-        let partitions = self.offsets(fresh, from)?;
+        let (left, unread): (Vec<_>, Vec<_>) =
+            fresh.iter().cloned().partition(|of| self.left.contains_key(of));
+        let mut partitions =
+            if unread.is_empty() { Vec::new() } else { self.offsets(&unread, from)? };
+        // What appears again after this was made anew.
+        partitions.extend(left.into_iter().filter_map(|of| {
+            let offset = self.left.remove(&of)?;
+            Some(Partition { topic: of.0, partition: of.1, offset })
+        }));
         self.begun = true;
         let names = partitions.iter().map(|of| (of.topic.clone(), of.partition));
         self.known.extend(names);

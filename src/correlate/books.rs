@@ -1,7 +1,11 @@
 //! Room `correlate`: what may be concluded about one slot, and the books that it is entered in.
 
+mod restart;
+
 use std::collections::VecDeque;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
 use crate::stamp::{Carriers, SpanId};
@@ -20,7 +24,7 @@ const AWAY_MAX: usize = 256;
 pub(super) const PARTITIONS_MAX: usize = 65_536;
 
 /// What is known of the sinks of one path.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Sinks {
     caught_up: [Instant; Lane::ALL.len()],
     /// From which sending on and up to which moment each sink was read once more.
@@ -31,6 +35,8 @@ pub(super) struct Sinks {
     /// For each partition of each lane's sink, one more than the last offset that was seen.
     cursors: [Vec<i64>; Lane::ALL.len()],
     in_flight: [[u64; Lane::ALL.len()]; Qos::ALL.len()],
+    /// Whether what comes out may have been out for long: its sink is not yet abreast after a restart.
+    behind: [bool; Lane::ALL.len()],
 }
 
 impl Sinks {
@@ -171,7 +177,7 @@ impl Books<'_> {
 
     /// Gives an open slot its outcome on a lane.
     #[inline]
-    fn conclude(
+    pub(super) fn conclude(
         &mut self,
         (sequence, entry): (u64, &mut Entry),
         lane: Lane,
@@ -320,6 +326,10 @@ impl Books<'_> {
         if self.sinks.away[lane.index()].iter().any(missed) {
             return Some(Outcome::Unresolved);
         }
+        // Whether the broker took it is not known, nor whether it was sent.
+        if entry.is_orphan() {
+            return Some(Outcome::Unresolved);
+        }
         if entry.is_accepted() {
             return Some(Outcome::AckedLost);
         }
@@ -328,6 +338,9 @@ impl Books<'_> {
 
     /// What a stop at `now` leaves to be said of an open slot, and why it was not sent if it was not.
     pub(super) fn last_word(&self, entry: &Entry, lane: Lane) -> (Outcome, Option<NotSent>) {
+        if entry.is_orphan() {
+            return (Outcome::Unresolved, None);
+        }
         if entry.sent().is_none() {
             return (Outcome::NotSent, Some(NotSent::Stopped));
         }

@@ -1,12 +1,14 @@
 //! Room `correlate`: what became of the slots.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Instant;
 use crate::stamp::SpanId;
 
 use super::{Lane, NotSent, PathId, PublisherId, Reader, RecordPlace};
 
 /// What became of a slot on a lane; exactly one per slot and lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Outcome {
     /// It came out within the deadline.
     Delivered,
@@ -362,6 +364,14 @@ pub enum Event {
         place: RecordPlace,
         /// How the message had set out, where that is still known.
         departure: Option<Departure>,
+    },
+    /// A message had come out before its sink was read again after a restart, or nobody knows when it
+    /// was due: its outcome was counted, and nothing about it is timed.
+    Recovered {
+        /// Whose message.
+        publisher: PublisherId,
+        /// On which lane.
+        lane: Lane,
     },
     /// An end-to-end latency came out below zero: counted, and kept out of nothing.
     Negative {

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Lane, Observation, PathId, PublisherId, Roster, Sink};
 
 /// A bounded queue of observations that is emptied in batches.
@@ -87,11 +89,30 @@ pub struct Shard {
     pub receive: Inbox,
 }
 
+/// What a dense partition index stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionName {
+    /// The path whose consumer was assigned the partition.
+    pub path: PathId,
+    /// The lane that it reads for.
+    pub lane: Lane,
+    /// The index that its records are observed under.
+    pub slot: u32,
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// The offset that reading began at.
+    pub from: i64,
+}
+
 /// Routes observations to the shard of their publisher. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Router {
     roster: Arc<Roster>,
     shards: Arc<[Shard]>,
+    /// Names that nobody has taken note of.
+    names: Arc<Mutex<Vec<PartitionName>>>,
 }
 
 impl Router {
@@ -99,7 +120,8 @@ impl Router {
     #[must_use]
     pub fn new(roster: Arc<Roster>, shards: usize, capacity: usize) -> Self {
         let shard = || Shard { publish: Inbox::new(capacity), receive: Inbox::new(capacity) };
-        Self { roster, shards: std::iter::repeat_with(shard).take(shards.max(1)).collect() }
+        let shards = std::iter::repeat_with(shard).take(shards.max(1)).collect();
+        Self { roster, shards, names: Arc::default() }
     }
 
     /// The shards.
@@ -128,6 +150,18 @@ impl Router {
         );
         let id = self.roster.find(path, publisher, control).unwrap_or(PublisherId(0));
         self.shards[id.0 as usize % self.shards.len()].receive.push(observation);
+    }
+
+    /// Names partitions, before anything is observed of them.
+    pub fn name(&self, names: Vec<PartitionName>) {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+    }
+
+    /// Takes the names that were given since the last time. To be asked after observations were taken,
+    /// so that none of these is of a partition without a name.
+    #[must_use]
+    pub fn take_names(&self) -> Vec<PartitionName> {
+        std::mem::take(&mut self.names.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Hands on a count to one shard.

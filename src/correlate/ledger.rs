@@ -12,6 +12,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Instant;
 
 use super::{Append, Departure, Lane, Outcome, Sink};
@@ -19,6 +21,12 @@ use super::{Append, Departure, Lane, Outcome, Sink};
 const UNIT_NANOS: i64 = 256;
 const ABSENT: u32 = u32::MAX;
 const LANE_BITS: u32 = 4;
+/// It may have been given out, and nobody knows when it was due.
+const GUESSED: u32 = 1 << 26;
+/// It came out, so that it was sent, whether that was seen or not.
+const SHOWN: u32 = 1 << 27;
+/// The process that sent it ended before the broker's answer, or before it was known that it sent it.
+const ORPHAN: u32 = 1 << 28;
 /// A message has so many lanes at most.
 const LANES_TOGETHER: usize = 2;
 /// Where the numbers of copies begin, behind the outcomes of every lane.
@@ -27,7 +35,7 @@ const ACCEPTED: u32 = 1 << 29;
 const ANSWERED: u32 = 1 << 30;
 
 /// What is known of one open slot.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Entry {
     /// When it was due.
     pub(super) intended: Instant,
@@ -131,6 +139,37 @@ impl Entry {
         self.bits |= ANSWERED;
     }
 
+    /// A slot that may have been given out by a process that ended; `at` stands for when it was due.
+    pub(super) fn guessed(at: Instant) -> Self {
+        let mut entry = Self::new(at);
+        entry.bits |= GUESSED;
+        entry
+    }
+
+    /// Whether nobody knows when it was due.
+    pub(super) fn is_guessed(&self) -> bool {
+        self.bits & GUESSED != 0
+    }
+
+    /// Notes that the process that owned it has ended: what had not been answered never will be.
+    pub(super) fn set_orphan(&mut self) {
+        if !self.is_answered() {
+            self.bits |= ORPHAN | ANSWERED;
+        }
+    }
+
+    /// Whether it can't be known any more whether it was sent, or whether the broker took it.
+    pub(super) fn is_orphan(&self) -> bool {
+        self.bits & ORPHAN != 0
+    }
+
+    /// Notes that it came out; whether that is the first that is known of its sending.
+    pub(super) fn shows_sending(&mut self) -> bool {
+        let is_news = self.sent().is_none() && self.is_orphan() && self.bits & SHOWN == 0;
+        self.bits |= SHOWN;
+        is_news
+    }
+
     /// What became of it on a lane, if that is known.
     pub(super) fn outcome(&self, lane: Lane) -> Option<Outcome> {
         let code = (self.bits >> (Self::shift(lane))) & ((1 << LANE_BITS) - 1);
@@ -170,7 +209,7 @@ fn nanos(distance: u32) -> Option<i64> {
 }
 
 /// The open slots of one publisher, and the last ones before them.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Ledger {
     /// Sequence of the first entry.
     first: u64,

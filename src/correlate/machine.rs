@@ -1,15 +1,20 @@
 //! Room `correlate`: the state machine.
 
 mod arrival;
+mod restart;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
 
 use super::books::{Books, Fixed, Sinks};
 use super::ledger::{Entry, Ledger, Place};
 use super::verdicts::Verdicts;
+pub use restart::{Kept, TakenUp};
+
 use super::{
     Event, Lane, Leg, NotSent, Observation, Outcome, PathId, Publisher, PublisherId, Qos, Roster,
     Stage,
@@ -59,7 +64,7 @@ pub struct Correlator {
 }
 
 /// What is known of one publisher.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct State {
     ledger: Ledger,
     verdicts: [Verdicts; Lane::ALL.len()],
@@ -69,6 +74,8 @@ struct State {
     /// keeps order within each.
     highest_in: Vec<u64>,
     resent: VecDeque<u64>,
+    /// The first sequence that this process gives out.
+    own: u64,
 }
 
 impl Correlator {
@@ -152,6 +159,7 @@ impl Correlator {
             Observation::CaughtUp { path, lane, at } => {
                 self.paths[usize::from(path.0)].catch_up(lane, at);
             }
+            Observation::Position { .. } | Observation::Abreast { .. } => self.stands(observation),
             Observation::Found { .. } => self.found(observation, events),
             Observation::LookedAgain { path, lane, from, at } => {
                 self.paths[usize::from(path.0)].look_again(lane, from, at);
@@ -173,7 +181,7 @@ impl Correlator {
                     break;
                 }
                 // What still waits to be sent is bounded by the publisher's queue, and not lost.
-                if entry.sent().is_none() {
+                if entry.sent().is_none() && !entry.is_orphan() {
                     continue;
                 }
                 let path = books.path;
@@ -325,6 +333,9 @@ impl Correlator {
             let verdicts = &mut state.verdicts[lane.index()];
             if !verdicts.insert(sequence, outcome, entry.intended, verdicts_max) {
                 books.events.push(Event::Overflow { publisher: id });
+            }
+            if entry.is_guessed() {
+                verdicts.forget_moment(sequence);
             }
         }
         state.ledger.close(closed_max);

@@ -1,18 +1,20 @@
 //! Room `correlate`: what the edges saw.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Instant;
 use crate::stamp::{Carriers, Integrity, SpanId};
 
 /// Index of a publisher in the run's [`Roster`](super::Roster), over all paths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PublisherId(pub u32);
 
 /// Index of a path in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PathId(pub u8);
 
 /// What is timed on a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Lane {
     /// From the MQTT publisher to a Kafka consumer: the crossing.
     MqttKafka,
@@ -53,7 +55,7 @@ impl Lane {
 }
 
 /// Why a slot was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NotSent {
     /// The publisher had no connection when the slot was due.
     Disconnected,
@@ -86,7 +88,7 @@ impl NotSent {
 }
 
 /// Which of a path's connections something is read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Reader {
     /// The publishers': answers of the MQTT broker.
     Publisher,
@@ -108,7 +110,7 @@ impl Reader {
 }
 
 /// Which step of the publish handshake an acknowledgement is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// QoS 1: the broker has the message.
     Puback,
@@ -119,7 +121,7 @@ pub enum Stage {
 }
 
 /// A broker's timestamp on a record, placed on our own clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Append {
     /// The broker's clock when the record was appended (LogAppendTime).
     LogAppendTime(Instant),
@@ -130,7 +132,7 @@ pub enum Append {
 }
 
 /// Where a record lies in Kafka.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordPlace {
     /// Dense index of the topic and partition among those that the consumer of the path and lane was
     /// assigned.
@@ -140,7 +142,7 @@ pub struct RecordPlace {
 }
 
 /// Where a message came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sink {
     /// A Kafka consumer.
     Kafka {
@@ -185,7 +187,7 @@ impl Sink {
 }
 
 /// One thing that an edge saw. Edges report, they never judge.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Observation {
     /// What sends slots woke for one.
     Woken {
@@ -280,6 +282,15 @@ pub enum Observation {
         /// The moment.
         at: Instant,
     },
+    /// Everything below an offset of a partition was read, ours or not: reading may go on there.
+    Position {
+        /// The path whose consumer reads it.
+        path: PathId,
+        /// The lane that it reads for.
+        lane: Lane,
+        /// Where it goes on.
+        place: RecordPlace,
+    },
     /// A message was found in Kafka when it was looked for again: it had been there before.
     Found {
         /// The path whose topics it lies in.
@@ -305,6 +316,14 @@ pub enum Observation {
         from: Instant,
         /// What was there at this moment was looked at.
         at: Instant,
+    },
+    /// After a restart: a sink has read what was there when it came back. From here on messages are
+    /// handed over as they come out.
+    Abreast {
+        /// The path of the sink.
+        path: PathId,
+        /// The lane that ends at the sink.
+        lane: Lane,
     },
     /// A sink was away and may have missed what it can't read again.
     Away {

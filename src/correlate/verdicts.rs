@@ -9,17 +9,19 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Instant;
 
 use super::Outcome;
 
 /// Verdicts of one publisher on one lane.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Verdicts {
     ranges: BTreeMap<u64, Range>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Range {
     end: u64,
     outcome: Outcome,
@@ -53,6 +55,18 @@ impl Verdicts {
         }
         self.ranges.pop_first();
         false
+    }
+
+    /// Forgets when a slot was due that was inserted last.
+    pub(super) fn forget_moment(&mut self, sequence: u64) {
+        if let Some(range) = self.ranges.get_mut(&sequence) {
+            range.intended = None;
+        }
+    }
+
+    /// Forgets when slots were due: the clock that said so has begun anew.
+    pub(super) fn forget_moments(&mut self) {
+        self.ranges.values_mut().for_each(|range| range.intended = None);
     }
 
     /// Takes the verdict on a closed slot back: its outcome, and when the slot was due where that is

@@ -36,7 +36,12 @@ pub fn pace(
     tasks: &Tasks,
 ) -> io::Result<()> {
     let mut alarm = Alarm::new()?;
-    let agenda = Agenda::new(config.twins.iter().map(|(_, plan)| *plan));
+    let mut agenda = Agenda::new(config.twins.iter().map(|(_, plan)| *plan));
+    if let Some(leases) = &around.leases {
+        for (index, (twin, _)) in (0..).zip(&config.twins) {
+            agenda.number_from(index, leases.first(twin.publisher));
+        }
+    }
     let (last, payload) = (Instant::from_nanos(u64::MAX), Vec::with_capacity(config.size));
     let mut pacer = Pacer { config, line, around, agenda, last, payload };
     let mut held = Some(held);
@@ -101,6 +106,9 @@ impl Pacer<'_> {
             if std::mem::take(&mut woken) {
                 let nanos = now.nanos_since(intended);
                 self.tell(publisher, Observation::Woken { publisher, nanos });
+            }
+            if let Some(leases) = &self.around.leases {
+                leases.await_grant(publisher, sequence);
             }
             self.tell(publisher, Observation::Offered { publisher, sequence, intended });
             if let Err(cause) = self.send(twin, sequence) {

@@ -41,7 +41,12 @@ impl Pacer {
         told: Receiver<Stretch>,
         (tasks, held): (Tasks, Hold),
     ) -> Self {
-        let (agenda, last) = (Agenda::new(plans), Instant::from_nanos(u64::MAX));
+        let (mut agenda, last) = (Agenda::new(plans), Instant::from_nanos(u64::MAX));
+        if let Some(leases) = &around.leases {
+            for (client, &(publisher, _)) in (0..).zip(&publishers) {
+                agenda.number_from(client, leases.first(publisher));
+            }
+        }
         let (answered, pacing) = (BTreeSet::new(), Some(held));
         Self { publishers, around, agenda, answered, last, told, tasks, pacing }
     }
@@ -60,6 +65,15 @@ impl Pacer {
     fn look_for_end(&mut self) {
         if self.tasks.stopping() && self.next_due().is_none() {
             self.pacing = None;
+        }
+    }
+
+    /// Returns when a slot of this number may be given out.
+    fn await_lease(&self, client: usize, sequence: u64) {
+        if let Some(leases) = &self.around.leases
+            && let Some(&(publisher, _)) = self.publishers.get(client)
+        {
+            leases.await_grant(publisher, sequence);
         }
     }
 
@@ -95,6 +109,7 @@ impl Handler for Pacer {
                 let nanos = now.nanos_since(intended);
                 self.tell(client, |publisher| Observation::Woken { publisher, nanos });
             }
+            self.await_lease(client, sequence);
             self.tell(client, |publisher| Observation::Offered { publisher, sequence, intended });
             if let Err(why) = clients.publish(client, sequence) {
                 let cause = match why {

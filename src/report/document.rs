@@ -57,6 +57,12 @@ pub struct Window {
     pub valid_fraction: Option<f64>,
     /// Windows that are not valid, by cause.
     pub invalid: BTreeMap<String, u64>,
+    /// How often the probe was killed and went on: the report covers all of its processes.
+    #[serde(default)]
+    pub restarts: u64,
+    /// Messages that processes before this one published, whose CPU time nobody knows.
+    #[serde(skip)]
+    pub published_before: u64,
 }
 
 impl Window {
@@ -174,6 +180,10 @@ pub struct LaneReport {
     pub outcomes: Outcomes,
     /// What was counted beside the outcomes.
     pub anomalies: Anomalies,
+    /// The part of `delivered` and `late` that had come out before a killed probe was back, or that may
+    /// have been due at any time: counted by the record's own timestamp, and not timed.
+    #[serde(default)]
+    pub recovered: u64,
     /// The deepest reordering, in slots.
     pub reorder_depth_max: u64,
     /// From the intended send time to receipt.

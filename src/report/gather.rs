@@ -78,6 +78,7 @@ fn lane_report(
         slots: totals.slots(),
         outcomes: outcomes(totals),
         anomalies: anomalies(totals, foreign),
+        recovered: totals.recovered_after_restart,
         reorder_depth_max: totals.reorder_depth_max,
         latency_seconds,
         latency_seconds_valid: durations(&totals.valid.end_to_end, Timed::EndToEnd(lane), sources),

@@ -18,6 +18,20 @@ pub(super) fn headline(report: &Report, name: fn(&str) -> String) -> String {
     parts.join("; ")
 }
 
+/// What there is to say of a probe that was killed and went on; nothing of one that was not.
+pub(super) fn over_restarts(report: &Report) -> Option<String> {
+    let restarts = report.window.restarts;
+    let recovered: u64 = lanes(report).map(|(_, lane)| lane.recovered).sum();
+    (restarts > 0).then(|| {
+        format!(
+            "The probe was killed and went on {}: the figures are those of all its processes. {} came \
+             out while nobody looked: counted, and not timed.",
+            counted(restarts, "time"),
+            counted(recovered, "message"),
+        )
+    })
+}
+
 /// What did not come out, in words that fit the lanes that were measured.
 fn lost_phrase(report: &Report) -> &'static str {
     let measures = |name| lanes(report).any(|(_, lane)| lane.lane == name);

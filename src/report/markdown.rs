@@ -7,7 +7,7 @@ use super::figures::{
     NONE, bytes, count, counted, duration, duration_or_none, markdown, nonzero, percentage,
     three_digits,
 };
-use super::headline::headline;
+use super::headline::{headline, over_restarts};
 use super::judged::{bound, figure};
 use super::table::Table;
 use super::{Anomalies, Report};
@@ -58,6 +58,7 @@ pub(super) fn render(report: &Report) -> String {
             duration(report.window.seconds)
         ),
     ];
+    lines.extend(over_restarts(report).into_iter().flat_map(|line| [String::new(), line]));
     section(&mut lines, None, &objectives(report));
     for path in &report.paths {
         lines.extend([String::new(), format!("## Path {}", markdown(&path.name)), String::new()]);

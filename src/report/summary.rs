@@ -5,7 +5,7 @@ use super::document::{Durations, LaneReport, PathReport};
 use super::figures::{
     NONE, bytes, count, counted, duration, duration_or_none, nonzero, plain, three_digits,
 };
-use super::headline::headline;
+use super::headline::{headline, over_restarts};
 use super::table::Table;
 
 /// Outcomes that are shown even where they are zero.
@@ -23,6 +23,7 @@ pub(super) fn render(report: &Report) -> String {
             plain(&report.landfall.version),
         ),
     ];
+    lines.extend(over_restarts(report));
     for path in &report.paths {
         lines.push(String::new());
         lines.extend(path_lines(path));

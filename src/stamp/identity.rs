@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// How many paths a run may have.
 pub const PATHS_MAX: u32 = 1 << 7;
 /// How many publishers a path may have.
@@ -10,7 +12,7 @@ pub const PUBLISHERS_PER_PATH_MAX: u32 = 1 << 17;
 pub const SEQUENCE_END: u64 = 1 << 38;
 
 /// Which run of which probe published a message: 24 bits of run epoch and 8 bits of instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Run {
     /// Distinguishes this run from every other, 24 bits.
     pub epoch: u32,

@@ -1,5 +1,7 @@
 //! Room `stamp`: writes stamps into messages and finds them again in whatever comes out.
 
+use serde::{Deserialize, Serialize};
+
 use super::payload::{self, Format};
 use super::{Flags, Identity, Permutation, Run, SpanId, TraceId};
 
@@ -25,7 +27,7 @@ pub enum Reading {
 }
 
 /// How the payload compared with what was generated for its identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Integrity {
     /// The checksum held.
     Intact,
@@ -36,7 +38,7 @@ pub enum Integrity {
 }
 
 /// A set of carriers that a stamp travelled by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carriers {
     /// The `traceparent` user property of MQTT 5, a header once in Kafka.
     pub property: bool,

@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 
 use aes::Aes128;
 use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Identity, hex};
@@ -21,7 +22,7 @@ pub(super) const BINARY_LEN: usize = 29;
 const EACH: u64 = 0x0101_0101_0101_0101;
 
 /// A W3C span id; never zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SpanId(NonZeroU64);
 
 impl SpanId {

@@ -9,6 +9,7 @@
 //! portable encoding, and a test holds every figure against it.
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 /// Shortest distance that is told apart, in nanoseconds.
 pub(super) const RESOLUTION_NANOS: u64 = 1 << UNIT_BITS;
@@ -18,11 +19,46 @@ const HALF_BITS: u32 = 10;
 /// Three significant digits: quantiles are right to 0.1 %.
 const DIGITS: u8 = 3;
 
+/// Longest duration that is told from longer ones in a kept distribution: all that 64 bits can say.
+const BUCKETS_MAX: usize = bucket_of(u64::MAX) + 1;
+
 /// Counts of durations from zero up, in nanoseconds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(into = "Kept", try_from = "Kept")]
 pub(super) struct Counts {
     buckets: Vec<u64>,
     total: u64,
+}
+
+/// The same for keeping: the buckets that have any, with their counts.
+#[derive(Serialize, Deserialize)]
+struct Kept(Vec<(u32, u64)>);
+
+impl From<Counts> for Kept {
+    fn from(counts: Counts) -> Self {
+        let buckets = (0..).zip(&counts.buckets);
+        Self(buckets.filter(|&(_, &count)| count > 0).map(|(at, &count)| (at, count)).collect())
+    }
+}
+
+impl TryFrom<Kept> for Counts {
+    type Error = &'static str;
+
+    fn try_from(Kept(kept): Kept) -> Result<Self, Self::Error> {
+        let mut counts = Self::default();
+        for (bucket, count) in kept {
+            let bucket = usize::try_from(bucket).unwrap_or(usize::MAX);
+            if bucket >= BUCKETS_MAX {
+                return Err("a bucket beyond the longest duration");
+            }
+            if bucket >= counts.buckets.len() {
+                counts.buckets.resize((bucket + 1).next_multiple_of(1 << HALF_BITS), 0);
+            }
+            counts.buckets[bucket] += count;
+            counts.total = counts.total.saturating_add(count);
+        }
+        Ok(counts)
+    }
 }
 
 impl Counts {

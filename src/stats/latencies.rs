@@ -1,6 +1,7 @@
 //! Room `stats`: a distribution of signed durations.
 
 use hdrhistogram::serialization::{Serializer, V2Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::counts::Counts;
 
@@ -8,7 +9,7 @@ use super::counts::Counts;
 ///
 /// Negative durations are kept apart by their size and take part in every quantile, since a figure
 /// that leaves them out would flatter the clock.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Latencies {
     positive: Counts,
     negative: Counts,

@@ -1,5 +1,7 @@
 //! Room `stats`: the counters and distributions of a run.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Instant;
 use crate::correlate::{Carrier, Copied, DuplicateCause, Lane, Leg, NotSent, Outcome, Reader};
 
@@ -13,7 +15,7 @@ use super::windows::Windows;
 const PARTITIONS_MAX: usize = 65_536;
 
 /// Totals of one path, lane and QoS.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LaneTotals {
     /// Slots by outcome as they were announced, by [`Outcome::index`]; never falls.
     pub announced: [u64; Outcome::ALL.len()],
@@ -21,6 +23,8 @@ pub struct LaneTotals {
     pub recovered: [u64; Outcome::ALL.len()],
     /// Further arrivals by [`DuplicateCause::index`].
     pub duplicates: [u64; DuplicateCause::ALL.len()],
+    /// Messages that had come out before a consumer was back after a restart: counted, not timed.
+    pub recovered_after_restart: u64,
     /// Messages that came out more than once.
     pub doubled: u64,
     /// How often the message came out that came out most often; 0 where none did twice.
@@ -45,8 +49,10 @@ pub struct LaneTotals {
     /// End-to-end latencies of the window that is not over.
     pub window: Latencies,
     /// End-to-end latencies of the windows before.
+    #[serde(skip)]
     pub recent: Recent,
     /// What of it fell into valid windows, as far as they are over.
+    #[serde(skip)]
     pub valid: ValidTotals,
 }
 
@@ -95,6 +101,7 @@ impl LaneTotals {
         add(&mut self.announced, &other.announced);
         add(&mut self.recovered, &other.recovered);
         add(&mut self.duplicates, &other.duplicates);
+        self.recovered_after_restart += other.recovered_after_restart;
         self.doubled += other.doubled;
         self.copies_max = self.copies_max.max(other.copies_max);
         self.spread.merge(&other.spread);
@@ -110,7 +117,7 @@ impl LaneTotals {
 }
 
 /// Totals of one path and QoS, of what goes in: over MQTT, or on the control lane.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PublishTotals {
     /// Slots that came due.
     pub offered: u64,
@@ -145,7 +152,7 @@ impl PublishTotals {
 }
 
 /// Totals of one path.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PathTotals {
     /// Records that carry no stamp of this run.
     pub foreign: u64,
@@ -166,8 +173,10 @@ pub struct PathTotals {
     /// The same over all readers, of the window that is not over.
     pub window_poll_lag: Latencies,
     /// The windows that are over.
+    #[serde(skip)]
     pub windows: Windows,
     /// What is known of the clocks of the leaders, as of the end of the last window.
+    #[serde(skip)]
     pub clocks: Vec<PeerClock>,
 }
 

@@ -1,5 +1,7 @@
 //! Room `stats`: what of a series fell into valid windows.
 
+use serde::{Deserialize, Serialize};
+
 use crate::correlate::{DuplicateCause, Outcome};
 
 use super::latencies::Latencies;
@@ -7,7 +9,7 @@ use super::totals::{LaneTotals, standing};
 
 /// Totals of a path, lane and QoS over valid windows alone. What counts is the window in which
 /// something was booked: a message that of its arrival, a loss that of its announcement.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ValidTotals {
     /// End-to-end latencies.
     pub end_to_end: Latencies,
@@ -16,7 +18,7 @@ pub struct ValidTotals {
     seen: Booked,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Booked {
     announced: [u64; Outcome::ALL.len()],
     recovered: [u64; Outcome::ALL.len()],

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Instant;
 
 use super::window::InvalidCause;
@@ -24,7 +26,7 @@ pub struct Judgement {
 }
 
 /// Windows that followed each other and were judged alike.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stretch {
     /// When the first began.
     pub from: Instant,
@@ -37,7 +39,7 @@ pub struct Stretch {
 }
 
 /// All windows of a path.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Windows {
     stretches: VecDeque<Stretch>,
     left_out: u64,

@@ -257,6 +257,7 @@ impl Inner {
                 }
             }
             Event::Consumed { lane: Lane::MqttMqtt | Lane::KafkaKafka, .. }
+            | Event::Recovered { .. }
             | Event::Polled { .. }
             | Event::Rejected { .. }
             | Event::Unconfirmed { .. } => {}
@@ -318,6 +319,7 @@ impl Inner {
             Event::Consumed { .. }
             | Event::Foreign { .. }
             | Event::Overflow { .. }
+            | Event::Recovered { .. }
             | Event::Missed { .. }
             | Event::Unconfirmed { .. }
             | Event::Polled { .. }

@@ -220,6 +220,9 @@ impl<H: Handler> EventLoop<H> {
                 self.await_room(client, !all);
                 let place = &mut self.places[client];
                 if all && place.part() {
+                    if place.leaving == Leaving::Begun {
+                        self.set_timer(client, GOODBYE);
+                    }
                     self.flush(client);
                 } else if all && place.client.is_parting() {
                     place.client.close_for_writing();
@@ -254,7 +257,7 @@ impl<H: Handler> EventLoop<H> {
                 _ => (),
             }
             let place = &mut self.places[client];
-            if place.leaving != Leaving::Forgetting {
+            if !matches!(place.leaving, Leaving::Forgetting | Leaving::Before | Leaving::Begun) {
                 self.handler.happened((client, &mut place.client), happening, at);
             }
         }
@@ -262,7 +265,7 @@ impl<H: Handler> EventLoop<H> {
     }
 
     fn broke(&mut self, client: usize, failure: &Failure) {
-        let stays = self.places[client].leaving == Leaving::No;
+        let stays = matches!(self.places[client].leaving, Leaving::No | Leaving::Before);
         self.close(client);
         if stays {
             self.handler.broke(client, failure);
@@ -305,7 +308,9 @@ impl<H: Handler> EventLoop<H> {
                     self.try_next(client, &failure);
                 }
                 // It has taken long enough to leave.
-                Phase::Open if place.leaving != Leaving::No => self.close(client),
+                Phase::Open if !matches!(place.leaving, Leaving::No | Leaving::Before) => {
+                    self.close(client);
+                }
                 Phase::Open => self.ping(client),
                 Phase::Resolving => self.complain_of_resolver(client),
                 Phase::Gone => (),

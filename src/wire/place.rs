@@ -31,9 +31,13 @@ pub(super) enum Phase {
     Gone,
 }
 
-/// How a client leaves.
+/// How a client comes and leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leaving {
+    /// It has not begun: it connects once, so that the broker forgets an old session.
+    Before,
+    /// It said goodbye to the old session and begins.
+    Begun,
     /// It stays.
     No,
     /// It finishes what is under way.
@@ -71,6 +75,11 @@ impl<S: Source> Place<S> {
         }
     }
 
+    /// Has it forget an old session before it begins.
+    pub(super) fn take_over(&mut self) {
+        self.leaving = Leaving::Before;
+    }
+
     /// Begins to connect to the first of these addresses that can be tried at all.
     pub(super) fn dial(&mut self, mut addresses: IntoIter<SocketAddr>) -> Result<(), Failure> {
         let mut why = "its name has no address".to_owned();
@@ -94,7 +103,8 @@ impl<S: Source> Place<S> {
             let why = error.unwrap_or_else(|error| error).to_string();
             return Err(self.unreachable(&why));
         }
-        self.client.connect(self.leaving == Leaving::Forgetting);
+        let is_clean = matches!(self.leaving, Leaving::Forgetting | Leaving::Before);
+        self.client.connect(is_clean);
         self.phase = Phase::Open;
         Ok(())
     }
@@ -127,7 +137,11 @@ impl<S: Source> Place<S> {
         self.phase = Phase::Waiting;
         let keeps_session = self.client.endpoint().version == Version::V4;
         match self.leaving {
-            Leaving::No => {
+            Leaving::Begun => {
+                self.leaving = Leaving::No;
+                return Some(Duration::ZERO);
+            }
+            Leaving::No | Leaving::Before => {
                 return Some(self.delays.get_or_insert_with(delays).next().unwrap_or(DELAY_MAX));
             }
             Leaving::Parted if !keeps_session => self.phase = Phase::Gone,
@@ -144,16 +158,18 @@ impl<S: Source> Place<S> {
     /// Says goodbye where it is to leave and nothing is under way any more; whether it just did.
     pub(super) fn part(&mut self) -> bool {
         let may_part = match self.leaving {
-            Leaving::No | Leaving::Parted => false,
+            Leaving::No | Leaving::Parted | Leaving::Begun => false,
             Leaving::Finishing => self.client.is_idle(),
-            Leaving::Forgetting => true,
+            Leaving::Forgetting | Leaving::Before => true,
         };
         if !may_part || !self.client.is_up() {
             return false;
         }
         self.client.disconnect();
-        if self.leaving == Leaving::Finishing {
-            self.leaving = Leaving::Parted;
+        match self.leaving {
+            Leaving::Finishing => self.leaving = Leaving::Parted,
+            Leaving::Before => self.leaving = Leaving::Begun,
+            _ => (),
         }
         true
     }

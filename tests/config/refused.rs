@@ -96,14 +96,19 @@ fn keys_that_do_not_belong() {
     mqtt("Qos: 1", "Qos: unknown key; did you mean \"qos\"?");
     path("rate: 5/s", "rate: unknown key here; it belongs at paths[].mqtt.rate");
     top("brokers: k", "brokers: unknown key here; it belongs at paths[].kafka.brokers");
-    let known = "known here are probe, key_file, paths, window, drain, host and telemetry";
+    let known =
+        "known here are probe, key_file, paths, window, drain, host, telemetry and state_dir";
     top("colour: red", &format!("colour: unknown key; {known}"));
     top("\"a\\nb\": 1", &format!("\"a\\nb\": unknown key; {known}"));
     top("42: 1", &format!("42: unknown key; {known}"));
     top("<<: {window: 1s}", "\"<<\": merge keys are not read; repeat the keys");
     top("probe: q", "probe: is given twice; the first is on line 1");
     mqtt("url: mqtt://c", "url: is given twice; the first is on line 5");
-    top("state_dir: /tmp", &format!("state_dir: {NOT_BUILT}"));
+    top(
+        "state_dir: 5",
+        "state_dir: expected the path of a directory, found the number 5; put it in quotes",
+    );
+    top("state_dir: ''", "state_dir: \"\" is not the path of a file");
     mqtt("tls: {ca_file: ca.pem}", &format!("tls: {NOT_BUILT}"));
     mqtt("payload: {asyncapi: a.yaml}", &format!("payload.asyncapi: {NOT_BUILT}"));
     mqtt("payload: {channel: c}", &format!("payload.channel: {NOT_BUILT}"));
@@ -502,14 +507,14 @@ fn a_password_needs_a_user_name() {
 #[test]
 fn everything_that_is_wrong_is_told_at_once() {
     refuses(
-        &one("qos: 3\nrate: fast", "deadline: 1\nlanes: [x]", "windw: 1s\nstate_dir: x"),
+        &one("qos: 3\nrate: fast", "deadline: 1\nlanes: [x]", "windw: 1s\nstate_dir: 7"),
         &[
             "6: paths[0].mqtt.qos: 3 is not a QoS (0, 1 or 2)",
             &format!("7: paths[0].mqtt.rate: \"fast\" {RATE}"),
             "8: paths[0].deadline: expected a duration such as 10s, found the number 1; give it a unit (ms, s, m, h or d)",
             "9: paths[0].lanes[0]: \"x\" is not a lane (mqtt_kafka, mqtt_mqtt or kafka_kafka)",
             "10: windw: unknown key; did you mean \"window\"?",
-            &format!("11: state_dir: {NOT_BUILT}"),
+            "11: state_dir: expected the path of a directory, found the number 7; put it in quotes",
         ],
     );
     let many: Vec<String> = (0..150).map(|n| format!("key-{n}: 1")).collect();
@@ -545,7 +550,7 @@ fn the_schema_refuses_unknown_keys_and_wrong_types() {
         "window: 10",
         "window: 10 s",
         "host: []",
-        "state_dir: /tmp",
+        "state_dir: 5",
         "host: {interval: x}",
         "telemetry: {listen: 9464}",
         "host: {processes: zilla}",

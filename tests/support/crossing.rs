@@ -159,6 +159,12 @@ impl Bridge {
         self.0.signal(name);
     }
 
+    /// Ends it with SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.0.signal("KILL");
+        self.0.ended();
+    }
+
     /// Ends it when all that it has taken over is in Kafka; everything that it said.
     pub(crate) fn stop(mut self) -> String {
         self.0.terminate();
@@ -198,6 +204,13 @@ impl Run {
     pub(crate) fn terminate(&mut self) {
         self.metrics = self.scrape();
         self.process.terminate();
+    }
+
+    /// Ends it with SIGKILL; everything that it said.
+    pub(crate) fn kill(mut self) -> String {
+        self.process.signal("KILL");
+        self.process.ended();
+        self.said()
     }
 
     /// Where it serves HTTP.

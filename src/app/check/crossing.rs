@@ -34,7 +34,13 @@ pub(super) async fn cross(
     let lookout = lookout(path);
     let (notify, notices) = channel(NOTICES);
     let router = Router::new(Arc::clone(&path.roster), 1, INBOX);
-    let around = Surroundings { clock: path.clock, router: router.clone(), notices: notify };
+    let around = Surroundings {
+        clock: path.clock,
+        router: router.clone(),
+        notices: notify,
+        leases: None,
+        takes_over: false,
+    };
     let mut ears = Ears::new(path, router, notices);
     let subscriber = path.subscriber.take();
     let (is_heard, is_read) = (subscriber.is_some(), path.consumer.is_some());
@@ -52,7 +58,7 @@ pub(super) async fn cross(
         producers: Vec::new(),
         rate: 0.0,
     };
-    let threads = match Threads::start(parts, around, Vec::new()) {
+    let threads = match Threads::start(parts, around, (Vec::new(), None)) {
         Ok(threads) => threads,
         Err(error) => return preflight::messages(&unstarted(path, &error.to_string())),
     };

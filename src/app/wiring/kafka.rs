@@ -20,6 +20,7 @@ pub(super) fn consumers(path: &PathConfig, id: PathId, group: &str) -> Vec<consu
         properties: consume::Properties(properties(kafka)),
         group: group.to_owned(),
         lookout: None,
+        resumed: None,
     };
     let topics = |_: &Lane| -> Vec<String> {
         let named =

@@ -13,7 +13,7 @@ use super::{Correlator, State};
 impl State {
     /// One more than the highest sequence that came out of the stream that ends at this sink.
     #[inline]
-    fn highest(&mut self, sink: &Sink) -> &mut u64 {
+    pub(super) fn highest(&mut self, sink: &Sink) -> &mut u64 {
         let Sink::Control { place, .. } = sink else {
             return &mut self.highest[sink.lane().index()];
         };
@@ -75,6 +75,9 @@ impl Correlator {
         if let Place::Open(entry) = state.ledger.place(sequence)
             && entry.is_open(lane)
         {
+            if sequence < state.own {
+                return self.arrived_after_restart(id, sequence, observation, events);
+            }
             let landing = Landing { sink, at, span, stamps: books.fixed.survived(carriers) };
             books.deliver((sequence, entry), &landing);
             books.note_order(sequence, lane, state.highest(&sink));
@@ -98,6 +101,9 @@ impl Correlator {
         if let Place::Open(entry) = state.ledger.place(sequence)
             && entry.is_open(lane)
         {
+            if entry.shows_sending() {
+                books.events.push(Event::Published { publisher: id });
+            }
             books.deliver_missed((sequence, entry), lane, append);
         }
     }
@@ -131,6 +137,7 @@ impl Correlator {
             }
         };
         let departure = entry.as_ref().map(|entry| entry.departure());
+        let is_guessed = entry.as_ref().is_some_and(|entry| entry.is_guessed());
         let Some((was, intended)) = wrong_verdict else {
             let resent = state.resent.contains(&sequence) || sink == Sink::Mqtt { resent: true };
             let cause = if resent { DuplicateCause::Resent } else { DuplicateCause::Pipeline };
@@ -158,6 +165,9 @@ impl Correlator {
             books.events.push(Event::DurabilityGap { publisher: id, nanos });
         }
         let intended = intended.or(departure.map(|departure| departure.intended));
+        // When it came out is not known while what had been there is read after a restart.
+        let is_timed = sequence >= state.own || !books.sinks.is_behind(lane);
+        let intended = intended.filter(|_| is_timed && !is_guessed);
         let end_to_end = intended.map(|intended| at.nanos_since(intended));
         books.events.push(Event::LateRecovery {
             publisher: id,

@@ -4,11 +4,20 @@ use std::io;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 
-use super::super::place::{CONNECT_MAX, Leaving, Phase, RESOLVE_MAX};
+use super::super::place::{CONNECT_MAX, Leaving, Phase, Place, RESOLVE_MAX};
 use super::super::{Failure, Handler};
 use super::EventLoop;
 
 impl<H: Handler> EventLoop<H> {
+    /// Has each client connect once before it begins, so that the broker forgets the session of a
+    /// process that ended without goodbye. Its packet ids begin anew: a broker that waits for the
+    /// release of one would take the next message under it for the old one, and swallow it.
+    #[must_use]
+    pub fn taking_over(mut self) -> Self {
+        self.places.iter_mut().for_each(Place::take_over);
+        self
+    }
+
     /// Begins to connect the clients whose brokers' names were looked up.
     pub(super) fn hear_resolver(&mut self) {
         while let Some((client, found)) = self.resolver.answer() {
