@@ -246,7 +246,7 @@ impl Control {
         let common = self.common_facts(until.saturating_since(from));
         let mut away = std::mem::take(&mut self.state.away);
         away.extend(self.machine.down().map(|(role, _)| role));
-        let is_loaded = self.state.unloaded.is_none_or(|unloaded| unloaded > from);
+        let is_loading = self.state.unloaded.is_none_or(|unloaded| unloaded > from);
         let roster = Arc::clone(self.overview.stats.roster());
         self.look_at_clocks(now);
         for (id, path) in (0..).map(PathId).zip(roster.paths()) {
@@ -271,6 +271,7 @@ impl Control {
             let causes = facts.causes();
             self.telemetry.window_judged(id, &causes);
             self.journalist.window_judged(&causes);
+            let is_loaded = is_loading && started.is_some_and(|started| started < until);
             let window = Judgement { from, until, causes, is_loaded };
             self.overview.stats.judge_window(id, &window);
         }
