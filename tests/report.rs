@@ -142,7 +142,7 @@ fn report(stats: &Stats) -> Report {
         },
         window: Window::new(start, end, Duration::from_secs(30)),
         windows: Vec::new(),
-        bounds: Bounds { clock_nanos: 1, pairing_nanos: 200, offset_nanos: BTreeMap::new() },
+        bounds: Bounds { clock_nanos: 1, pairing_nanos: 200 },
         host: BTreeMap::from([("host".into(), usage)]),
         processes: vec![Process {
             label: "self".into(),

@@ -137,6 +137,7 @@ fn counts_are_judged_over_all_windows_and_shown_over_valid_ones() {
         cause,
         at: Instant::ZERO,
         place: NOWHERE,
+        copy: None,
         departure: None,
     };
     let mut stats = crossing(Qos::AtLeastOnce);
