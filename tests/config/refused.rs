@@ -490,10 +490,7 @@ fn the_control_lane_and_its_topic_belong_together() {
 
 #[test]
 fn slots_of_the_control_lane_take_memory_too() {
-    let path = format!(
-        "{}  control_topic: c\nlanes: [kafka_kafka]\ndeadline: 100s",
-        KAFKA.replace("[t]", "[t]")
-    );
+    let path = format!("{KAFKA}  control_topic: c\nlanes: [kafka_kafka]\ndeadline: 100s");
     assert!(read(&one("rate: 20000/s", &path, "")).is_ok());
     let problems = read(&one("rate: 20001/s", &path, "")).unwrap_err();
     assert!(problems.contains("makes 4000200 slots in flight (a: 40002/s x 100s)"), "{problems}");
