@@ -4,6 +4,7 @@
 //! messages were published and acknowledged.
 //!
 //! `LANDFALL_TEST_KILLS` says how often it is killed (10 without it), `LANDFALL_TEST_SEED` when.
+#![expect(clippy::unwrap_used, reason = "functions of tests are tests")]
 
 #[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
 #[path = "support/crossing.rs"]

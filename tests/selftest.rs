@@ -71,5 +71,5 @@ fn an_unknown_counter_is_refused_with_those_that_there_are() {
     let text = said(&output);
     assert_eq!(output.status.code(), Some(2), "{text}");
     let listed = |counter: &&str| text.contains(*counter);
-    assert!(text.contains("colour") && COUNTERS.iter().all(|it| listed(&it)), "{text}");
+    assert!(text.contains("colour") && COUNTERS.iter().all(listed), "{text}");
 }
