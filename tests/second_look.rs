@@ -107,11 +107,13 @@ fn records_that_the_reader_missed_are_found_and_the_others_are_lost() {
     let router = Router::new(Arc::clone(&roster), 1, 1_000);
     let config = consume::Config {
         path: PATH,
+        lane: Lane::MqttKafka,
         brokers: address.clone(),
         topics: vec![TOPIC.into()],
         properties: Properties::default(),
         group: "second-look".into(),
         lookout: None,
+        resumed: None,
     };
     let (mut correlator, mut events) = (twenty_sent(&roster, clock.now()), Vec::new());
     produce(&address, &stamper, (0..20).filter(|sequence| sequence % 4 != 0));
