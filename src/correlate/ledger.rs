@@ -23,6 +23,7 @@ const LANE_BITS: u32 = 4;
 const LANES_TOGETHER: usize = 2;
 /// Where the numbers of copies begin, behind the outcomes of every lane.
 const COPIES_SHIFT: u32 = 12;
+const SEEN: u32 = 1 << 28;
 const ACCEPTED: u32 = 1 << 29;
 const ANSWERED: u32 = 1 << 30;
 
@@ -113,6 +114,15 @@ impl Entry {
         }
         let spread = i64::from(distance.saturating_sub(*first)) * UNIT_NANOS;
         (u8::try_from(count).unwrap_or(u8::MAX), spread)
+    }
+
+    /// Whether somebody else than its lane's reader has seen it in Kafka.
+    pub(super) fn is_seen(&self) -> bool {
+        self.bits & SEEN != 0
+    }
+
+    pub(super) fn set_seen(&mut self) {
+        self.bits |= SEEN;
     }
 
     /// Whether no further answer of the broker is awaited.
