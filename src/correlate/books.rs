@@ -306,11 +306,11 @@ impl Books<'_> {
         let (due, left) = (self.due(entry), entry.sent().unwrap_or(entry.intended));
         let looked = self.sinks.looked[lane.index()];
         let is_covered = |(from, at)| from <= left.min(entry.intended) && at >= due;
-        if !entry.is_seen() && looked.is_some_and(is_covered) {
+        if !entry.is_seen(lane) && looked.is_some_and(is_covered) {
             return Some(outcome);
         }
         if now > due + PATIENCE * 2 {
-            if entry.is_seen() {
+            if entry.is_seen(lane) {
                 return Some(Outcome::Unresolved);
             }
             self.events.push(Event::Unconfirmed { publisher: self.publisher, lane });
@@ -346,6 +346,9 @@ impl Books<'_> {
     pub(super) fn last_word(&self, entry: &Entry, lane: Lane) -> (Outcome, Option<NotSent>) {
         if entry.sent().is_none() {
             return (Outcome::NotSent, Some(NotSent::Stopped));
+        }
+        if entry.is_seen(lane) {
+            return (Outcome::Unresolved, None);
         }
         // Whatever else could be said was said before: an answer was still awaited, or a second look.
         let outcome = match self.conclusion(entry, lane, Instant::ZERO) {

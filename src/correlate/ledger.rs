@@ -116,9 +116,9 @@ impl Entry {
         (u8::try_from(count).unwrap_or(u8::MAX), spread)
     }
 
-    /// Whether somebody else than its lane's reader has seen it in Kafka.
-    pub(super) fn is_seen(&self) -> bool {
-        self.bits & SEEN != 0
+    /// Whether a second look has seen it in Kafka, where the reader of this lane is yet to come upon it.
+    pub(super) fn is_seen(&self, lane: Lane) -> bool {
+        lane == Lane::MqttKafka && self.bits & SEEN != 0
     }
 
     pub(super) fn set_seen(&mut self) {

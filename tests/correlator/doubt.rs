@@ -97,6 +97,16 @@ fn what_is_found_ahead_of_the_reader_is_neither_missed_nor_lost() {
 }
 
 #[test]
+fn what_was_seen_in_kafka_is_not_called_lost_at_a_stop_either() {
+    let mut story = doubtful();
+    story.found(Append::LogAppendTime(seconds(7)));
+    let mut events = Vec::new();
+    story.correlator.finish(&mut events);
+    story.events.append(&mut events);
+    assert_eq!(story.end(), (Some(Outcome::Unresolved), 0));
+}
+
+#[test]
 fn what_came_out_meanwhile_is_not_lost_and_not_found() {
     let mut story = doubtful();
     story.tell(super::received(1, 0, super::kafka(0), seconds(8)));
