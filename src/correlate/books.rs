@@ -16,6 +16,8 @@ use super::{
     PublisherId, Qos, RecordPlace, Sink,
 };
 
+/// By how much the clock that stamps records may be off where it is asked what the reader has passed.
+const ASIDE: Duration = Duration::from_secs(1);
 /// How long after its deadline a slot waits for its sink to catch up before it is unresolved.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How many absences of a sink are told apart; the oldest are taken together.
@@ -204,7 +206,18 @@ impl Books<'_> {
     }
 
     /// Resolves an open slot whose message was found by looking again: when it came out is not known.
+    ///
+    /// Only what the reader has passed was missed. Looking again comes upon much that the reader is yet
+    /// to read, which is neither lost nor missed.
     pub(super) fn deliver_missed(&mut self, slot: (u64, &mut Entry), lane: Lane, append: Append) {
+        let there_since = match append {
+            Append::LogAppendTime(at) => at + ASIDE,
+            Append::CreateTime(_) | Append::None => self.due(slot.1),
+        };
+        if self.sinks.caught_up[lane.index()] <= there_since {
+            slot.1.set_seen();
+            return;
+        }
         self.events.push(Event::Missed { publisher: self.publisher, lane });
         let outcome = match append {
             Append::LogAppendTime(at) if at <= slot.1.intended + self.path.deadline => {
@@ -299,10 +312,14 @@ impl Books<'_> {
         }
         let (due, left) = (self.due(entry), entry.sent().unwrap_or(entry.intended));
         let looked = self.sinks.looked[lane.index()];
-        if looked.is_some_and(|(from, at)| from <= left.min(entry.intended) && at >= due) {
+        let is_covered = |(from, at)| from <= left.min(entry.intended) && at >= due;
+        if !entry.is_seen(lane) && looked.is_some_and(is_covered) {
             return Some(outcome);
         }
         if now > due + PATIENCE * 2 {
+            if entry.is_seen(lane) {
+                return Some(Outcome::Unresolved);
+            }
             self.events.push(Event::Unconfirmed { publisher: self.publisher, lane });
             return Some(outcome);
         }
@@ -343,6 +360,9 @@ impl Books<'_> {
         }
         if entry.sent().is_none() {
             return (Outcome::NotSent, Some(NotSent::Stopped));
+        }
+        if entry.is_seen(lane) {
+            return (Outcome::Unresolved, None);
         }
         // Whatever else could be said was said before: an answer was still awaited, or a second look.
         let outcome = match self.conclusion(entry, lane, Instant::ZERO) {

@@ -31,6 +31,7 @@ const ORPHAN: u32 = 1 << 28;
 const LANES_TOGETHER: usize = 2;
 /// Where the numbers of copies begin, behind the outcomes of every lane.
 const COPIES_SHIFT: u32 = 12;
+const SEEN: u32 = 1 << 28;
 const ACCEPTED: u32 = 1 << 29;
 const ANSWERED: u32 = 1 << 30;
 
@@ -128,6 +129,15 @@ impl Entry {
         }
         let spread = i64::from(distance.saturating_sub(*first)) * UNIT_NANOS;
         (u8::try_from(count).unwrap_or(u8::MAX), spread)
+    }
+
+    /// Whether a second look has seen it in Kafka, where the reader of this lane is yet to come upon it.
+    pub(super) fn is_seen(&self, lane: Lane) -> bool {
+        lane == Lane::MqttKafka && self.bits & SEEN != 0
+    }
+
+    pub(super) fn set_seen(&mut self) {
+        self.bits |= SEEN;
     }
 
     /// Whether no further answer of the broker is awaited.

@@ -74,15 +74,43 @@ fn what_is_found_was_missed_by_the_probe_and_has_no_latency() {
     ];
     for (append, outcome) in cases {
         let mut story = doubtful();
+        story.judged(11);
         story.found(append);
         story.found(append);
         story.looked_again(1, 7);
-        story.judged(10);
+        story.judged(12);
         let timed = |event: &Event| matches!(event, Event::Resolved { arrival: Some(_), .. });
         assert!(!story.events.iter().any(timed));
         assert_eq!(story.end(), (Some(outcome), 0));
         assert_eq!(story.stats.path(PATH).missed, 1);
     }
+}
+
+#[test]
+fn what_is_found_ahead_of_the_reader_is_neither_missed_nor_lost() {
+    let mut story = doubtful();
+    let append = Append::LogAppendTime(seconds(7));
+    story.found(append);
+    story.looked_again(1, 7);
+    story.judged(8);
+    assert_eq!(story.end(), (None, 0), "it is there");
+    assert_eq!(story.missing_since(), Some(seconds(1)), "and looked for until it has come");
+    story.tell(super::received(1, 0, super::kafka(0), seconds(8)));
+    let timed = |event: &Event| matches!(event, Event::Resolved { arrival: Some(_), .. });
+    assert!(story.events.iter().any(timed));
+    assert_eq!(story.end(), (Some(Outcome::Late), 0));
+    assert_eq!(story.stats.path(PATH).missed, 0);
+    assert_eq!(story.books(Qos::AtLeastOnce).duplicates, [0, 0, 0]);
+}
+
+#[test]
+fn what_was_seen_in_kafka_is_not_called_lost_at_a_stop_either() {
+    let mut story = doubtful();
+    story.found(Append::LogAppendTime(seconds(7)));
+    let mut events = Vec::new();
+    story.correlator.finish(&mut events);
+    story.events.append(&mut events);
+    assert_eq!(story.end(), (Some(Outcome::Unresolved), 0));
 }
 
 #[test]

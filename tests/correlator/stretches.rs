@@ -116,6 +116,18 @@ fn without_acknowledgement_or_append_time_there_is_no_gap() {
 }
 
 #[test]
+fn a_subscriber_that_gets_a_message_after_kafka_tells_no_second_gap() {
+    let mut story = Story::new();
+    story.offered(1, 0, 1);
+    story.sent(1, 0, 1);
+    story.answered(1, 0, (Stage::Puback, 0), 2);
+    story.received(1, 0, appended(0, seconds(4)), 5);
+    story.received(1, 0, Sink::Mqtt { resent: false }, 6);
+    let resolved = story.events.iter().filter(|event| matches!(event, Event::Resolved { .. }));
+    assert_eq!((resolved.count(), story.gaps().len()), (2, 1));
+}
+
+#[test]
 fn both_steps_of_a_handshake_are_timed() {
     let mut story = Story::new();
     story.offered(2, 0, 1);
