@@ -107,6 +107,7 @@ fn records_that_the_reader_missed_are_found_and_the_others_are_lost() {
     let router = Router::new(Arc::clone(&roster), 1, 1_000);
     let config = consume::Config {
         path: PATH,
+        lane: Lane::MqttKafka,
         brokers: address.clone(),
         topics: vec![TOPIC.into()],
         properties: Properties::default(),

@@ -431,7 +431,7 @@ impl Link {
         match lane {
             Lane::MqttKafka => self.later(after, Step::Append(Some(id), damaged)),
             Lane::MqttMqtt => self.later(after, Step::Queue(id, damaged)),
-            Lane::KafkaKafka => panic!("{id:?} goes in over MQTT"),
+            Lane::KafkaKafka => unreachable!("{id:?} goes in over MQTT"),
         }
     }
 
