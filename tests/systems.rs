@@ -115,6 +115,23 @@ fn kafka_keeps_binary_records_over_a_kill_and_ends_when_dropped() {
     assert!(!runs(last));
 }
 
+#[test]
+fn kafka_hangs_and_goes_on_and_its_own_tool_measures_it() {
+    let broker = Kafka::start(&["broker.session.timeout.ms=60000"]);
+    broker.topic("tool", 1, &[]);
+    let ask = || Command::new("kcat").args(["-L", "-m", "2", "-b", &broker.address]).output();
+    broker.pause();
+    assert!(!ask().unwrap().status.success());
+    broker.resume();
+    wait_until("answering", || match ask().unwrap() {
+        answer if answer.status.success() => Ok(()),
+        answer => Err(format!("{answer:?}")),
+    });
+    let said = broker.latency_tool("tool", 10).output().unwrap();
+    let text = String::from_utf8_lossy(&said.stdout);
+    assert!(said.status.success() && text.contains("Percentiles: 50th = "), "{said:?}");
+}
+
 /// One of the files in `otel/`.
 fn shipped(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("otel").join(name);
