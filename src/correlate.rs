@@ -8,6 +8,7 @@ mod ledger;
 mod machine;
 mod observation;
 mod roster;
+mod sinks;
 mod verdicts;
 
 pub use event::{Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Leg, Outcome};

@@ -16,6 +16,7 @@ mod junit;
 mod live;
 mod markdown;
 mod moment;
+mod reading;
 mod summary;
 mod table;
 mod uncertainty;

@@ -235,9 +235,7 @@ impl Stats {
                 self.window_lag.record(nanos);
             }
             Event::Polled { path, reader, nanos } => {
-                let path = &mut self.paths[usize::from(path.0)];
-                path.poll_lag[reader.index()].record(nanos);
-                path.window_poll_lag.record(nanos);
+                self.paths[usize::from(path.0)].note_poll(reader, nanos);
             }
             Event::Offered { publisher } => self.publish_of(publisher).offered += 1,
             Event::Published { publisher } => self.publish_of(publisher).published += 1,

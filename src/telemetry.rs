@@ -34,6 +34,7 @@ mod handles;
 mod health;
 mod health_client;
 mod http;
+mod objectives;
 mod otlp;
 mod recorder;
 mod traces;

@@ -31,7 +31,7 @@ const ORPHAN: u32 = 1 << 28;
 const LANES_TOGETHER: usize = 2;
 /// Where the numbers of copies begin, behind the outcomes of every lane.
 const COPIES_SHIFT: u32 = 12;
-const SEEN: u32 = 1 << 28;
+const SEEN: u32 = 1 << 25;
 const ACCEPTED: u32 = 1 << 29;
 const ANSWERED: u32 = 1 << 30;
 

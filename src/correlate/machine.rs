@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
 
-use super::books::{Books, Fixed, Sinks};
+use super::books::{Books, Fixed};
 use super::ledger::{Entry, Ledger, Place};
+use super::sinks::Sinks;
 use super::verdicts::Verdicts;
 pub use restart::{Kept, TakenUp};
 

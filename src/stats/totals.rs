@@ -189,6 +189,12 @@ impl PathTotals {
         }
     }
 
+    /// Notes how long what a reader took in may have waited.
+    pub(super) fn note_poll(&mut self, reader: Reader, nanos: i64) {
+        self.poll_lag[reader.index()].record(nanos);
+        self.window_poll_lag.record(nanos);
+    }
+
     /// Notes that a partition brought one of our records.
     fn cover(&mut self, partition: u32) {
         let index = partition as usize;

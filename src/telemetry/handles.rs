@@ -9,13 +9,12 @@ use crate::correlate::{
 };
 use crate::stats::{InvalidCause, Objective};
 
-use super::board::Board;
 use super::catalogue::{Kind, Metric, STAMP_OUTCOMES};
 use super::families::{
     ACKNOWLEDGED, CATALOGUE, CONSUMED, CORRUPT, DUPLICATES, DURABILITY_GAP, END_TO_END, FOREIGN,
-    INVALID_WINDOWS, LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLO_GOOD,
-    SLO_OBJECTIVE, SLO_VALID, SLOTS, STAMPS,
+    INVALID_WINDOWS, LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLOTS, STAMPS,
 };
+use super::objectives::ObjectiveHandles;
 
 /// Partitions a path that have a series of their own.
 pub(super) const PARTITIONS_MAX: usize = 1_024;
@@ -89,49 +88,6 @@ pub(super) struct LaneHandles {
     recoveries: [Counter; Outcome::ALL.len()],
     /// The objectives that its slots count for.
     objectives: Box<[ObjectiveHandles]>,
-}
-
-/// The series of an objective.
-#[derive(Clone)]
-pub(super) struct ObjectiveHandles {
-    objective: Objective,
-    good: Counter,
-    valid: Counter,
-}
-
-impl ObjectiveHandles {
-    /// Those of each path, in their order; their targets are on the board from now on.
-    pub(super) fn all(
-        registrar: Registrar<'_>,
-        paths: &[Path],
-        objectives: &[Objective],
-        board: &Board,
-    ) -> Vec<Vec<Self>> {
-        let of_path = |(id, path): (PathId, &Path)| {
-            let own = objectives.iter().filter(|objective| objective.path() == id);
-            own.map(|&objective| {
-                board.set(&SLO_OBJECTIVE, &[&path.name, objective.name()], objective.share());
-                Self::new(registrar, &path.name, objective)
-            })
-            .collect()
-        };
-        (0..).map(PathId).zip(paths).map(of_path).collect()
-    }
-
-    fn new(registrar: Registrar<'_>, path: &str, objective: Objective) -> Self {
-        let labels = [path, objective.name()];
-        let good = registrar.counter(&SLO_GOOD, &labels);
-        Self { objective, good, valid: registrar.counter(&SLO_VALID, &labels) }
-    }
-
-    /// Counts what was rated, if it counts.
-    fn count(&self, rated: Option<bool>) {
-        let Some(good) = rated else { return };
-        self.valid.increment(1);
-        if good {
-            self.good.increment(1);
-        }
-    }
 }
 
 /// The series of a path.

@@ -22,10 +22,10 @@ use super::families::{
 };
 use super::figures::{Build, HostFigures, ProcessFigures, Resource};
 use super::handles::{
-    GroupHandles, ObjectiveHandles, PartitionHandle, PathHandles, Registrar, counter, group_of,
-    seconds,
+    GroupHandles, PartitionHandle, PathHandles, Registrar, counter, group_of, seconds,
 };
 use super::health::Component;
+use super::objectives::ObjectiveHandles;
 use super::otlp::{Histograms, Identity, Instruments, Meters};
 
 /// Processes that have series of their own.

@@ -3,8 +3,9 @@
 use crate::clock::Instant;
 use crate::stamp::{Carriers, Integrity};
 
-use super::super::books::{Landing, PARTITIONS_MAX};
+use super::super::books::Landing;
 use super::super::ledger::Place;
+use super::super::sinks::PARTITIONS_MAX;
 use super::super::{
     Carrier, Copied, DuplicateCause, Event, Lane, Observation, Outcome, PublisherId, Sink,
 };

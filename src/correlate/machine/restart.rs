@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
 
-use super::super::books::{Landing, Sinks};
+use super::super::books::Landing;
 use super::super::ledger::{Entry, Place};
+use super::super::sinks::Sinks;
 use super::super::{
     Append, Carrier, Event, Lane, Observation, Outcome, PathId, PublisherId, RecordPlace, Roster,
     Sink,
