@@ -5,6 +5,7 @@ mod event;
 mod inbox;
 mod leases;
 mod ledger;
+mod limits;
 mod machine;
 mod observation;
 mod roster;
@@ -14,7 +15,8 @@ mod verdicts;
 pub use event::{Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Leg, Outcome};
 pub use inbox::{Inbox, PartitionName, Router, Shard};
 pub use leases::Leases;
-pub use machine::{Correlator, Kept, Limits, TakenUp};
+pub use limits::Limits;
+pub use machine::{Correlator, Kept, TakenUp};
 pub use observation::{
     Append, Lane, NotSent, Observation, PathId, PublisherId, Reader, RecordPlace, Sink, Stage,
 };

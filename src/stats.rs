@@ -16,9 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
-use crate::correlate::{
-    Arrival, Event, Lane, Leg, NotSent, Outcome, PathId, PublisherId, Qos, Roster,
-};
+use crate::correlate::{Arrival, Event, Lane, NotSent, Outcome, PathId, PublisherId, Qos, Roster};
 
 pub use clocks::{Clocks, Led, PEERS_MAX, PeerClock};
 pub use latencies::Latencies;
@@ -313,14 +311,10 @@ impl Stats {
             totals.service.record(nanos);
         }
         let totals = self.publish_of(id);
-        if let Some(nanos) = arrival.append {
-            totals.legs[Leg::Append.index()].record(nanos);
-        }
-        if let Some(nanos) = arrival.fetch {
-            totals.legs[Leg::Fetch.index()].record(nanos);
-        }
-        if let Some(nanos) = arrival.create {
-            totals.legs[Leg::Create.index()].record(nanos);
+        for (leg, nanos) in arrival.legs() {
+            if let Some(nanos) = nanos {
+                totals.legs[leg.index()].record(nanos);
+            }
         }
         if let Some(nanos) = arrival.durability_gap {
             totals.durability_gap.record(nanos);

@@ -136,7 +136,11 @@ fn live_through(
     kafka.topic(name, 3, &[("message.timestamp.type", "LogAppendTime")]);
     let tap = Tap::mqtt(|payload| stamp(Payload::Json, payload).0);
     let mut way = start(&tap);
-    let configuration = configuration(name, &tap.address, &kafka.address, lanes);
+    let mut configuration = configuration(name, &tap.address, &kafka.address, lanes);
+    if matches!(stake, Stake::Unacknowledged) {
+        // An answer is awaited for twice the deadline, and here each comes after an outage.
+        configuration = configuration.replace("deadline: 4s", "deadline: 20s");
+    }
     let mut run = Run::start(&configuration, &[]);
     let go_on = |run: &Run| {
         let arrived = run.metric(CONSUMED);

@@ -115,8 +115,9 @@ fn records_that_the_reader_missed_are_found_and_the_others_are_lost() {
         lookout: None,
         resumed: None,
     };
-    let (mut correlator, mut events) = (twenty_sent(&roster, clock.now()), Vec::new());
     produce(&address, &stamper, (0..20).filter(|sequence| sequence % 4 != 0));
+    // As if they had been sent a moment ago, however long Kafka took.
+    let (mut correlator, mut events) = (twenty_sent(&roster, clock.now()), Vec::new());
 
     // A watch that knows what there is, and no reader at all.
     let (heard, ask) = start(&config, (clock, stamper, router.clone()), &tasks);

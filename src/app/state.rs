@@ -286,7 +286,8 @@ fn replay(stored: &Stored, roster: &Arc<Roster>) -> Result<Read<Correlator>, Str
 }
 
 /// Leaves out what was timed by a leader's clock: what was known of that clock died with the process.
-fn leave_legs_out(events: &mut [Event]) {
+fn leave_legs_out(events: &mut Vec<Event>) {
+    events.retain(|event| !matches!(event, Event::DurabilityGap { .. }));
     for event in events {
         if let Event::Resolved { arrival: Some(arrival), .. } = event {
             (arrival.append, arrival.fetch, arrival.durability_gap) = (None, None, None);

@@ -59,8 +59,13 @@ pub fn look_again(
     notices: &Sender<Notice>,
     tasks: &Tasks,
 ) {
-    let mut look = None;
+    let (mut look, mut rested) = (None, Instant::ZERO);
     while !tasks.stopping() {
+        // Where much is lost on a busy topic, no more than half of the time is spent on looking.
+        if clock.now() < rested {
+            clock.sleep_until(rested.min(clock.now() + NAP));
+            continue;
+        }
         let mut from = match asked.recv_timeout(NAP) {
             Ok(from) => from,
             Err(RecvTimeoutError::Timeout) => continue,
@@ -76,23 +81,26 @@ pub fn look_again(
             look = made.map(|consumer| Look { path, lane, clock, stamper, router, consumer });
         }
         let (Some(look), Some((at, highs))) = (&look, seen.latest()) else { continue };
-        match look.read(from, highs, tasks) {
+        let began = clock.now();
+        let read = look.read((from, at), highs, tasks);
+        rested = clock.now() + clock.now().saturating_since(began);
+        let trouble = match read {
             Ok(true) => {
                 let (path, lane) = (config.path, config.lane);
                 router.tell_all(Observation::LookedAgain { path, lane, from, at });
+                continue;
             }
-            // It is asked for again.
-            Ok(false) => (),
-            Err(error) => {
-                let text = format!(
-                    "messages that are missing could not be looked for a second time: {error}; it is \
-                     tried again, and after two minutes they are called lost without"
-                );
-                let (path, kind) = (config.path.0, "second_look");
-                // Fails only when nobody listens any more, at the end of the run.
-                let _ = notices.blocking_send(Notice::Warning { path, kind, text });
-            }
-        }
+            Ok(false) if tasks.stopping() => return,
+            Ok(false) => "there is too much to read".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let text = format!(
+            "messages that are missing could not be looked for a second time: {trouble}; it is tried \
+             again, and after two minutes they are called lost without"
+        );
+        let (path, kind) = (config.path.0, "second_look");
+        // Fails only when nobody listens any more, at the end of the run.
+        let _ = notices.blocking_send(Notice::Warning { path, kind, text });
     }
 }
 
@@ -107,9 +115,14 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Reads everything that was stamped from shortly before `from` on, up to these offsets; false
-    /// where it took too long.
-    fn read(&self, from: Instant, highs: Vec<Partition>, tasks: &Tasks) -> KafkaResult<bool> {
+    /// Reads everything that was stamped from shortly before `from` on, up to these offsets, which were
+    /// the ends at `at`; false where it took too long.
+    fn read(
+        &self,
+        (from, at): (Instant, Instant),
+        highs: Vec<Partition>,
+        tasks: &Tasks,
+    ) -> KafkaResult<bool> {
         let end = self.clock.now() + LOOK_MAX;
         let mut topics: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
         for Partition { topic, partition, offset } in highs {
@@ -117,7 +130,7 @@ impl Look<'_> {
         }
         // The end of a partition is told without the name of its topic: one topic at a time.
         for (topic, highs) in topics {
-            let read = self.read_topic(&topic, highs, (from, end), tasks);
+            let read = self.read_topic(&topic, highs, (from, at, end), tasks);
             self.consumer.unassign()?;
             if !read? {
                 return Ok(false);
@@ -130,7 +143,7 @@ impl Look<'_> {
         &self,
         topic: &str,
         mut highs: BTreeMap<i32, i64>,
-        (from, end): (Instant, Instant),
+        (from, at, end): (Instant, Instant, Instant),
         tasks: &Tasks,
     ) -> KafkaResult<bool> {
         let pairing = self.clock.pairing();
@@ -163,9 +176,12 @@ impl Look<'_> {
             match self.consumer.poll(NAP) {
                 None => (),
                 Some(Ok(record)) => {
-                    self.record(&record, &pairing);
-                    let next = record.offset() + 1;
-                    if highs.get(&record.partition()).is_some_and(|&high| next >= high) {
+                    // What came later is not for this look to say anything about.
+                    let Some(&high) = highs.get(&record.partition()) else { continue };
+                    if record.offset() < high {
+                        self.record(&record, at, &pairing);
+                    }
+                    if record.offset() + 1 >= high {
                         highs.remove(&record.partition());
                     }
                 }
@@ -176,13 +192,14 @@ impl Look<'_> {
         Ok(true)
     }
 
-    fn record(&self, record: &BorrowedMessage<'_>, pairing: &Pairing) {
+    fn record(&self, record: &BorrowedMessage<'_>, at: Instant, pairing: &Pairing) {
         let Reading::Ours(found) = record::stamp(record, self.stamper, self.lane) else { return };
         let append = record::append(record, pairing);
         let (publisher, sequence) = (found.identity.publisher, found.identity.sequence);
         let stamped_path = PathId(found.identity.path);
         let (path, lane) = (self.path, self.lane);
-        let found = Observation::Found { path, lane, stamped_path, publisher, sequence, append };
+        let found =
+            Observation::Found { path, lane, stamped_path, publisher, sequence, append, at };
         self.router.receive(path, publisher, found);
     }
 }

@@ -8,12 +8,10 @@ use crate::stamp::{Carriers, SpanId};
 use super::ledger::Entry;
 use super::sinks::Sinks;
 use super::{
-    Append, Arrival, Carrier, Event, Lane, Leg, NotSent, Outcome, Path, PathId, Publisher,
-    PublisherId, Qos, Sink,
+    Arrival, Carrier, Event, Lane, Leg, NotSent, Outcome, Path, PathId, Publisher, PublisherId,
+    Qos, Sink,
 };
 
-/// By how much the clock that stamps records may be off where it is asked what the reader has passed.
-const ASIDE: Duration = Duration::from_secs(1);
 /// How long after its deadline a slot waits for its sink to catch up before it is unresolved.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -120,29 +118,21 @@ impl Books<'_> {
         });
     }
 
-    /// Resolves an open slot whose message was found by looking again: when it came out is not known.
+    /// What may be announced of a slot whose message a second look has seen: when it came out is not
+    /// known.
     ///
-    /// Only what the reader has passed was missed. Looking again comes upon much that the reader is yet
-    /// to read, which is neither lost nor missed.
-    pub(super) fn deliver_missed(&mut self, slot: (u64, &mut Entry), lane: Lane, append: Append) {
-        let there_since = match append {
-            Append::LogAppendTime(at) => at + ASIDE,
-            Append::CreateTime(_) | Append::None => self.due(slot.1),
-        };
-        if self.sinks.caught_up[lane.index()] <= there_since {
-            slot.1.set_seen();
-            return;
+    /// Looking again comes upon much that the reader is yet to read, which is neither lost nor missed.
+    /// It was missed once the reader has caught up with a moment behind that look and has not had it.
+    fn verdict_of_seen(&mut self, entry: &Entry, lane: Lane, now: Instant) -> Option<Outcome> {
+        if !entry.was_passed(lane, self.sinks.caught_up[lane.index()]) {
+            return (now > self.due(entry) + PATIENCE * 2).then_some(Outcome::Unresolved);
         }
         self.events.push(Event::Missed { publisher: self.publisher, lane });
-        let outcome = match append {
-            Append::LogAppendTime(at) if at <= slot.1.intended + self.path.deadline => {
-                Outcome::Delivered
-            }
-            Append::LogAppendTime(_) => Outcome::Late,
-            // It is there, and nobody can say since when.
-            Append::CreateTime(_) | Append::None => Outcome::Unresolved,
-        };
-        self.resolve(slot, lane, outcome, None);
+        // Where nobody stamped the append, it is there and nobody can say since when.
+        let outcome = entry.appended_after().map_or(Outcome::Unresolved, |after| {
+            if after <= self.fixed.deadline_nanos { Outcome::Delivered } else { Outcome::Late }
+        });
+        Some(outcome)
     }
 
     /// Gives a slot the same outcome on every lane that has none.
@@ -225,23 +215,34 @@ impl Books<'_> {
         if !confirming || !is_lost || !lane.ends_in_kafka() {
             return Some(outcome);
         }
-        let (due, left) = (self.due(entry), entry.sent().unwrap_or(entry.intended));
-        let looked = self.sinks.looked[lane.index()];
-        let is_covered = |(from, at)| from <= left.min(entry.intended) && at >= due;
-        if !entry.is_seen(lane) && looked.is_some_and(is_covered) {
+        if entry.is_seen(lane) {
+            return self.verdict_of_seen(entry, lane, now);
+        }
+        if self.was_looked_for(entry, lane) {
             return Some(outcome);
         }
-        if now > due + PATIENCE * 2 {
-            if entry.is_seen(lane) {
-                return Some(Outcome::Unresolved);
-            }
+        if now > self.due(entry) + PATIENCE * 2 {
             self.events.push(Event::Unconfirmed { publisher: self.publisher, lane });
             return Some(outcome);
         }
         let since = &mut self.sinks.missing_since[lane.index()];
-        let left = left.min(entry.intended);
+        let left = left(entry);
         *since = Some(since.map_or(left, |since| since.min(left)));
         None
+    }
+
+    /// Notes that a stop calls a message lost that was not looked for once more, if it does.
+    pub(super) fn note_unconfirmed(&mut self, entry: &Entry, lane: Lane, outcome: Outcome) {
+        let is_lost = matches!(outcome, Outcome::AckedLost | Outcome::UnackedLost);
+        if is_lost && lane.ends_in_kafka() && !self.was_looked_for(entry, lane) {
+            self.events.push(Event::Unconfirmed { publisher: self.publisher, lane });
+        }
+    }
+
+    /// Whether a second look would have seen it, had it been there at its deadline.
+    fn was_looked_for(&self, entry: &Entry, lane: Lane) -> bool {
+        let (due, left) = (self.due(entry), left(entry));
+        self.sinks.looked[lane.index()].is_some_and(|(from, at)| from <= left && at >= due)
     }
 
     /// What may be said at `now` of a slot that was sent, is past its deadline and did not come out.
@@ -303,4 +304,9 @@ impl Books<'_> {
     fn due(&self, entry: &Entry) -> Instant {
         entry.sent().map_or(entry.intended, |sent| sent.max(entry.intended)) + self.path.deadline
     }
+}
+
+/// Before when a message can't be in Kafka.
+fn left(entry: &Entry) -> Instant {
+    entry.sent().unwrap_or(entry.intended).min(entry.intended)
 }

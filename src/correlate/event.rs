@@ -206,6 +206,15 @@ pub struct Arrival {
     pub stamps: [Option<bool>; Carrier::ALL.len()],
 }
 
+impl Arrival {
+    /// The legs that end with it, where they are known.
+    #[must_use]
+    #[inline]
+    pub const fn legs(&self) -> [(Leg, Option<i64>); 3] {
+        [(Leg::Create, self.create), (Leg::Append, self.append), (Leg::Fetch, self.fetch)]
+    }
+}
+
 /// How a further arrival of a message stands to the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copied {

@@ -123,21 +123,47 @@ impl Entry {
         let count = ((self.bits >> shift) & COPIES_MAX).saturating_add(1).min(COPIES_MAX);
         self.bits = (self.bits & !(COPIES_MAX << shift)) | (count << shift);
         let distance = self.distance(at);
+        // What a second look had noted was no arrival.
+        let was_seen = self.is_seen(lane) && count == 1;
+        if was_seen {
+            self.bits &= !SEEN;
+        }
         let first = &mut self.arrived[lane.index() % LANES_TOGETHER];
-        if *first == ABSENT {
+        if was_seen || *first == ABSENT {
             *first = distance;
         }
         let spread = i64::from(distance.saturating_sub(*first)) * UNIT_NANOS;
         (u8::try_from(count).unwrap_or(u8::MAX), spread)
     }
 
-    /// Whether a second look has seen it in Kafka, where the reader of this lane is yet to come upon it.
+    /// Whether a second look has seen it in Kafka, where the reader of this lane did not come upon it yet.
+    /// A message has one lane at most that ends there.
     pub(super) fn is_seen(&self, lane: Lane) -> bool {
-        lane == Lane::MqttKafka && self.bits & SEEN != 0
+        lane.ends_in_kafka() && self.bits & SEEN != 0
     }
 
-    pub(super) fn set_seen(&mut self) {
+    /// Notes that a second look at what there was at a moment has seen it.
+    pub(super) fn set_seen(&mut self, lane: Lane, at: Instant, append: Append) {
+        if self.bits & SEEN != 0 {
+            return;
+        }
         self.bits |= SEEN;
+        self.arrived[lane.index() % LANES_TOGETHER] = self.distance(at);
+        if let Append::LogAppendTime(at) = append {
+            self.appended = self.distance(at);
+        }
+    }
+
+    /// Whether a reader that has caught up with a moment had passed it when it was seen.
+    pub(super) fn was_passed(&self, lane: Lane, caught_up: Instant) -> bool {
+        let seen = nanos(self.arrived[lane.index() % LANES_TOGETHER]);
+        // The moment at which it was seen is kept that finely.
+        seen.is_some_and(|seen| caught_up.nanos_since(self.intended) - seen > UNIT_NANOS)
+    }
+
+    /// When Kafka appended it, if that is known, as a distance from when it was due, in nanoseconds.
+    pub(super) fn appended_after(&self) -> Option<i64> {
+        nanos(self.appended)
     }
 
     /// Whether no further answer of the broker is awaited.

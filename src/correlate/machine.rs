@@ -12,6 +12,7 @@ use crate::clock::Instant;
 
 use super::books::{Books, Fixed};
 use super::ledger::{Entry, Ledger, Place};
+use super::limits::Limits;
 use super::sinks::Sinks;
 use super::verdicts::Verdicts;
 pub use restart::{Kept, TakenUp};
@@ -23,23 +24,6 @@ use super::{
 
 /// How many resends of a publisher are remembered.
 const RESENT_MAX: usize = 4_096;
-
-/// Bounds on memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Open slots over all publishers, at 32 bytes each.
-    pub open_max: usize,
-    /// Ranges of verdicts over all publishers and lanes, in even shares, at about 60 bytes each.
-    pub verdicts_max: usize,
-    /// Closed slots over all publishers that stay at hand, in even shares, at 32 bytes each.
-    pub closed_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { open_max: 4_000_000, verdicts_max: 1_000_000, closed_max: 65_536 }
-    }
-}
 
 /// Turns observations into outcomes. Owns the publishers of one shard.
 ///
@@ -203,12 +187,16 @@ impl Correlator {
 
     /// Gives every open slot the outcome that a stop leaves it: not sent, or unresolved.
     pub fn finish(&mut self, events: &mut Vec<Event>) {
+        let confirming = self.confirming;
         for publisher in self.publisher_ids() {
             let (mut books, state) = self.split(publisher, events);
             let path = books.path;
             for (sequence, entry) in state.ledger.iter_mut() {
                 for &lane in &path.lanes {
                     let (outcome, cause) = books.last_word(entry, lane);
+                    if confirming && entry.is_open(lane) {
+                        books.note_unconfirmed(entry, lane, outcome);
+                    }
                     books.resolve((sequence, entry), lane, outcome, cause);
                 }
             }

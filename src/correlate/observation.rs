@@ -305,6 +305,8 @@ pub enum Observation {
         sequence: u64,
         /// When it was appended.
         append: Append,
+        /// It is among what was there at this moment.
+        at: Instant,
     },
     /// A sink was read once more.
     LookedAgain {

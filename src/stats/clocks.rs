@@ -90,13 +90,19 @@ impl Sink {
 }
 
 impl Clocks {
-    /// Says which partition a consumer's dense index stands for; indices are given out in order.
+    /// Says which partition a consumer's dense index stands for.
     pub fn name_partition(&mut self, of: (PathId, Lane), index: u32, partition: (String, i32)) {
         let sink = self.sinks.entry(of).or_default();
-        if sink.names.len() == index as usize && sink.names.len() < PARTITIONS_MAX {
-            sink.names.push(partition);
-            sink.look_up();
+        let index = index as usize;
+        if index >= PARTITIONS_MAX {
+            return;
         }
+        if sink.names.len() <= index {
+            // A run that goes on names them in any order.
+            sink.names.resize(index + 1, (String::new(), -1));
+        }
+        sink.names[index] = partition;
+        sink.look_up();
     }
 
     /// Says who leads the partitions of a consumer. False where there are more leaders than are told

@@ -221,8 +221,10 @@ impl<'a> Totals<'a> {
 
     fn acked_lost(self, target: u64) -> Judged {
         let figure = self.sum(|totals| totals.outcome(Outcome::AckedLost));
-        // QoS 0 is never acknowledged: no slot of it can turn out to be an acknowledged loss.
-        let acknowledged = self.lanes().filter(|&(qos, ..)| qos != Qos::AtMostOnce);
+        // QoS 0 is never acknowledged over MQTT: no slot of it can turn out to be an acknowledged loss.
+        let acknowledged = self
+            .lanes()
+            .filter(|&(qos, lane, _)| qos != Qos::AtMostOnce || lane == Lane::KafkaKafka);
         let doubtful =
             acknowledged.map(|(.., totals)| totals.outcome(Outcome::Unresolved)).sum::<u64>();
         let finding = self.count((figure, target), doubtful, "may be losses");

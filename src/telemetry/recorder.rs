@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
-use crate::correlate::{Arrival, Carrier, Event, Lane, Leg, PathId, PublisherId, Qos, Roster};
+use crate::correlate::{Arrival, Carrier, Event, Lane, PathId, PublisherId, Qos, Roster};
 use crate::stats::{InvalidCause, Objective, QUANTILES, Stats};
 
 use super::board::Board;
@@ -338,12 +338,7 @@ impl Inner {
     fn book_arrival(&self, group: usize, lane: Lane, arrival: &Arrival) {
         let path = self.mqtt_path(group);
         let group = &self.groups[group];
-        let legs = [
-            (Leg::Create, arrival.create),
-            (Leg::Append, arrival.append),
-            (Leg::Fetch, arrival.fetch),
-        ];
-        for (leg, nanos) in legs {
+        for (leg, nanos) in arrival.legs() {
             if let Some(nanos) = nanos {
                 group.legs[leg.index()].record(seconds(nanos));
             }

@@ -54,8 +54,10 @@ impl Process {
         if let Some(now) = tick.judged {
             self.correlator.advance(now, &mut self.events);
         }
-        leave_legs_out(&mut self.events[from..]);
-        self.stats.apply(&self.events[from..]);
+        let mut events = self.events.split_off(from);
+        leave_legs_out(&mut events);
+        self.stats.apply(&events);
+        self.events.append(&mut events);
     }
 
     /// All that is known, in bytes. Windows are of no account: each process has its own.

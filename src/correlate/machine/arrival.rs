@@ -91,21 +91,21 @@ impl Correlator {
 
     /// Takes in [`Observation::Found`]; whatever else it is given is none of its business.
     pub(super) fn found(&mut self, observation: &Observation, events: &mut Vec<Event>) {
-        let &Observation::Found { path, lane, stamped_path, publisher, sequence, append } =
+        let &Observation::Found { path, lane, stamped_path, publisher, sequence, append, at } =
             observation
         else {
             return;
         };
         let id = self.roster.find(path, publisher, lane == Lane::KafkaKafka);
         let Some(id) = id.filter(|_| stamped_path == path) else { return };
-        let (mut books, state) = self.split(id, events);
+        let (books, state) = self.split(id, events);
         if let Place::Open(entry) = state.ledger.place(sequence)
             && entry.is_open(lane)
         {
             if entry.shows_sending() {
                 books.events.push(Event::Published { publisher: id });
             }
-            books.deliver_missed((sequence, entry), lane, append);
+            entry.set_seen(lane, at, append);
         }
     }
 
