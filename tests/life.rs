@@ -250,9 +250,10 @@ fn a_connection_to_kafka_that_breaks_for_a_moment_is_counted_and_nothing_lost() 
     assert_eq!(audit.came_out["mqtt_kafka"], audit.slots, "{audit}");
     let lines = log(&run);
     let silent = lines.iter().filter(|line| line.to_string().contains("does not answer in time"));
-    let counted = run.last_metric(reconnects) - 2.0;
-    // A Kafka on an overloaded machine may keep silent for seconds beside.
-    assert!(counted.abs() < 0.1 || silent.count() > 0, "each once: {}", run.said());
+    // A Kafka on an overloaded machine may keep silent for seconds beside: each time is said.
+    let more = f64::from(u32::try_from(silent.count()).unwrap());
+    let counted = run.last_metric(reconnects);
+    assert!((2.0..=2.0 + more).contains(&counted), "each once: {}", run.said());
     assert!(!said(&lines, "WARN", ("cut", "kafka")).is_empty(), "{}", run.said());
 }
 
