@@ -3,7 +3,7 @@
 # Apache Kafka, the reference bridge between them, a real Prometheus and a real OpenTelemetry Collector,
 # with the configurations and rules that ship.
 #
-#     benches/observed.sh [SECONDS]     that it measures (180 without it; at least 30)
+#     benches/observed.sh [SECONDS]     that it measures (180 without it; 30 to 280)
 #
 # The bridge stands still for longer than the deadline, so that losses are announced that are none; then it
 # dies with messages that it had acknowledged. In the end counts must be those of report.json to the last

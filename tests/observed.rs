@@ -94,7 +94,7 @@ fn start_bridge(kafka: &Kafka, mosquitto: &Mosquitto) -> Bridge {
     Bridge::start_with("observed", &mosquitto.address, &kafka.address, &lying)
 }
 
-/// The window outlasts the run: the gauges of quantiles then speak of the same messages as the report.
+/// The window, the longest that there is, outlasts the run: the gauges of quantiles then speak of the same messages as the report.
 fn observed_config(kafka: &Kafka, mosquitto: &Mosquitto, collector: &Collector) -> String {
     format!(
         "probe: observed
@@ -105,7 +105,7 @@ paths:
     lanes: [mqtt_kafka, mqtt_mqtt]
     deadline: 3s
     slo: {{ p99: 250ms, availability: 99.9%, acked_lost: 0 }}
-window: 1h
+window: 5m
 telemetry:
   listen: 127.0.0.1:0
   otlp: {{ endpoint: 'http://{}', interval: 1s, traces: {{ sample: 0, slow: 3s }} }}
