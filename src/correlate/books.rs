@@ -170,7 +170,7 @@ impl Books<'_> {
             append: append.zip(sent).map(|(append, sent)| append.saturating_sub(sent)),
             fetch: append.map(|append| end_to_end.saturating_sub(append)),
             // On another lane than Kafka's nothing was appended, and the gap was told before.
-            durability_gap: append.and_then(|_| slot.1.durability_gap()),
+            durability_gap: append.and_then(|_| slot.1.durability_gap()).map(|gap| gap.nanos()),
             place: sink.place(),
             span,
             stamps,
