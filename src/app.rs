@@ -39,7 +39,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Clock;
 use crate::config::{Loaded, Problems};
 use crate::consume;
-use crate::correlate::{Event, Router};
+use crate::correlate::{Event, PathId, Router};
 use crate::host;
 use crate::journal::Directory;
 use crate::produce;
@@ -110,7 +110,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     if options.measure_for.is_some_and(|length| length.is_zero()) {
         return Err(Error::Refused("--for: 0 measures nothing; give it some seconds".to_owned()));
     }
-    let Some(over) = carry_out(loaded, &options, new_run()?, Vec::new()).await? else {
+    let Some(over) = carry_out(loaded, &options, new_run()?, Falsified::default()).await? else {
         return Ok(130);
     };
     let written = results::finish(&over.report, &options, over.audit.as_deref());
@@ -135,13 +135,22 @@ struct Over {
     directory: Option<Directory>,
 }
 
+/// What a selftest falsifies; nothing in any other run.
+#[derive(Debug, Default)]
+struct Falsified {
+    /// Slipped into the books as if it had happened.
+    invented: Vec<Event>,
+    /// Whose records are timed by a clock that is set back, and by how much.
+    set_back: Option<(PathId, Duration)>,
+}
+
 /// Measures from the first connection to the report; `None` where a second signal did not want to
-/// wait for it. `invented` is slipped into the books as if it had happened.
+/// wait for it.
 async fn carry_out(
     loaded: &Loaded,
     options: &Options,
     run: Run,
-    mut invented: Vec<Event>,
+    Falsified { mut invented, set_back }: Falsified,
 ) -> Result<Option<Over>, Error> {
     let clock = Clock::system();
     let resolved = &loaded.resolved;
@@ -177,6 +186,7 @@ async fn carry_out(
     let (leases, takes_over) = (kept.leases, kept.takes_over);
     let given = (leases.clone(), takes_over);
     let around = Surroundings::new(clock, (router.clone(), notify), given);
+    let around = Surroundings { set_back, ..around };
     let signals =
         Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
