@@ -69,10 +69,12 @@ pub(super) struct Plant {
     tasks: Tasks,
 }
 
-/// When what happens to Kafka did.
+/// When what happens once did.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Moments {
-    /// Its clock stepped.
+    /// Publishers were severed from the broker.
+    pub(super) severed: Option<Instant>,
+    /// Kafka's clock stepped.
     pub(super) stepped: Option<Instant>,
     /// The consumer that is behind got its records.
     pub(super) let_go: Option<Instant>,
@@ -301,6 +303,7 @@ async fn play(
     relay.set(Line::Mute);
     links.mortal.mute();
     at(SEVER_AT).await;
+    note(|moments| &mut moments.severed);
     relay.set(Line::Cut);
     at(KILL_AT).await;
     links.mortal.kill();

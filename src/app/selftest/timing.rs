@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_step_begins_anew_and_shows_in_what_is_read_behind_it() {
-        let moments = Moments { stepped: Some(at(100)), let_go: None };
+        let moments = Moments { stepped: Some(at(100)), ..Moments::default() };
         // The second is on its way while the clock steps.
         let records = [record(0, 1, 2), record(98, 99, 101), record(200, 209, 211)];
         let clock = KafkaClock::of(&moments, records.to_vec());
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn who_reads_by_a_clock_that_is_set_back_knows_what_the_others_do() {
-        let moments = Moments { stepped: Some(at(2_000)), let_go: None };
+        let moments = Moments { stepped: Some(at(2_000)), ..Moments::default() };
         let clock = KafkaClock::of(&moments, vec![record(3_000, 3_004, 3_005)]);
         let (by, early) = (Duration::from_secs(1), record(3_100, 2_101, 2_102));
         let known = (4 * MILLISECOND + UNIT_NANOS, MILLISECOND + UNIT_NANOS);

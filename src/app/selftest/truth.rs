@@ -151,19 +151,25 @@ impl Truth<'_> {
         }
     }
 
-    /// Times what the wire tells of a message.
-    fn sent(&mut self, slot: &Slot, lane: &mut ExpectedLane) -> Option<Exchange> {
+    /// Times what the wire tells of a message. What the socket held when its connection was severed was
+    /// sent, and nobody heard it before it was sent again: for how long at most.
+    fn sent(&mut self, slot: &Slot, lane: &mut ExpectedLane) -> Option<(Exchange, i64)> {
         let exchange = *self.ledgers.wire.get(&slot.trace_id)?;
         let Exchange { published, taken, answered } = exchange;
+        let delay = published.nanos_since(slot.intended);
+        let severed = self.ledgers.moments.severed;
+        let severed = severed.filter(|_| self.scene.part == Part::Severed);
+        let is_unsure = severed.is_some_and(|at| slot.intended < at && published > at);
+        let unsure = if is_unsure { delay } else { 0 };
         let stretches = &mut lane.stretches;
-        stretches.publish_delay.add(published.nanos_since(slot.intended), EXACT);
+        stretches.publish_delay.add(delay, (unsure, 0));
         if let Some(taken) = taken {
-            stretches.publish_rec.add(taken.nanos_since(published), EXACT);
+            stretches.publish_rec.add(taken.nanos_since(published), (0, unsure));
         }
         if let Some(answered) = answered {
-            stretches.publish_ack.add(answered.nanos_since(published), EXACT);
+            stretches.publish_ack.add(answered.nanos_since(published), (0, unsure));
         }
-        Some(exchange)
+        Some((exchange, unsure))
     }
 
     /// Books one slot; the record that its message came out with first.
@@ -219,26 +225,26 @@ impl Truth<'_> {
     /// Times what ends with a record. One that had been given up has a gap and nothing else.
     fn crossed(
         &self,
-        exchange: &Exchange,
+        &(exchange, unsure): &(Exchange, i64),
         (record, stamped): (Landed, &Stamped),
         is_timed: bool,
         lane: &mut ExpectedLane,
     ) {
-        let &Exchange { published, taken, answered } = exchange;
+        let Exchange { published, taken, answered } = exchange;
         let &Stamped { appended, released, .. } = stamped;
         let stretches = &mut lane.stretches;
         if is_timed {
-            stretches.service.add(released.nanos_since(published), EXACT);
+            stretches.service.add(released.nanos_since(published), (0, unsure));
         }
         if self.scene.part == Part::Created {
             let created = record.handed.nanos_since(published);
-            stretches.create.add(created, (MILLISECOND, 0));
+            stretches.create.add(created, (MILLISECOND, unsure));
             return;
         }
         let (shift, (below, above)) = self.clock.error(stamped, self.scene.set_back());
         if is_timed {
             let append = appended.nanos_since(published) + shift;
-            stretches.append.add(append, (below, above));
+            stretches.append.add(append, (below, above + unsure));
             let fetch = released.nanos_since(appended) - shift;
             stretches.fetch.add(fetch, (above, below));
         }
@@ -369,7 +375,7 @@ mod tests {
         // Ten records in batches of two, let go each 100 ms.
         let releases = (0..5).map(|n: i64| (2 * n, 2, at(100 * n.unsigned_abs() + 100))).collect();
         let releases = BTreeMap::from([((name.to_owned(), 0), releases)]);
-        let moments = Moments { stepped: None, let_go: Some(at(4_000)) };
+        let moments = Moments { let_go: Some(at(4_000)), ..Moments::default() };
         // Each was read a millisecond behind its time, and the answer handed on 39 ms later.
         let exchange = |n: u64| {
             let published = at(10 * n + 1);
