@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 use super::books::Books;
 use crate::clock::{Clock, Instant, WallTime};
 use crate::correlate::{
-    Correlator, Event, Kept, Lane, Leases, Limits, Observation, PartitionName, PathId, PublisherId,
-    Qos, Roster, TakenUp,
+    Correlator, Elapsed, Event, Kept, Lane, Leases, Limits, Observation, PartitionName, PathId,
+    PublisherId, Qos, Roster, TakenUp,
 };
 use crate::journal::Stored;
 use crate::stamp::{Run, Stamper};
@@ -290,7 +290,9 @@ fn leave_legs_out(events: &mut Vec<Event>) {
     events.retain(|event| !matches!(event, Event::DurabilityGap { .. }));
     for event in events {
         if let Event::Resolved { arrival: Some(arrival), .. } = event {
-            (arrival.append, arrival.fetch, arrival.durability_gap) = (None, None, None);
+            arrival.append = Elapsed::UNKNOWN;
+            arrival.fetch = Elapsed::UNKNOWN;
+            arrival.durability_gap = Elapsed::UNKNOWN;
         }
     }
 }

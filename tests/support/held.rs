@@ -1,5 +1,9 @@
 //! Test support: the reference bridge in the test's own process, holding each message back for as long as
 //! it is told.
+#![expect(
+    clippy::unwrap_used,
+    reason = "test support: what is not as it must be has to fail the test"
+)]
 
 use std::sync::mpsc;
 use std::time::Duration;
