@@ -36,6 +36,9 @@ use tap::Tap;
 
 const CONSUMED: &str = "landfall_consumed_records_total";
 const ACKNOWLEDGED: &str = "landfall_acknowledged_messages_total";
+/// Whatever became of control messages.
+const IN_CONTROL_LANE: &str =
+    "landfall_end_to_end_latency_seconds_count{path=\"controlled\",lane=\"kafka_kafka\"";
 /// Of the path below: six publishers of 50 a second each.
 const CLIENTS: u64 = 6;
 const LEASE: u64 = 50;
@@ -182,6 +185,60 @@ fn killed_at_any_moment_its_totals_are_those_of_independent_counts() {
     assert!(found.len() > 1_000 && tally.published.is_superset(&found));
     assert!(kills == 0 || sum(&report, "mqtt_kafka", "/recovered") > 0, "nothing was at stake");
     assert_eq!(state_files(state.path()), [] as [PathBuf; 0], "after an orderly end it is over");
+}
+
+/// Control messages have publishers, leases and a topic of their own, and nothing answers for them but
+/// Kafka: what is in it is held against their lane.
+#[test]
+fn the_control_lane_of_a_killed_run_is_what_is_in_its_topic() {
+    const NAME: &str = "controlled";
+    const KILLS: u64 = 4;
+    let (kafka, mosquitto) = (Kafka::start(&[]), Mosquitto::start(&[]));
+    let control = format!("{NAME}-control");
+    for topic in [NAME, &control] {
+        kafka.topic(topic, 3, &[("message.timestamp.type", "LogAppendTime")]);
+    }
+    let bridge = Bridge::start(NAME, &mosquitto.address, &kafka.address);
+    let state = TempDir::new().unwrap();
+    let systems = (mosquitto.address.as_str(), kafka.address.as_str());
+    let config = configuration(NAME, systems, state.path(), "qos: [0, 1, 2]")
+        .replace("topics:", &format!("control_topic: {control}, topics:"))
+        .replace("mqtt_mqtt]", "mqtt_mqtt, kafka_kafka]");
+    for kill in 0..KILLS {
+        let run = Run::start(&config, &[]);
+        run.await_metric(IN_CONTROL_LANE, 1.0);
+        pass(mix(kill) % 1_500);
+        run.kill();
+    }
+    let mut run = Run::start(&config, &[]);
+    run.await_metric(IN_CONTROL_LANE, 600.0);
+    run.terminate();
+    run.ended();
+    bridge.stop();
+    let report = run.report();
+    adds_up(&report);
+    assert_eq!(report["window"]["restarts"], KILLS);
+    for (lane, topic) in [("kafka_kafka", control.as_str()), ("mqtt_kafka", NAME)] {
+        let records = kcat_consume(&kafka.address, topic);
+        let found = stamped(&records);
+        let (slots, recovered) = (sum(&report, lane, "/slots"), sum(&report, lane, "/recovered"));
+        let unresolved = sum(&report, lane, "/outcomes/unresolved");
+        println!(
+            "{lane}: {slots} slots; in Kafka {} records, {} messages; came out {}, recovered \
+             {recovered}, unresolved {unresolved}",
+            records.len(),
+            found.len(),
+            came_out(&report, lane),
+        );
+        assert!(found.len() > 1_000 && recovered > 0, "{lane}: nothing was at stake");
+        assert_eq!(came_out(&report, lane), found.len() as u64, "{lane}: {}", run.said());
+        let copies = (records.len() - found.len()) as u64;
+        assert_eq!(sum(&report, lane, "/anomalies/duplicate"), copies, "{lane}");
+        for lost in ["acked_lost", "unacked_lost"] {
+            assert_eq!(sum(&report, lane, &format!("/outcomes/{lost}")), 0, "{lane}: {lost}");
+        }
+        assert!(unresolved <= KILLS * (LEASE + IN_FLIGHT) * CLIENTS, "{lane}: {unresolved}");
+    }
 }
 
 fn signal(name: &str, pid: u32) {
