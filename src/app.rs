@@ -16,6 +16,7 @@ mod control;
 mod demo;
 mod environment;
 mod journalist;
+mod keeper;
 mod logging;
 mod meters;
 mod news;
@@ -51,7 +52,6 @@ use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Telemetry};
 
 use audit::Audit;
 use books::{Bookkeeper, Overview};
-use clocks::LeaderClocks;
 use control::{Control, End, State};
 use journalist::Journalist;
 use meters::Meters;
@@ -152,19 +152,18 @@ async fn carry_out(
     let http = serve(server)?;
 
     let components = parts.components();
-    let mut kept = Kept::new(keeping, &telemetry);
+    let mut kept = Kept::new(keeping, (&telemetry, &health), clock.now());
     let shards = kept.shards().unwrap_or_else(|| shards(parts.rate));
     let router = Router::new(Arc::clone(&parts.roster), shards, INBOX);
     let story = state.story.clone();
-    let (correlators, books) = state.spread(&parts.roster, shards);
-    let clocks = LeaderClocks::default();
+    let (correlators, books, clocks) = state.spread(&parts.roster, shards);
     let mut bookkeeper = |((shard, books), correlator)| Bookkeeper {
         clock,
         router: router.clone(),
         shard,
         books: Arc::clone(books),
         correlator,
-        recorder: kept.recorder.take(),
+        keeper: kept.keeper.take(),
         clocks: clocks.clone(),
         telemetry: telemetry.clone(),
         audit: audit.clone(),
@@ -253,7 +252,9 @@ fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error
     let build = Build { version: product.version, commit };
     let telemetry = Telemetry::with_objectives(&parts.roster, &parts.objectives, &build, otlp);
     let exporter = otlp.map(|_| Component::Otlp);
-    let components: Vec<_> = parts.components().into_iter().chain(exporter).collect();
+    let journal = loaded.resolved.state_dir.as_ref().map(|_| Component::Journal);
+    let components = parts.components().into_iter().chain(exporter).chain(journal);
+    let components: Vec<_> = components.collect();
     let health = Health::new(clock.now(), &components);
     let (status, status_seen) = watch::channel(Arc::from("{}"));
     let pages =

@@ -294,6 +294,98 @@ fn what_a_bridge_loses_is_counted_by_the_process_after() {
     assert_eq!(report["verdict"]["result"], "failed");
 }
 
+/// How large a process may let a file become, from now on.
+fn limit_files(pid: u32, bytes: &str) {
+    let mut command = Command::new("prlimit");
+    command.args(["--pid", &pid.to_string(), &format!("--fsize={bytes}:")]);
+    assert!(command.status().unwrap().success());
+}
+
+/// A disk without room, as the process sees it: no file may grow any more, until it may again.
+#[test]
+fn a_full_disk_stops_nothing_but_the_keeping_of_state() {
+    const NAME: &str = "full";
+    const UNWRITTEN: &str = "landfall_dropped_total{component=\"journal\",cause=\"not_written\"";
+    let (kafka, mosquitto) = (Kafka::start(&[]), Mosquitto::start(&[]));
+    kafka.topic(NAME, 3, &[("message.timestamp.type", "LogAppendTime")]);
+    let bridge = Bridge::start(NAME, &mosquitto.address, &kafka.address);
+    let state = TempDir::new().unwrap();
+    let systems = (mosquitto.address.as_str(), kafka.address.as_str());
+    let config = configuration(NAME, systems, state.path(), "qos: [0, 1, 2]");
+    let run = Run::start(&config, &[]);
+    let is_kept = |kept: bool| move |it: &Value| it["components"]["journal"]["up"] == kept;
+    run.await_metric(CONSUMED, 300.0);
+    run.await_readiness("state that is kept", is_kept(true));
+    assert_eq!(run.metric(UNWRITTEN), 0.0);
+
+    limit_files(run.pid(), "512");
+    run.await_readiness("state that is not kept", is_kept(false));
+    let readiness = run.readiness();
+    assert_eq!(readiness["ready"], true, "it measures: {readiness}");
+    let reason = readiness["components"]["journal"]["reason"].as_str().unwrap();
+    assert!(reason.contains("File too large"), "{reason}");
+    // Far more than was leased when it happened: nobody waits for what is not granted.
+    run.await_metric(CONSUMED, run.metric(CONSUMED) + 5.0 * (LEASE * CLIENTS) as f64);
+    assert_eq!(state_files(state.path()), [] as [PathBuf; 0], "nothing that would mislead");
+    assert!(run.metric(UNWRITTEN) > 0.0);
+
+    limit_files(run.pid(), "unlimited");
+    run.await_readiness("state that is kept again", is_kept(true));
+    assert_eq!(state_files(state.path()).len(), 2);
+    run.await_metric(CONSUMED, run.metric(CONSUMED) + 300.0);
+    let before = run.metric(CONSUMED);
+    let said = run.kill();
+    let lines = |text: &str| said.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(
+        (lines("state is not kept any more"), lines("state is kept again")),
+        (1, 1),
+        "{said}"
+    );
+
+    // Whatever was known before the disk was full is known to the next process.
+    let mut run = Run::start(&config, &[]);
+    run.await_metric(CONSUMED, 300.0);
+    run.terminate();
+    run.ended();
+    bridge.stop();
+    let report = run.report();
+    adds_up(&report);
+    assert_eq!(report["window"]["restarts"], 1);
+    let records = kcat_consume(&kafka.address, NAME);
+    let found = stamped(&records).len() as u64;
+    println!("{found} messages in Kafka, {before} of them counted by the first process");
+    assert_eq!(records.len() as u64, found);
+    assert_eq!(came_out(&report, "mqtt_kafka"), found, "{}", run.said());
+    for lane in ["mqtt_kafka", "mqtt_mqtt"] {
+        assert_eq!(sum(&report, lane, "/outcomes/acked_lost"), 0, "{lane}");
+        let unresolved = sum(&report, lane, "/outcomes/unresolved");
+        assert!(unresolved <= (LEASE + IN_FLIGHT) * CLIENTS, "{lane}: {unresolved}");
+    }
+}
+
+#[test]
+fn what_was_changed_and_what_ends_with_it_is_said() {
+    const NAME: &str = "changed";
+    let systems = Systems::start(vec![Topic::new(NAME, 2)]);
+    let (mqtt, kafka) = (systems.mqtt.to_string(), systems.kafka.to_string());
+    let state = TempDir::new().unwrap();
+    let config = configuration(NAME, (&mqtt, &kafka), state.path(), "qos: 1");
+    let run = Run::start(&config, &[]);
+    run.await_metric(CONSUMED, 300.0);
+    run.kill();
+    let config = config.replace("clients: 6", "clients: 4");
+    let mut run = Run::start(&config, &[]);
+    run.await_metric(CONSUMED, 300.0);
+    run.terminate();
+    run.ended();
+    let said = run.said();
+    let line = said.lines().find(|line| line.contains("set aside as")).unwrap();
+    let what =
+        "path changed: clients were 6 of QoS 1 and are 4 of QoS 1; with it ends the run since";
+    assert!(line.contains(what) && line.contains(" published messages on all paths"), "{line}");
+    assert_eq!(run.report()["window"]["restarts"], 0);
+}
+
 /// Runs the binary with this configuration where it is to be refused: what it complains of.
 fn refused(config: &str, scratch: &Path) -> String {
     let file = scratch.join("refused.yaml");
