@@ -138,32 +138,27 @@ impl Keeper {
 
     /// Goes on without state until there is room for it again.
     fn pause(&mut self, error: &io::Error, now: Instant) {
-        let since = match self.keeping {
-            Keeping::Paused { since, .. } => since,
-            Keeping::Since(_) => {
-                self.say_paused(error);
-                now
-            }
-        };
-        let reason = format!("state is not kept: {error}; it is tried again by itself");
-        self.show(false, &reason);
-        self.keeping = Keeping::Paused { since, retry: now + self.wait };
-        self.wait = (self.wait * 2).min(RETRY_LAST);
-    }
-
-    fn say_paused(&mut self, error: &io::Error) {
         let directory = self.directory.display();
-        tracing::warn!(
-            "state_dir: state is not kept any more: {error}; free space in {directory}, or let the probe \
-             write there; it measures on and tries again by itself, and until then a kill loses what is \
-             known of this run"
-        );
+        let since = if let Keeping::Paused { since, .. } = self.keeping {
+            since
+        } else {
+            tracing::warn!(
+                "state_dir: state is not kept any more: {error}; free space in {directory}, or let the \
+                 probe write there; it measures on and tries again by itself, and until then a kill \
+                 loses what is known of this run"
+            );
+            now
+        };
+        // Each time, since a fresh snapshot may have found room, and the frame behind it none.
         if let Err(error) = self.recorder.suspend() {
             tracing::error!(
                 "state_dir: old state could not be removed: {error}; empty {directory} before the next \
                  start, which would go on with it"
             );
         }
+        self.show(false, &format!("state is not kept: {error}; it is tried again by itself"));
+        self.keeping = Keeping::Paused { since, retry: now + self.wait };
+        self.wait = (self.wait * 2).min(RETRY_LAST);
     }
 
     fn show(&self, up: bool, reason: &str) {

@@ -151,9 +151,11 @@ mod tests {
     use super::*;
 
     const RUN: Run = Run { epoch: 7, instance: 1 };
+    /// Name, lanes, and the QoS of each client.
+    type Described<'a> = (&'a str, &'a [Lane], &'a [Qos]);
     const CROSSING: &[Lane] = &[Lane::MqttKafka];
 
-    fn owner(paths: &[(&str, &[Lane], &[Qos])]) -> Owner {
+    fn owner(paths: &[Described<'_>]) -> Owner {
         let mut roster = Roster::default();
         for &(name, lanes, clients) in paths {
             let path = Path {
@@ -175,7 +177,7 @@ mod tests {
         let both: &[Lane] = &[Lane::MqttKafka, Lane::KafkaKafka];
         let left = owner(&[("a", CROSSING, &[Zero, One]), ("b", both, &[One])]);
         assert_eq!(left.differs_from(&left.clone()), None);
-        let cases: [(&[(&str, &[Lane], &[Qos])], _); 5] = [
+        let cases: [(&[Described<'_>], _); 5] = [
             (&[("a", CROSSING, &[Zero, One])], "path b is gone"),
             (
                 &[("a", CROSSING, &[Zero, One]), ("c", both, &[One])],
