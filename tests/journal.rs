@@ -316,7 +316,7 @@ fn a_full_disk_stops_nothing_but_the_keeping_of_state() {
     let is_kept = |kept: bool| move |it: &Value| it["components"]["journal"]["up"] == kept;
     run.await_metric(CONSUMED, 300.0);
     run.await_readiness("state that is kept", is_kept(true));
-    assert_eq!(run.metric(UNWRITTEN), 0.0);
+    assert!(run.metric(UNWRITTEN) < 1.0);
 
     limit_files(run.pid(), "512");
     run.await_readiness("state that is not kept", is_kept(false));
@@ -325,7 +325,8 @@ fn a_full_disk_stops_nothing_but_the_keeping_of_state() {
     let reason = readiness["components"]["journal"]["reason"].as_str().unwrap();
     assert!(reason.contains("File too large"), "{reason}");
     // Far more than was leased when it happened: nobody waits for what is not granted.
-    run.await_metric(CONSUMED, run.metric(CONSUMED) + 5.0 * (LEASE * CLIENTS) as f64);
+    let leased = f64::from(u32::try_from(LEASE * CLIENTS).unwrap());
+    run.await_metric(CONSUMED, run.metric(CONSUMED) + 5.0 * leased);
     assert_eq!(state_files(state.path()), [] as [PathBuf; 0], "nothing that would mislead");
     assert!(run.metric(UNWRITTEN) > 0.0);
 
