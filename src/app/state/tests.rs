@@ -7,9 +7,7 @@ use proptest::prelude::*;
 
 use super::super::recorder::{News, Recorder};
 use super::*;
-use crate::correlate::{
-    Append, Carrier, Event, Leg, NotSent, Outcome, Path, RecordPlace, Sink, Stage,
-};
+use crate::correlate::{Append, Carrier, Event, NotSent, Outcome, Path, RecordPlace, Sink, Stage};
 use crate::journal::{Directory, Log, Syncer, Teller};
 use crate::stamp::{Carriers, Integrity, Run, Stamper};
 use crate::stats::Led;
