@@ -145,6 +145,9 @@ async fn carry_out(
 ) -> Result<Option<Over>, Error> {
     let clock = Clock::system();
     let resolved = &loaded.resolved;
+    // Before anybody can see the run, or anything is written.
+    let signals =
+        Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let Beginning { parts, state, keeping } = resume::begin(loaded, run, clock)?;
     let Exposed { telemetry, health, status, server } = expose(loaded, &parts, clock)?;
     let audit = results::open(options, &parts)?;
@@ -176,8 +179,6 @@ async fn carry_out(
     let (leases, takes_over) = (kept.leases, kept.takes_over);
     let given = (leases.clone(), takes_over);
     let around = Surroundings::new(clock, (router.clone(), notify), given);
-    let signals =
-        Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
     let overview = Overview::new(Arc::clone(&parts.roster), clock.now(), story.windows.clone());
     let journalist = journalist(loaded, &parts, (clock, story));
