@@ -5,7 +5,8 @@
 //! made of it with the place and times that the client gives, its slot is looked up, re-reads, order
 //! and duplicates are judged, and what follows is counted and recorded in all four histograms (end
 //! to end, service, append, fetch). `part` are its steps, and all of them with one histogram and no
-//! counts. `ledger` compares the look-up with the plain alternative, a `HashMap` of what is in flight.
+//! counts; `message` is everything that the correlator sees of a message, from its slot to its arrival,
+//! counted and closed, with no stamp to decode. `ledger` compares the look-up with the plain alternative, a `HashMap` of what is in flight.
 
 #[path = "plant/roster.rs"]
 mod plant;
@@ -101,18 +102,23 @@ impl World {
         (PublisherId(publisher), number / u64::from(self.publishers), intended)
     }
 
+    /// What is seen of the n-th message of all before it comes out.
+    fn sending(&self, number: u64) -> [Observation; 3] {
+        let (publisher, sequence, intended) = self.slot(number);
+        let at = intended + Duration::from_micros(80);
+        let (stage, reason) = (Stage::Puback, 0);
+        [
+            Observation::Offered { publisher, sequence, intended },
+            Observation::Sent { publisher, sequence, at },
+            Observation::Acknowledged { publisher, sequence, stage, reason, at },
+        ]
+    }
+
     /// Closes what came out and sends until there is a million in flight again.
     fn refill(&mut self) {
         self.correlator.advance(Instant::ZERO, &mut self.events);
         while self.offered < self.arrived + IN_FLIGHT {
-            let (publisher, sequence, intended) = self.slot(self.offered);
-            let at = intended + Duration::from_micros(80);
-            let (stage, reason) = (Stage::Puback, 0);
-            for observation in [
-                Observation::Offered { publisher, sequence, intended },
-                Observation::Sent { publisher, sequence, at },
-                Observation::Acknowledged { publisher, sequence, stage, reason, at },
-            ] {
+            for observation in self.sending(self.offered) {
                 self.correlator.observe(&observation, &mut self.events);
             }
             self.offered += 1;
@@ -149,6 +155,34 @@ impl World {
             at: intended + Duration::from_nanos(1_000_000 + (number * 7_919) % 41_000_000),
         }
     }
+}
+
+/// Sends as many messages as come out, and books and closes all that is seen of them; how long that
+/// takes.
+fn whole_messages(world: &mut World, messages: u64) -> Duration {
+    let clock = Clock::system();
+    let (mut left, mut total) = (messages, Duration::ZERO);
+    while left > 0 {
+        let count = left.min(BATCH as u64);
+        let (_, received) = world.next_batch(usize::try_from(count).unwrap_or(BATCH));
+        let sending = (world.offered..world.offered + count).map(|number| world.sending(number));
+        let observations: Vec<_> = sending
+            .zip(received)
+            .flat_map(|(sending, received)| sending.into_iter().chain([received]))
+            .collect();
+        world.events.clear();
+        let start = clock.now();
+        for observation in black_box(&observations) {
+            world.correlator.observe(observation, &mut world.events);
+        }
+        world.correlator.advance(Instant::ZERO, &mut world.events);
+        world.stats.apply(&world.events);
+        total += clock.now().saturating_since(start);
+        world.offered += count;
+        world.arrived += count;
+        left -= count;
+    }
+    total
 }
 
 fn decode(stamper: &Stamper, message: &Message) -> Found {
@@ -294,6 +328,21 @@ fn parts(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// All that is seen of a message, from its slot to its arrival.
+fn together(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("message");
+    for publishers in [4, 1_000] {
+        let mut world = World::new(publishers, Format::Binary);
+        group.bench_function(format!("4 observations, {publishers} publishers"), |bencher| {
+            bencher.iter_custom(|count| whole_messages(&mut world, count));
+        });
+        let publish = world.stats.publish(PATH, Qos::AtLeastOnce);
+        let lane = world.stats.lane(PATH, Qos::AtLeastOnce, Lane::MqttKafka);
+        assert_eq!(publish.acknowledged, lane.slots(), "each was acknowledged and came out");
+    }
+    group.finish();
+}
+
 /// What part of the whole batches that were measured was asked for.
 #[expect(clippy::cast_precision_loss, reason = "counts of iterations")]
 fn rounding(count: u64) -> f64 {
@@ -357,6 +406,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
         .sample_size(20);
-    targets = memory, arrivals, parts, hash_map
+    targets = memory, arrivals, parts, together, hash_map
 }
 criterion_main!(benches);

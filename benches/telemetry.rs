@@ -9,7 +9,7 @@ use std::sync::Arc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use landfall::clock::{Clock, Instant};
 use landfall::correlate::{
-    Arrival, Departure, Event, Lane, Leg, Outcome, PathId, PublisherId, RecordPlace,
+    Arrival, Departure, Elapsed, Event, Lane, Leg, Outcome, PathId, PublisherId, RecordPlace,
 };
 use landfall::stamp::{Run, Stamper};
 use landfall::telemetry::{
@@ -33,7 +33,7 @@ fn telemetry(otlp: bool) -> Telemetry {
 
 /// A message that was due when time began.
 const DEPARTURE: Departure =
-    Departure { intended: Instant::ZERO, sent: Some(0), acknowledged: Some(1) };
+    Departure { intended: Instant::ZERO, sent: Elapsed::of(0), acknowledged: Elapsed::of(1) };
 
 /// Everything that a message at QoS 1 gives rise to when all is well.
 fn message(publisher: PublisherId) -> [Event; 6] {
@@ -53,11 +53,11 @@ fn message(publisher: PublisherId) -> [Event; 6] {
             not_sent: None,
             arrival: Some(Arrival {
                 end_to_end: 4_000_000,
-                service: Some(3_000_000),
-                create: None,
-                durability_gap: None,
-                append: Some(1_000_000),
-                fetch: Some(2_000_000),
+                service: Elapsed::of(3_000_000),
+                create: Elapsed::UNKNOWN,
+                durability_gap: Elapsed::UNKNOWN,
+                append: Elapsed::of(1_000_000),
+                fetch: Elapsed::of(2_000_000),
                 place: RecordPlace { slot: 0, offset: 0 },
                 span: None,
                 stamps: [Some(true); 2],

@@ -1,6 +1,7 @@
 //! Room `correlate` (pure): observations in, exactly one outcome per slot and lane out.
 
 mod books;
+mod elapsed;
 mod event;
 mod inbox;
 mod leases;
@@ -12,6 +13,7 @@ mod roster;
 mod sinks;
 mod verdicts;
 
+pub use elapsed::Elapsed;
 pub use event::{Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Leg, Outcome};
 pub use inbox::{Inbox, PartitionName, Router, Shard};
 pub use leases::Leases;

@@ -307,16 +307,16 @@ impl Stats {
         let totals = &mut self.lanes[series(publisher.path, publisher.qos, lane)];
         totals.announced[outcome.index()] += 1;
         totals.window.record(arrival.end_to_end);
-        if let Some(nanos) = arrival.service {
+        if let Some(nanos) = arrival.service.nanos() {
             totals.service.record(nanos);
         }
         let totals = self.publish_of(id);
         for (leg, nanos) in arrival.legs() {
-            if let Some(nanos) = nanos {
+            if let Some(nanos) = nanos.nanos() {
                 totals.legs[leg.index()].record(nanos);
             }
         }
-        if let Some(nanos) = arrival.durability_gap {
+        if let Some(nanos) = arrival.durability_gap.nanos() {
             totals.durability_gap.record(nanos);
         }
         for (counts, survived) in totals.stamps.iter_mut().zip(arrival.stamps) {

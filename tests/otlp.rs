@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use landfall::clock::{Clock, Instant};
 use landfall::correlate::{
-    Arrival, Carrier, Departure, DuplicateCause, Event, Lane, Leg, Outcome, Path, PathId,
+    Arrival, Carrier, Departure, DuplicateCause, Elapsed, Event, Lane, Leg, Outcome, Path, PathId,
     PublisherId, Qos, RecordPlace, Roster,
 };
 use landfall::shutdown::Tasks;
@@ -36,7 +36,8 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use exposition::Exposition;
 use sink::{Mode, Sink, attributes, by_name, samples};
 
-const DEPARTURE: Departure = Departure { intended: Instant::ZERO, sent: None, acknowledged: None };
+const DEPARTURE: Departure =
+    Departure { intended: Instant::ZERO, sent: Elapsed::UNKNOWN, acknowledged: Elapsed::UNKNOWN };
 
 fn roster() -> Roster {
     let mut roster = Roster::default();
@@ -84,11 +85,11 @@ fn story(round: u64) -> Vec<Event> {
     let (at, sequence) = (Instant::ZERO, round);
     let arrival = Arrival {
         end_to_end: nanos(10),
-        service: Some(nanos(12)),
-        create: Some(nanos(26)),
-        durability_gap: Some(nanos(28)),
-        append: Some(nanos(14) - 500_000),
-        fetch: Some(nanos(16)),
+        service: Elapsed::of(nanos(12)),
+        create: Elapsed::of(nanos(26)),
+        durability_gap: Elapsed::of(nanos(28)),
+        append: Elapsed::of(nanos(14) - 500_000),
+        fetch: Elapsed::of(nanos(16)),
         place,
         span: None,
         stamps: [Some(round.is_multiple_of(2)), None],
@@ -419,11 +420,11 @@ fn what_would_always_be_refused_is_given_up_and_counted() {
 fn slow(sequences: std::ops::Range<u64>) -> Vec<Event> {
     let arrival = Arrival {
         end_to_end: 2_000_000_000,
-        service: Some(1_000_000_000),
-        create: None,
-        durability_gap: None,
-        append: None,
-        fetch: None,
+        service: Elapsed::of(1_000_000_000),
+        create: Elapsed::UNKNOWN,
+        durability_gap: Elapsed::UNKNOWN,
+        append: Elapsed::UNKNOWN,
+        fetch: Elapsed::UNKNOWN,
         place: RecordPlace { slot: 0, offset: 0 },
         span: None,
         stamps: [None, None],
@@ -433,7 +434,7 @@ fn slow(sequences: std::ops::Range<u64>) -> Vec<Event> {
         sequence,
         lane: Lane::MqttKafka,
         outcome: Outcome::Delivered,
-        departure: Departure { sent: Some(1_024), ..DEPARTURE },
+        departure: Departure { sent: Elapsed::of(1_024), ..DEPARTURE },
         not_sent: None,
         arrival: Some(arrival),
     };

@@ -9,8 +9,8 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use landfall::clock::{Instant, WallTime};
 use landfall::correlate::{
-    Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Lane, Leg, NotSent, Outcome, Path,
-    PathId, PublisherId, Qos, RecordPlace, Roster,
+    Arrival, Carrier, Copied, Departure, DuplicateCause, Elapsed, Event, Lane, Leg, NotSent,
+    Outcome, Path, PathId, PublisherId, Qos, RecordPlace, Roster,
 };
 use landfall::report::{
     Bounds, Environment, HostUsage, Inputs, LIVE_HEADER, Legs, Outcomes, Process, Product, Report,
@@ -44,7 +44,8 @@ fn crossing(qos: Qos) -> Stats {
 }
 
 /// A message that was due when time began.
-const DEPARTURE: Departure = Departure { intended: Instant::ZERO, sent: None, acknowledged: None };
+const DEPARTURE: Departure =
+    Departure { intended: Instant::ZERO, sent: Elapsed::UNKNOWN, acknowledged: Elapsed::UNKNOWN };
 
 /// Where a message lies that came out of an MQTT broker.
 const NOWHERE: RecordPlace = RecordPlace { slot: 0, offset: 0 };
@@ -59,11 +60,11 @@ fn resolved(publisher: u32, lane: Lane, outcome: Outcome, end_to_end: Option<i64
         not_sent: (outcome == Outcome::NotSent).then_some(NotSent::Disconnected),
         arrival: end_to_end.map(|end_to_end| Arrival {
             end_to_end,
-            service: Some(end_to_end - MILLI / 10),
-            create: None,
-            durability_gap: None,
-            append: None,
-            fetch: None,
+            service: Elapsed::of(end_to_end - MILLI / 10),
+            create: Elapsed::UNKNOWN,
+            durability_gap: Elapsed::UNKNOWN,
+            append: Elapsed::UNKNOWN,
+            fetch: Elapsed::UNKNOWN,
             place: NOWHERE,
             span: None,
             stamps: [None, None],
@@ -91,9 +92,9 @@ fn delivery(publisher: u32, nanos: i64) -> Vec<Event> {
     let timed = |leg, nanos| Event::Timed { publisher: id, leg, nanos };
     let mut arrived = resolved(publisher, Lane::MqttKafka, Outcome::Delivered, Some(nanos));
     if let Event::Resolved { arrival: Some(arrival), .. } = &mut arrived {
-        arrival.append = Some(nanos / 2);
-        arrival.fetch = Some(nanos / 3);
-        arrival.durability_gap = Some(nanos / 4);
+        arrival.append = Elapsed::of(nanos / 2);
+        arrival.fetch = Elapsed::of(nanos / 3);
+        arrival.durability_gap = Elapsed::of(nanos / 4);
         arrival.stamps = [Some(false), Some(true)];
     }
     vec![

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use landfall::clock::{Clock, Instant};
 use landfall::correlate::{
-    Arrival, Carrier, Departure, DuplicateCause, Event, Lane, Leg, Outcome, Path, PathId,
+    Arrival, Carrier, Departure, DuplicateCause, Elapsed, Event, Lane, Leg, Outcome, Path, PathId,
     PublisherId, Qos, Reader, RecordPlace, Roster,
 };
 use landfall::shutdown::Tasks;
@@ -60,7 +60,8 @@ fn scrape(telemetry: &Telemetry) -> Exposition {
 }
 
 /// A message that was due when time began.
-const DEPARTURE: Departure = Departure { intended: Instant::ZERO, sent: None, acknowledged: None };
+const DEPARTURE: Departure =
+    Departure { intended: Instant::ZERO, sent: Elapsed::UNKNOWN, acknowledged: Elapsed::UNKNOWN };
 
 /// Where a message lies that came out of an MQTT broker.
 const NOWHERE: RecordPlace = RecordPlace { slot: 0, offset: 0 };
@@ -75,11 +76,11 @@ fn resolved(publisher: u32, lane: Lane, outcome: Outcome, end_to_end: Option<i64
         not_sent: None,
         arrival: end_to_end.map(|end_to_end| Arrival {
             end_to_end,
-            service: None,
-            create: None,
-            durability_gap: None,
-            append: None,
-            fetch: None,
+            service: Elapsed::UNKNOWN,
+            create: Elapsed::UNKNOWN,
+            durability_gap: Elapsed::UNKNOWN,
+            append: Elapsed::UNKNOWN,
+            fetch: Elapsed::UNKNOWN,
             place: NOWHERE,
             span: None,
             stamps: [None, None],
@@ -91,11 +92,11 @@ fn resolved(publisher: u32, lane: Lane, outcome: Outcome, end_to_end: Option<i64
 fn plain_arrival(publisher: PublisherId) -> Event {
     let arrival = Arrival {
         end_to_end: 4_000_000,
-        service: Some(3_000_000),
-        create: Some(500_000),
-        durability_gap: Some(250_000),
-        append: Some(1_000_000),
-        fetch: Some(2_000_000),
+        service: Elapsed::of(3_000_000),
+        create: Elapsed::of(500_000),
+        durability_gap: Elapsed::of(250_000),
+        append: Elapsed::of(1_000_000),
+        fetch: Elapsed::of(2_000_000),
         place: RecordPlace { slot: 4, offset: 0 },
         span: None,
         stamps: [Some(false), Some(true)],

@@ -165,12 +165,12 @@ impl Books<'_> {
         let (create, append) = slot.1.note_stamped(sink);
         let arrival = Arrival {
             end_to_end,
-            service: sent.map(|sent| end_to_end.saturating_sub(sent)),
-            create: create.zip(sent).map(|(create, sent)| create.saturating_sub(sent)),
-            append: append.zip(sent).map(|(append, sent)| append.saturating_sub(sent)),
-            fetch: append.map(|append| end_to_end.saturating_sub(append)),
+            service: sent.map(|sent| end_to_end.saturating_sub(sent)).into(),
+            create: create.zip(sent).map(|(create, sent)| create.saturating_sub(sent)).into(),
+            append: append.zip(sent).map(|(append, sent)| append.saturating_sub(sent)).into(),
+            fetch: append.map(|append| end_to_end.saturating_sub(append)).into(),
             // On another lane than Kafka's nothing was appended, and the gap was told before.
-            durability_gap: append.and_then(|_| slot.1.durability_gap()),
+            durability_gap: append.and_then(|_| slot.1.durability_gap()).into(),
             place: sink.place(),
             span,
             stamps,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Instant;
 use crate::stamp::SpanId;
 
-use super::{Lane, NotSent, PathId, PublisherId, Reader, RecordPlace};
+use super::{Elapsed, Lane, NotSent, PathId, PublisherId, Reader, RecordPlace};
 
 /// What became of a slot on a lane; exactly one per slot and lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -174,9 +174,9 @@ pub struct Departure {
     /// When it was due.
     pub intended: Instant,
     /// When it was handed to the socket, if it was.
-    pub sent: Option<i64>,
+    pub sent: Elapsed,
     /// When the broker took it, if it has said so by now.
-    pub acknowledged: Option<i64>,
+    pub acknowledged: Elapsed,
 }
 
 /// A message that came out for the first time, its slot being open. Durations are signed nanoseconds.
@@ -188,16 +188,16 @@ pub struct Arrival {
     /// From the intended send time to receipt.
     pub end_to_end: i64,
     /// From the send time to receipt, where the former is known.
-    pub service: Option<i64>,
+    pub service: Elapsed,
     /// [`Leg::Create`], where the record has a CreateTime.
-    pub create: Option<i64>,
+    pub create: Elapsed,
     /// [`Leg::Append`], where both its ends are known.
-    pub append: Option<i64>,
+    pub append: Elapsed,
     /// [`Leg::Fetch`], where the append is known.
-    pub fetch: Option<i64>,
+    pub fetch: Elapsed,
     /// How long before its append the broker had acknowledged it, where both are known by now; zero
     /// where it had not.
-    pub durability_gap: Option<i64>,
+    pub durability_gap: Elapsed,
     /// Where the record lies; 0 and 0 for an MQTT sink.
     pub place: RecordPlace,
     /// The span that the property names in the place of ours.
@@ -210,7 +210,7 @@ impl Arrival {
     /// The legs that end with it, where they are known.
     #[must_use]
     #[inline]
-    pub const fn legs(&self) -> [(Leg, Option<i64>); 3] {
+    pub const fn legs(&self) -> [(Leg, Elapsed); 3] {
         [(Leg::Create, self.create), (Leg::Append, self.append), (Leg::Fetch, self.fetch)]
     }
 }
@@ -223,6 +223,8 @@ pub struct Copied {
     /// How long after the first arrival, in nanoseconds.
     pub spread: i64,
 }
+
+const _: () = assert!(size_of::<Event>() <= 128, "an event of a message fits two lines of cache");
 
 /// One thing that the correlator concluded. `publisher` names path and QoS through the
 /// [`Roster`](super::Roster). Durations are signed nanoseconds.

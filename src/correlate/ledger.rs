@@ -58,8 +58,8 @@ impl Entry {
 
     /// How it set out.
     pub(super) fn departure(&self) -> Departure {
-        let acknowledged = nanos(self.acknowledged);
-        Departure { intended: self.intended, sent: self.sent_after(), acknowledged }
+        let (sent, acknowledged) = (nanos(self.sent).into(), nanos(self.acknowledged).into());
+        Departure { intended: self.intended, sent, acknowledged }
     }
 
     /// When it was handed to the socket, to within 256 ns.
@@ -333,7 +333,7 @@ mod tests {
         }
         entry.set_outcome(Lane::MqttKafka, Outcome::Late);
         entry.set_accepted(Instant::from_nanos(512));
-        assert_eq!(entry.departure().acknowledged, Some(512));
+        assert_eq!(entry.departure().acknowledged.nanos(), Some(512));
         assert_eq!(entry.outcome(Lane::MqttMqtt), Some(Outcome::Unresolved));
         assert_eq!(entry.outcome(Lane::MqttKafka), Some(Outcome::Late));
         assert!(entry.is_accepted() && !entry.is_answered());

@@ -34,9 +34,13 @@ impl Filling {
     pub(super) fn write(self, bytes: &mut [u8], shape: impl Fn(u64) -> u64 + Copy) {
         for (stretch, number) in bytes.chunks_mut(STRETCH * WORD).zip(0..) {
             let key = self.key_of(number);
-            for (bytes, table) in stretch.chunks_mut(WORD).zip(TABLE) {
-                let word = shape(table ^ key).to_le_bytes();
-                bytes.copy_from_slice(&word[..bytes.len()]);
+            let (words, rest) = stretch.as_chunks_mut::<WORD>();
+            for (word, &table) in words.iter_mut().zip(&TABLE) {
+                *word = shape(table ^ key).to_le_bytes();
+            }
+            if let Some(&table) = TABLE.get(words.len()) {
+                let last = shape(table ^ key).to_le_bytes();
+                rest.copy_from_slice(&last[..rest.len()]);
             }
         }
     }

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
-use crate::correlate::{Arrival, Departure, Event, Lane, PathId, Roster};
+use crate::correlate::{Arrival, Departure, Elapsed, Event, Lane, PathId, Roster};
 
 use super::offset::{ClockOffset, MILLISECOND, OffsetEstimate};
 
@@ -155,7 +155,7 @@ impl Clocks {
             else {
                 continue;
             };
-            let Some(fetch) = arrival.fetch else { continue };
+            let Some(fetch) = arrival.fetch.nanos() else { continue };
             let path = roster.publisher(*publisher).path;
             let Some(sink) = self.sinks.get(&(path, *lane)) else { continue };
             let index = sink.leaders.get(arrival.place.slot as usize).copied().flatten();
@@ -209,7 +209,7 @@ fn bracket(lane: Lane, departure: &Departure, arrival: &Arrival, fetch: i64) -> 
     let (mut after, mut before) = (0, arrival.end_to_end);
     if lane == Lane::KafkaKafka {
         after = departure.sent.unwrap_or(after);
-        before = departure.acknowledged.map_or(before, |it| it.min(before));
+        before = departure.acknowledged.unwrap_or(before).min(before);
     }
     let low = append.saturating_sub(before).saturating_sub(READING_NANOS);
     let high = append.saturating_sub(after).saturating_add(MILLISECOND + READING_NANOS);
@@ -219,12 +219,13 @@ fn bracket(lane: Lane, departure: &Departure, arrival: &Arrival, fetch: i64) -> 
 /// Sets the append of an arrival back by the offset of the clock that it was timed by.
 fn correct(arrival: &mut Arrival, departure: &Departure, fetch: i64, offset: i64) {
     let later = (MILLISECOND / 2).saturating_sub(offset);
-    arrival.append = arrival.append.map(|append| append.saturating_add(later));
-    arrival.fetch = Some(fetch.saturating_sub(later));
+    arrival.append = arrival.append.nanos().map(|append| append.saturating_add(later)).into();
+    arrival.fetch = Elapsed::of(fetch.saturating_sub(later));
     // No more is said of data that was at stake than is certain: from the millisecond's beginning.
     let append = arrival.end_to_end.saturating_sub(fetch).saturating_sub(offset);
-    let gap = departure.acknowledged.map(|it| append.min(arrival.end_to_end).saturating_sub(it));
-    arrival.durability_gap = arrival.durability_gap.and(gap.map(|gap| gap.max(0)));
+    let gap = departure.acknowledged.nanos();
+    let gap = gap.map(|it| append.min(arrival.end_to_end).saturating_sub(it).max(0));
+    arrival.durability_gap = arrival.durability_gap.nanos().and(gap).into();
 }
 
 #[cfg(test)]
@@ -265,15 +266,19 @@ mod tests {
             sequence: 0,
             lane,
             outcome: Outcome::Delivered,
-            departure: Departure { intended, sent: Some(sent), acknowledged: Some(acknowledged) },
+            departure: Departure {
+                intended,
+                sent: Elapsed::of(sent),
+                acknowledged: Elapsed::of(acknowledged),
+            },
             not_sent: None,
             arrival: Some(Arrival {
                 end_to_end: received,
-                service: None,
-                create: None,
-                append: Some(append - sent),
-                fetch: Some(received - append),
-                durability_gap: Some((append - acknowledged).max(0)),
+                service: Elapsed::UNKNOWN,
+                create: Elapsed::UNKNOWN,
+                append: Elapsed::of(append - sent),
+                fetch: Elapsed::of(received - append),
+                durability_gap: Elapsed::of((append - acknowledged).max(0)),
                 place: RecordPlace { slot, offset: 0 },
                 span: None,
                 stamps: [None, None],
@@ -284,7 +289,7 @@ mod tests {
     /// Append and fetch leg of an arrival.
     fn legs(event: &Event) -> (i64, i64) {
         let Event::Resolved { arrival: Some(arrival), .. } = event else { panic!("no arrival") };
-        (arrival.append.unwrap(), arrival.fetch.unwrap())
+        (arrival.append.nanos().unwrap(), arrival.fetch.nanos().unwrap())
     }
 
     fn clocks() -> Clocks {
@@ -325,7 +330,7 @@ mod tests {
         // By the leader's clock it was 39.8 ms; it can't have been longer than up to the receipt.
         let Event::Resolved { arrival: Some(arrival), .. } = &events[0] else { panic!() };
         assert_eq!(
-            arrival.durability_gap,
+            arrival.durability_gap.nanos(),
             Some((40_400 * MICRO - certain).min(700 * MICRO) - 600 * MICRO)
         );
     }

@@ -339,11 +339,11 @@ impl Inner {
         let path = self.mqtt_path(group);
         let group = &self.groups[group];
         for (leg, nanos) in arrival.legs() {
-            if let Some(nanos) = nanos {
+            if let Some(nanos) = nanos.nanos() {
                 group.legs[leg.index()].record(seconds(nanos));
             }
         }
-        if let Some(nanos) = arrival.durability_gap {
+        if let Some(nanos) = arrival.durability_gap.nanos() {
             group.durability_gap.record(seconds(nanos));
         }
         let Some(path) = path else { return };

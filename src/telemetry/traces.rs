@@ -34,7 +34,7 @@ use super::health::Component;
 use super::recorder::Telemetry;
 use crate::clock::{Instant, Pairing};
 use crate::correlate::{
-    Arrival, Departure, DuplicateCause, Event, Lane, Outcome, PublisherId, Qos, Roster,
+    Arrival, Departure, DuplicateCause, Elapsed, Event, Lane, Outcome, PublisherId, Qos, Roster,
 };
 use crate::splitmix::mix;
 use crate::stamp::Stamper;
@@ -249,7 +249,7 @@ impl Tracer {
         else {
             return;
         };
-        if departure.sent.is_none() && arrival.is_none() {
+        if departure.sent == Elapsed::UNKNOWN && arrival.is_none() {
             return;
         }
         let journey = Journey::of((publisher, sequence), &departure);
@@ -271,7 +271,8 @@ impl Tracer {
             at: arrival.map_or(now.instant, |arrival| intended.offset(arrival.end_to_end)),
             receipt: arrival.map(|arrival| Receipt {
                 place: arrival.place,
-                append: arrival.fetch.map(|fetch| intended.offset(arrival.end_to_end - fetch)),
+                append: (arrival.fetch.nanos())
+                    .map(|fetch| intended.offset(arrival.end_to_end - fetch)),
                 span: arrival.span,
             }),
         };

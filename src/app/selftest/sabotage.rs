@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use crate::clock::Instant;
 use crate::correlate::{
-    Departure, DuplicateCause, Event, Lane, NotSent, Outcome, PathId, PublisherId, RecordPlace,
-    Roster,
+    Departure, DuplicateCause, Elapsed, Event, Lane, NotSent, Outcome, PathId, PublisherId,
+    RecordPlace, Roster,
 };
 use crate::report::{Anomalies, Outcomes, Report};
 
@@ -50,7 +50,11 @@ fn event(counter: &str, publisher: PublisherId, path: PathId) -> Option<Event> {
             sequence,
             lane,
             outcome,
-            departure: Departure { intended: at, sent: None, acknowledged: None },
+            departure: Departure {
+                intended: at,
+                sent: Elapsed::UNKNOWN,
+                acknowledged: Elapsed::UNKNOWN,
+            },
             not_sent: (outcome == Outcome::NotSent).then_some(NotSent::Disconnected),
             arrival: None,
         });

@@ -54,8 +54,8 @@ impl Journey {
     /// Of a message that was sent, for no reason yet.
     pub(super) fn of(slot: Slot, departure: &Departure) -> Self {
         let intended = departure.intended;
-        let sent = departure.sent.map(|after| intended.offset(after));
-        let acknowledged = departure.acknowledged.map(|after| intended.offset(after));
+        let sent = departure.sent.nanos().map(|after| intended.offset(after));
+        let acknowledged = departure.acknowledged.nanos().map(|after| intended.offset(after));
         Self { slot, why: Why::Sampled, intended, sent, acknowledged, refusal: None }
     }
 
