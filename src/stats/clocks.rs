@@ -21,9 +21,14 @@
 //!
 //! Who leads a partition is known some seconds late. What was learnt of a clock may then be another
 //! one's, so that with each change of leadership both clocks are estimated anew.
+//!
+//! Both clocks go on while the probe does not, and a bracket widens with its age all the same, so that
+//! what is known outlives a process on the same start of the machine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
 use crate::correlate::{
@@ -50,7 +55,7 @@ pub struct PeerClock {
 }
 
 /// A partition and who leads it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Led {
     /// Topic.
     pub topic: String,
@@ -60,23 +65,23 @@ pub struct Led {
     pub peer: String,
 }
 
-/// Estimates the clocks of all leaders, and corrects what was timed by them.
-#[derive(Debug, Default)]
+/// Estimates the clocks of all leaders, and corrects what was timed by them. To be kept with serde.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Clocks {
     peers: Vec<Peer>,
     sinks: BTreeMap<(PathId, Lane), Sink>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Peer {
-    name: Arc<str>,
+    name: String,
     estimate: OffsetEstimate,
     /// Whether its brackets contradicted each other since that was last asked.
     contradicted: bool,
 }
 
 /// The partitions that one consumer reads.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Sink {
     /// Their names by their dense indices.
     names: Vec<(String, i32)>,
@@ -125,7 +130,9 @@ impl Clocks {
             (before != now).then_some([before, now])
         });
         for index in moved.flatten() {
-            self.peers[index].estimate = OffsetEstimate::default();
+            if let Some(peer) = self.peers.get_mut(index) {
+                peer.estimate = OffsetEstimate::default();
+            }
         }
         sink.led = led;
         sink.look_up();
@@ -134,11 +141,11 @@ impl Clocks {
 
     /// Index of a leader, which is new here where it is not known yet.
     fn peer(&mut self, name: &str) -> Option<usize> {
-        let known = self.peers.iter().position(|peer| &*peer.name == name);
+        let known = self.peers.iter().position(|peer| peer.name == name);
         if known.is_some() || self.peers.len() == PEERS_MAX {
             return known;
         }
-        let (name, estimate) = (Arc::from(name), OffsetEstimate::default());
+        let (name, estimate) = (name.to_owned(), OffsetEstimate::default());
         self.peers.push(Peer { name, estimate, contradicted: false });
         Some(self.peers.len() - 1)
     }
@@ -200,7 +207,7 @@ impl Clocks {
         };
         let peers = self.peers.iter().enumerate().filter(|&(index, _)| leads(index));
         let known = peers.filter_map(|(_, peer)| {
-            Some(PeerClock { peer: Arc::clone(&peer.name), offset: peer.estimate.at(now)? })
+            Some(PeerClock { peer: Arc::from(peer.name.as_str()), offset: peer.estimate.at(now)? })
         });
         known.collect()
     }
@@ -213,7 +220,7 @@ impl Clocks {
             if std::mem::take(&mut peer.contradicted) {
                 let led = |sink: &Sink| sink.led.values().any(|&leader| leader == index);
                 let of = self.sinks.iter().find(|(_, sink)| led(sink));
-                told.extend(of.map(|((path, _), _)| (*path, Arc::clone(&peer.name))));
+                told.extend(of.map(|((path, _), _)| (*path, Arc::from(peer.name.as_str()))));
             }
         }
         told
