@@ -175,6 +175,7 @@ fn report_prometheus_and_collector_count_the_same() {
     all_agree(&report, &prometheus, &run.address().to_owned(), &run.said());
     let recovered = prometheus.query("sum(landfall_late_recoveries_total{instance=\"observed\"})");
     let (firing, pending) = (alerts(&prometheus, "firing"), alerts(&prometheus, "pending"));
+    let dropped = prometheus.query("sum by (component, cause) (landfall_dropped_total) > 0");
     cost_of_scrapes(&run);
     run.terminate();
     run.ended();
@@ -189,15 +190,18 @@ fn report_prometheus_and_collector_count_the_same() {
     println!(
         "{total} outcomes of {seconds} s, {lost} acknowledged and lost, {recovered:?} recovered"
     );
-    println!("firing {firing:?}, pending {pending:?}");
+    println!("firing {firing:?}, pending {pending:?}, dropped {dropped:?}");
     assert!(total > 2 * seconds * 150, "{expected:?}");
     assert!(lost > 0, "the bridge lied: {expected:?}");
     assert!(recovered[0].1 >= 50.0, "announced losses came out after all: {recovered:?}");
-    // One of them waits for a minute before it fires; in three minutes nothing waits any more.
-    let due = ["LandfallAckedLost", "LandfallBudgetBurnsFast"].map(str::to_owned);
+    // One of them waits for a minute before it fires; in three minutes nothing waits any more. A machine
+    // that is overrun may make the probe drop spans, and then that is said as well.
+    let mut due = vec!["LandfallAckedLost", "LandfallBudgetBurnsFast"];
+    due.extend((!dropped.is_empty()).then_some("LandfallDrops"));
+    let due: BTreeSet<_> = due.into_iter().map(str::to_owned).collect();
     assert!(due.iter().all(|name| firing.contains(name) || pending.contains(name)), "{pending:?}");
-    assert!(firing.contains(&due[0]) && firing.iter().all(|it| due.contains(it)), "{firing:?}");
-    assert!(seconds < 180 || firing.len() == due.len(), "{firing:?}");
+    assert!(firing.contains("LandfallAckedLost") && firing.is_subset(&due), "{firing:?}");
+    assert!(seconds < 180 || firing == due, "{firing:?}");
     // All of what was late or announced as lost is traced, and has gone through the Collector.
     let traces: BTreeSet<_> = backend.spans().into_iter().map(|span| span.trace_id).collect();
     assert!(traces.len() as u64 >= late, "{} traces, {late} late", traces.len());

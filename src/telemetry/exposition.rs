@@ -225,7 +225,7 @@ mod tests {
             name = FOREIGN.name
         );
         assert_eq!(text(&exposition), expected);
-        exposition.register_histogram(&key(END_TO_END.name), &METADATA);
+        exposition.register_histogram(&key(END_TO_END.name), &METADATA).record(1.0);
         assert!(text(&exposition).contains("{path=\"a\\\"b\",le=\"0.0001\"} 0\n"));
     }
 }
