@@ -43,7 +43,7 @@ fn every_dashboard_keeps_every_rule() {
 }
 
 /// What each rule has to find: put this JSON there in the overview.
-const FAULTS: [(&str, &str, &str); 48] = [
+const FAULTS: [(&str, &str, &str); 49] = [
     ("template-datasource-rule", "/templating/list/0/query", r#""loki""#),
     ("template-job-rule", "/templating/list/1/allValue", r#"".*""#),
     ("template-instance-rule", "/templating/list/2/multi", r"false"),
@@ -80,6 +80,11 @@ const FAULTS: [(&str, &str, &str); 48] = [
     ("nothing-is-of-the-past", "/schemaVersion", r"14"),
     ("titles-ask", "/panels/1/title", r#""Losses""#),
     ("nothing-is-said-in-words", "/panels/1/fieldConfig/defaults/noValue", r#""""#),
+    (
+        "figures-are-numbers",
+        QUERY,
+        r#""landfall_host_memory_used_bytes / landfall_host_memory_total_bytes""#,
+    ),
     ("legends-name-labels", "/panels/1/targets/0/legendFormat", r#""{{outcome}}""#),
     (
         "colours-mean-the-same",

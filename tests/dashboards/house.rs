@@ -9,12 +9,13 @@ use super::board::{self, Board, list, text};
 use super::linter::each;
 use super::promql::{self, Around};
 
-pub(crate) const RULES: [Rule; 11] = [
+pub(crate) const RULES: [Rule; 12] = [
     ("ids-are-unique", ids_are_unique),
     ("nothing-overlaps", nothing_overlaps),
     ("nothing-is-of-the-past", nothing_is_of_the_past),
     ("titles-ask", titles_ask),
     ("nothing-is-said-in-words", nothing_is_said_in_words),
+    ("figures-are-numbers", figures_are_numbers),
     ("legends-name-labels", legends_name_labels),
     ("colours-mean-the-same", colours_mean_the_same),
     ("figures-come-first", figures_come_first),
@@ -158,6 +159,19 @@ fn nothing_is_said_in_words(boards: &[Board]) -> Vec<String> {
             text(defaults, "noValue").is_empty() || list(defaults, "/thresholds/steps").is_empty()
         });
         wrong.map(|panel| format!("{}: no noValue or thresholds", board.place(panel))).collect()
+    })
+}
+
+/// Where nothing was measured, a quantile and a share are no numbers; left out, they make way for
+/// noValue.
+fn figures_are_numbers(boards: &[Board]) -> Vec<String> {
+    each(boards, |board| {
+        let wrong = board.targets().filter(|(_, target)| {
+            let query = text(target, "expr");
+            let may_be_none = query.contains("histogram_quantile(") || query.contains(" / ");
+            may_be_none && !query.ends_with(" < Inf")
+        });
+        wrong.map(|(panel, _)| format!("{}: may show NaN", board.place(panel))).collect()
     })
 }
 
