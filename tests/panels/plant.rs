@@ -95,7 +95,7 @@ impl Drop for Plant {
 async fn bring_up(tasks: &Tasks) -> Plant {
     let clock = Clock::system();
     let broker = Broker::start(&mqtt::Config::default(), tasks).await.unwrap();
-    let relay = Relay::start(broker.address(), tasks).await.unwrap();
+    let relay = Relay::start(broker.address(), clock, tasks).await.unwrap();
     let topics = [HEALTHY, FAULTY, CONTROL].map(|name| Topic::new(name, PARTITIONS)).to_vec();
     let config = kafka::Config { topics, bytes_max: 128 << 20, ..kafka::Config::default() };
     let kafka = Kafka::bind(config, clock).await.unwrap();
