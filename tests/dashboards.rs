@@ -79,7 +79,7 @@ const FAULTS: [(&str, &str, &str); 49] = [
     ("nothing-is-of-the-past", "/panels/1/type", r#""singlestat""#),
     ("nothing-is-of-the-past", "/schemaVersion", r"14"),
     ("titles-ask", "/panels/1/title", r#""Losses""#),
-    ("nothing-is-said-in-words", "/panels/1/fieldConfig/defaults/noValue", r#""""#),
+    ("emptiness-is-explained", "/panels/1/fieldConfig/defaults/noValue", r#""""#),
     (
         "figures-are-numbers",
         QUERY,

@@ -14,7 +14,7 @@ pub(crate) const RULES: [Rule; 12] = [
     ("nothing-overlaps", nothing_overlaps),
     ("nothing-is-of-the-past", nothing_is_of_the_past),
     ("titles-ask", titles_ask),
-    ("nothing-is-said-in-words", nothing_is_said_in_words),
+    ("emptiness-is-explained", emptiness_is_explained),
     ("figures-are-numbers", figures_are_numbers),
     ("legends-name-labels", legends_name_labels),
     ("colours-mean-the-same", colours_mean_the_same),
@@ -152,7 +152,7 @@ fn titles_ask(boards: &[Board]) -> Vec<String> {
 }
 
 /// An empty panel says why, and a figure whether it is good.
-fn nothing_is_said_in_words(boards: &[Board]) -> Vec<String> {
+fn emptiness_is_explained(boards: &[Board]) -> Vec<String> {
     each(boards, |board| {
         let wrong = board.panels().filter(|panel| {
             let defaults = &panel["fieldConfig"]["defaults"];
