@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs the real systems of the integration tests on Debian 12, without a container engine.
 #
-#     install.sh kafka|mosquitto|kcat|collector|prometheus|all
+#     install.sh kafka|mosquitto|kcat|collector|prometheus|grafana-schema|all
 #
 # Debian packages come by apt-get (as root or with sudo), Apache Kafka from Maven Central. The
 # OpenTelemetry Collector is built once from Go modules, by a Go that comes the same way where there
-# is none or an old one. Except for Debian's packages and the caches that Go keeps of its own, all
-# stays under ${LANDFALL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/landfall}. Quiet when nothing is to be done.
+# is none or an old one. The types of Grafana's dashboards come from npm. Except for Debian's packages
+# and the caches that Go keeps of its own, all stays under
+# ${LANDFALL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/landfall}. Quiet when nothing is to be done.
 
 set -euo pipefail
 export PATH="$PATH:/usr/sbin:/usr/local/sbin"
@@ -180,6 +181,12 @@ install_collector() {
     echo "$digest" >"$home/complete"
 }
 
+# The types of Grafana's dashboards, and the compiler that knows them.
+install_grafana_schema() {
+    have npm || debian nodejs npm
+    "$systems/grafana-schema.sh" install
+}
+
 mkdir -p "$cache"
 exec 9>"$cache/lock" # test programs run side by side; one of them installs
 flock 9
@@ -193,12 +200,14 @@ mosquitto) install_mosquitto ;;
 kcat) install_kcat ;;
 collector) install_collector ;;
 prometheus) install_prometheus ;;
+grafana-schema) install_grafana_schema ;;
 all)
     install_mosquitto
     install_kcat
     install_kafka
     install_prometheus
+    install_grafana_schema
     install_collector
     ;;
-*) fail "usage: install.sh kafka|mosquitto|kcat|collector|prometheus|all" ;;
+*) fail "usage: install.sh kafka|mosquitto|kcat|collector|prometheus|grafana-schema|all" ;;
 esac
