@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs the real systems of the integration tests on Debian 12, without a container engine.
 #
-#     install.sh kafka|mosquitto|kcat|collector|prometheus|manifests|camel|all
+#     install.sh kafka|mosquitto|kcat|collector|prometheus|grafana-schema|manifests|camel|all
 #
-# Debian packages come by apt-get (as root or with sudo), Apache Kafka from Maven Central. The
+# Debian packages come by apt-get (as root or with sudo), Apache Kafka and Camel from Maven Central. The
 # OpenTelemetry Collector is built once from Go modules, by a Go that comes the same way where there
 # is none or an old one; so is what reads compose/, with the schemas of Kubernetes and of the
-# Prometheus Operator. Except for Debian's packages and the caches that Go keeps of its own, all
-# stays under ${LANDFALL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/landfall}. Quiet when nothing is to be done.
+# Prometheus Operator. The types of Grafana's dashboards come from npm. Except for Debian's packages
+# and the caches that Go keeps of its own, all stays under
+# ${LANDFALL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/landfall}. Quiet when nothing is to be done.
 
 set -euo pipefail
 export PATH="$PATH:/usr/sbin:/usr/local/sbin"
@@ -216,6 +217,12 @@ install_manifests() {
     echo "$digest" >"$home/complete"
 }
 
+# The types of Grafana's dashboards, and the compiler that knows them.
+install_grafana_schema() {
+    have npm || debian nodejs npm
+    "$systems/grafana-schema.sh" install
+}
+
 mkdir -p "$cache"
 exec 9>"$cache/lock" # test programs run side by side; one of them installs
 flock 9
@@ -231,14 +238,16 @@ mosquitto) install_mosquitto ;;
 kcat) install_kcat ;;
 collector) install_collector ;;
 prometheus) install_prometheus ;;
+grafana-schema) install_grafana_schema ;;
 all)
     install_mosquitto
     install_kcat
     install_kafka
     install_prometheus
+    install_grafana_schema
     install_collector
     install_camel
     install_manifests
     ;;
-*) fail "usage: install.sh kafka|mosquitto|kcat|collector|prometheus|manifests|camel|all" ;;
+*) fail "usage: install.sh kafka|mosquitto|kcat|collector|prometheus|grafana-schema|manifests|camel|all" ;;
 esac
