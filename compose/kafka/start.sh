@@ -4,12 +4,13 @@
 #     start.sh PROPERTIES TOPIC...
 #
 # TOPIC is NAME, or NAME:compact for one that keeps the last record of each key. Existing topics stay
-# as they are. /tmp/topics exists once all of them are there; the health check looks for it. KAFKA_HOME
-# is where Kafka lies, /opt/kafka without it.
+# as they are. /tmp/topics, or what KAFKA_READY names, exists once all of them are there; the health
+# check looks for it. KAFKA_HOME is where Kafka lies, /opt/kafka without it.
 
 set -euo pipefail
 
 tools=${KAFKA_HOME:-/opt/kafka}/bin
+ready=${KAFKA_READY:-/tmp/topics}
 properties=$1
 shift
 broker=$(sed -n 's/^advertised\.listeners=PLAINTEXT:\/\/\([^,]*\).*/\1/p' "$properties")
@@ -29,10 +30,10 @@ create_topics() {
             sleep 1
         done
     done
-    touch /tmp/topics
+    touch "$ready"
 }
 
-rm -f /tmp/topics
+rm -f "$ready"
 "$tools/kafka-storage.sh" format --ignore-formatted --cluster-id "$cluster" --config "$properties"
 create_topics "$@" &
 exec "$tools/kafka-server-start.sh" "$properties"
