@@ -24,7 +24,7 @@ use landfall::shutdown::Tasks;
 use landfall::stats::{ClockOffset, InvalidCause, Objective, PeerClock, Quantile, Stats};
 use landfall::telemetry::{
     Build, CATALOGUE, Component, Health, HostFigures, HttpServer, Kind, Label, Metric, Pages,
-    ProcessFigures, ScopeFigures, Telemetry, get,
+    ProcessFigures, ScopeFigures, Telemetry, get, series_of_path,
 };
 use tokio::sync::watch;
 
@@ -723,10 +723,7 @@ fn nothing_is_lost_while_four_threads_record_and_scrapes_go_on() {
         [sum("landfall_slots_total"), sum("landfall_end_to_end_latency_seconds_count")]
     };
     let mut last = [0.0; 2];
-    for round in 0..20 {
-        if round % 2 == 0 {
-            telemetry.upkeep();
-        }
+    for _ in 0..20 {
         let now = totals(&scrape(&telemetry));
         assert!(now[0] >= last[0] && now[1] >= last[1], "{last:?} then {now:?}");
         last = now;
@@ -735,6 +732,81 @@ fn nothing_is_lost_while_four_threads_record_and_scrapes_go_on() {
     let all = f64::from(4 * BATCHES * BATCH);
     let end = totals(&scrape(&telemetry));
     assert!(end.iter().all(|total| (total - all).abs() < 0.5), "{end:?} of {all}");
+}
+
+/// A roster of so many paths that measure everything.
+fn paths_with_everything(count: usize) -> Roster {
+    let mut roster = Roster::default();
+    for index in 0..count {
+        let name = format!("path-{index}");
+        roster.add(path(&name, &Lane::ALL, &Qos::ALL, &Carrier::ALL), Qos::ALL);
+    }
+    roster.add_twins();
+    roster
+}
+
+/// Sets everything of a path that is there only while it has a value.
+fn set_everything(telemetry: &Telemetry, roster: Roster) {
+    let roster = Arc::new(roster);
+    let mut stats = Stats::new(Arc::clone(&roster));
+    for (publisher, of) in (0..).zip(roster.publishers()) {
+        let lanes = Lane::ALL.iter().filter(|&&lane| (lane == Lane::KafkaKafka) == of.control);
+        for &lane in lanes {
+            let event = resolved(publisher, lane, Outcome::Delivered, Some(3_000_000));
+            stats.apply(&vec![event; 10_000]);
+        }
+    }
+    stats.roll(10);
+    telemetry.set_window(&stats);
+    for path in (0..).map(PathId).take(roster.paths().len()) {
+        telemetry.set_partitions(path, 3, 3);
+        telemetry.window_judged(path, &[]);
+    }
+}
+
+#[test]
+fn a_path_has_no_more_series_than_the_reference_says() {
+    let roster = paths_with_everything(1);
+    let (path, lane) = (PathId(0), Lane::MqttKafka);
+    let target = Duration::from_secs(1);
+    let latency = |quantile| Objective::Latency { path, lane, quantile, target };
+    let mut objectives: Vec<_> = Quantile::ALL.into_iter().map(latency).collect();
+    objectives.push(Objective::AckedLost { path, target: 0 });
+    objectives.push(Objective::Duplicates { path, target: 0 });
+    objectives.push(Objective::Availability { path, lane, target: 0.999 });
+    let telemetry = Telemetry::with_objectives(&roster, &objectives, &build(), None);
+    set_everything(&telemetry, roster);
+    let exposition = scrape(&telemetry);
+    let partition = |labels: &exposition::Labels| labels.contains_key("partition");
+    let of_path = exposition.samples.keys().filter(|(_, labels)| labels.contains_key("path"));
+    let found = of_path.filter(|(_, labels)| !partition(labels)).count();
+    let most = series_of_path(Lane::ALL.len(), Qos::ALL.len());
+    // A QoS that is never acknowledged has no such leg; the bound does not look so closely.
+    assert!(found <= most && found * 10 > most * 8, "{found} of {most}");
+}
+
+#[test]
+fn a_scrape_of_20_paths_takes_less_than_10_ms_of_processor_time() {
+    let roster = paths_with_everything(20);
+    let telemetry = Telemetry::new(&roster, &build(), None);
+    set_everything(&telemetry, roster);
+    let lines = telemetry.render().lines().count();
+    // Time of this thread alone, so that neighbours count as little as they can.
+    let spent = || {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        text.split(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let scrape = |_| {
+        let before = spent();
+        let text = telemetry.render();
+        assert_eq!(text.lines().count(), lines);
+        spent() - before
+    };
+    let mut nanos: Vec<_> = (0..20).map(scrape).collect();
+    nanos.sort_unstable();
+    println!("{lines} lines: {} us at least, {} us at half", nanos[0] / 1_000, nanos[10] / 1_000);
+    assert!(lines > 30_000, "{lines}");
+    assert!(nanos[0] < 10_000_000, "{nanos:?} ns");
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -43,7 +43,7 @@ pub(crate) struct Question {
     /// A name in the network, or `127.0.0.1`.
     host: String,
     port: u16,
-    /// What says so.
+    /// What says so, for whoever reads the failure.
     because: String,
     /// Whether it comes from outside of the container.
     is_published: bool,
@@ -252,7 +252,7 @@ impl Stack {
             })
         };
         let open = self.questions().into_iter().filter(|question| !answers(question));
-        open.map(|question| format!("{}: {question:?}", self.name)).collect()
+        open.map(|it| format!("{}: {} asks {}:{} ({})", self.name, it.from, it.host, it.port, it.because)).collect()
     }
 }
 
