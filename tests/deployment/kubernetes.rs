@@ -200,7 +200,7 @@ fn the_rules_of_the_operator_are_those_of_prometheus() {
         let text = std::fs::read_to_string(path).unwrap();
         let (_, groups) = text.split_once("\ngroups:\n").unwrap();
         for line in groups.lines() {
-            expected.push_str(&format!("  {line}").trim_end());
+            expected.push_str(format!("  {line}").trim_end());
             expected.push('\n');
         }
     }

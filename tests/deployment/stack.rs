@@ -252,7 +252,10 @@ impl Stack {
             })
         };
         let open = self.questions().into_iter().filter(|question| !answers(question));
-        open.map(|it| format!("{}: {} asks {}:{} ({})", self.name, it.from, it.host, it.port, it.because)).collect()
+        open.map(|it| {
+            format!("{}: {} asks {}:{} ({})", self.name, it.from, it.host, it.port, it.because)
+        })
+        .collect()
     }
 }
 

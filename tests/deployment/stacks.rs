@@ -167,15 +167,13 @@ fn each_service_is_asked_for_its_health_and_waits_for_that_of_others() {
     none("waits for less than health", &all_but(waits));
     for stack in Stack::all() {
         // Whoever has a healthy landfall has all that it measures.
-        let mut behind = BTreeSet::from(["landfall".to_owned()]);
-        while {
-            let before = behind.len();
-            for name in behind.clone() {
-                let others = stack.services[&name]["depends_on"].as_object().into_iter().flatten();
-                behind.extend(others.map(|(other, _)| other.clone()));
-            }
-            behind.len() > before
-        } {}
+        let mut behind = BTreeSet::new();
+        let mut open = vec!["landfall".to_owned()];
+        while let Some(name) = open.pop() {
+            let others = stack.services[&name]["depends_on"].as_object().into_iter().flatten();
+            open.extend(others.map(|(other, _)| other.clone()));
+            behind.insert(name);
+        }
         let (_, own) = STACKS.iter().find(|(name, _)| *name == stack.name).unwrap();
         for name in own.iter().chain(&["kafka", "sidecar", "collector"]) {
             assert!(behind.contains(*name), "{}: {name} is not waited for", stack.name);
