@@ -300,6 +300,7 @@ impl Control {
         let now = self.clock.now();
         self.meters.read(now, &self.telemetry);
         self.end_window(now);
+        self.telemetry.upkeep();
         let unmeasured = self.unmeasured();
         Some(self.journalist.report(&self.overview.stats, &self.meters, &unmeasured))
     }

@@ -128,6 +128,7 @@ fn a_port_that_nobody_listens_on_is_found_out() {
 #[test]
 fn a_bridge_is_well_while_it_is_connected_to_the_very_ports_that_it_is_given() {
     let standing = Regex::new(r":([0-9A-F]{4}) 01 ").unwrap();
+    let ports = Regex::new(r":([0-9]+)").unwrap();
     for (stack, name) in [("mosquitto", "bridge"), ("hivemq", "camel")] {
         let stack = Stack::read(stack, &[]);
         let service = &stack.services[name];
@@ -136,7 +137,6 @@ fn a_bridge_is_well_while_it_is_connected_to_the_very_ports_that_it_is_given() {
         let standing: BTreeSet<u16> =
             standing.map(|port| u16::from_str_radix(&port[1], 16).unwrap()).collect();
         let given = format!("{} {}", service["command"], service["environment"]);
-        let ports = Regex::new(r":([0-9]+)").unwrap();
         let given = ports.captures_iter(&given).map(|port| port[1].parse().unwrap()).collect();
         assert_eq!(standing, given, "{name}");
     }
@@ -277,6 +277,7 @@ fn the_collectors_variables_are_ones_that_its_configuration_knows() {
 
 #[test]
 fn each_topic_that_is_named_is_created() {
+    let written = Regex::new(r"(?m)^ +topic = (\S+)$").unwrap();
     for stack in Stack::all() {
         let command = texts(&stack.services["kafka"]["command"]);
         let created: BTreeSet<&str> =
@@ -296,8 +297,7 @@ fn each_topic_that_is_named_is_created() {
                 None
             }
             Some(&"emqx") => {
-                let topic = Regex::new(r"(?m)^ +topic = (\S+)$").unwrap();
-                Some(topic.captures(&text("compose/emqx/emqx.hocon")).unwrap()[1].to_owned())
+                Some(written.captures(&text("compose/emqx/emqx.hocon")).unwrap()[1].to_owned())
             }
             Some(&"camel") => {
                 let route = yaml("compose/hivemq/camel/route.yaml");
