@@ -17,10 +17,14 @@ broker=$(sed -n 's/^advertised\.listeners=PLAINTEXT:\/\/\([^,]*\).*/\1/p' "$prop
 # Any 16 bytes in base64url will do, but one that begins with '-' would be taken for an option.
 cluster=bGFuZGZhbGwtc3RhY2stMQ
 
-# Waits for the broker by creating the first topic until that works. What other topics lack shows in
-# the log of the container, and in that it never becomes healthy.
+# Waits for the broker, then creates one topic after the other, each until that works: what a topic lacks
+# shows in the log of the container, and in that it never becomes healthy.
 create_topics() {
     local topic settings
+    # A tool of Kafka's takes a processor for seconds, which the broker needs meanwhile.
+    until (exec 3<>"/dev/tcp/${broker%:*}/${broker##*:}") 2>/dev/null; do
+        sleep 0.5
+    done
     for topic in "$@"; do
         # Its append time is what landfall holds against the moment of acknowledgement.
         settings=(--config message.timestamp.type=LogAppendTime)

@@ -3,11 +3,15 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use super::process::wait_until;
 use super::reader::{file, installed, landfall, read, text, texts};
 use super::stack::Stack;
 use super::systems::{Kafka, Mosquitto};
+
+/// Each of these tests starts a Kafka, and two that start at once take too long on a busy machine.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// A program that is ended when the test is over.
 struct Running(Child);
@@ -41,6 +45,7 @@ fn port(address: &str) -> u16 {
 
 #[test]
 fn the_camel_route_carries_messages_of_each_qos_from_a_real_broker_to_a_real_kafka() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let cache = installed().parent().unwrap();
     let installed = Command::new(file("tests/systems/install.sh")).arg("camel").output().unwrap();
     assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
@@ -102,6 +107,7 @@ fn the_camel_route_carries_messages_of_each_qos_from_a_real_broker_to_a_real_kaf
 
 #[test]
 fn the_stacks_kafka_starts_and_creates_its_topics() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let kafka = installed().parent().unwrap().join("kafka");
     let installed = Command::new(file("tests/systems/install.sh")).arg("kafka").output().unwrap();
     assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
@@ -117,7 +123,7 @@ fn the_stacks_kafka_starts_and_creates_its_topics() {
         let java = kafka.join("java");
         let log = file("compose/kafka/log4j2.properties");
         let text = format!(
-            "#!/bin/sh\nexec {} -Xmx256m -Dlog4j2.configurationFile={} -cp '{}/jars/*' {class} \"$@\"\n",
+            "#!/bin/sh\nexec {} -Xmx256m -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile={} -cp '{}/jars/*' {class} \"$@\"\n",
             java.display(),
             log.display(),
             kafka.display()
