@@ -2,6 +2,7 @@
 
 mod clocks;
 mod counts;
+mod history;
 mod latencies;
 mod objective;
 mod offset;
@@ -10,6 +11,7 @@ mod totals;
 mod valid;
 mod window;
 mod windows;
+mod worst;
 
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use crate::clock::Instant;
 use crate::correlate::{Arrival, Event, Lane, NotSent, Outcome, PathId, PublisherId, Qos, Roster};
 
 pub use clocks::{Clocks, Led, PEERS_MAX, PeerClock};
+pub use history::{History, PastLane, PastWindow};
 pub use latencies::Latencies;
 pub use objective::{Objective, Quantile};
 pub use offset::{ClockOffset, DRIFT_PPM};
@@ -27,6 +30,7 @@ pub use totals::{LaneTotals, PathTotals, PublishTotals};
 pub use valid::ValidTotals;
 pub use window::{InvalidCause, Starved, WindowFacts};
 pub use windows::{Judgement, Stretch, Windows};
+pub use worst::{Fate, Message, Trouble, WORST_MAX, Worst};
 
 /// Everything counted about a run, or about one shard of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -102,6 +106,11 @@ impl Stats {
         self.paths.iter_mut().zip(paths).for_each(|(path, windows)| path.windows = windows);
     }
 
+    /// Forgets single messages: the clock has begun anew, and so has the run that they were stamped as.
+    pub fn forget_messages(&mut self) {
+        self.paths.iter_mut().for_each(|path| path.worst = Worst::default());
+    }
+
     /// The roster that the totals belong to.
     #[must_use]
     pub fn roster(&self) -> &Arc<Roster> {
@@ -146,16 +155,29 @@ impl Stats {
 
     /// Every path, lane and QoS that the run measures.
     pub fn measured(&self) -> impl Iterator<Item = (PathId, Qos, Lane)> + use<'_> {
-        (0..).map(PathId).zip(self.roster.paths()).flat_map(|(id, path)| {
-            let lanes = path.lanes.iter();
-            lanes.flat_map(move |&lane| path.qos.iter().map(move |&qos| (id, qos, lane)))
-        })
+        (0..)
+            .map(PathId)
+            .zip(self.roster.paths())
+            .flat_map(|(id, path)| path.measured().map(move |(lane, qos)| (id, qos, lane)))
     }
 
     /// Books what the correlator concluded.
     pub fn apply(&mut self, events: &[Event]) {
         for event in events {
             self.book(event);
+            self.remember(event);
+        }
+    }
+
+    /// Remembers the message of an event, if it went wrong without coming out in its slot's time.
+    #[inline]
+    fn remember(&mut self, event: &Event) {
+        if let Event::Resolved { publisher, arrival: None, .. }
+        | Event::Duplicate { publisher, .. }
+        | Event::Corrupt { publisher, .. }
+        | Event::LateRecovery { publisher, .. } = *event
+        {
+            self.path_of(publisher).worst.note(event);
         }
     }
 
@@ -172,13 +194,22 @@ impl Stats {
         for lane in &mut self.lanes[first..first + Qos::ALL.len() * Lane::ALL.len()] {
             lane.judge_window(is_valid);
         }
-        self.paths[usize::from(path.0)].windows.add(window);
+        let path = &mut self.paths[usize::from(path.0)];
+        path.windows.add(window);
+        path.history.judge(window);
     }
 
     /// Ends the window of every series; it took so many seconds.
     pub fn roll(&mut self, seconds: u64) {
         for lane in &mut self.lanes {
             lane.recent.push(seconds, &lane.window);
+        }
+        let (roster, lanes) = (&self.roster, &self.lanes);
+        for ((id, path), totals) in (0..).map(PathId).zip(roster.paths()).zip(&mut self.paths) {
+            totals.history.end(|| {
+                let measured = path.measured();
+                measured.map(|of| PastLane::of(of, &lanes[series(id, of.1, of.0)])).collect()
+            });
         }
         self.end_window();
     }
@@ -202,7 +233,7 @@ impl Stats {
             (lane.recent, lane.valid) = (old.recent, old.valid);
         }
         for (path, old) in self.paths.iter_mut().zip(old.paths) {
-            path.windows = old.windows;
+            (path.windows, path.history) = (old.windows, old.history);
         }
     }
 
@@ -238,16 +269,7 @@ impl Stats {
             Event::Offered { publisher } => self.publish_of(publisher).offered += 1,
             Event::Published { publisher } => self.publish_of(publisher).published += 1,
             Event::Acknowledged { publisher, .. } => self.publish_of(publisher).acknowledged += 1,
-            Event::Resolved { publisher, lane, outcome, not_sent, ref arrival, .. } => {
-                if let Some(arrival) = arrival {
-                    self.book_arrival(publisher, (lane, outcome), arrival);
-                } else {
-                    self.lane_of(publisher, lane).announced[outcome.index()] += 1;
-                }
-                if let Some(cause) = not_sent {
-                    self.book_not_sent(publisher, lane, cause);
-                }
-            }
+            Event::Resolved { .. } => self.book_outcome(event),
             Event::Timed { publisher, leg, nanos } => {
                 self.publish_of(publisher).legs[leg.index()].record(nanos);
             }
@@ -266,7 +288,7 @@ impl Stats {
                 totals.reordered += 1;
                 totals.reorder_depth_max = totals.reorder_depth_max.max(depth);
             }
-            Event::Corrupt { publisher, lane } => self.lane_of(publisher, lane).corrupt += 1,
+            Event::Corrupt { publisher, lane, .. } => self.lane_of(publisher, lane).corrupt += 1,
             Event::LateRecovery { publisher, lane, was, end_to_end, .. } => {
                 let totals = self.lane_of(publisher, lane);
                 totals.recovered[was.index()] += 1;
@@ -296,14 +318,37 @@ impl Stats {
         }
     }
 
+    fn book_outcome(&mut self, event: &Event) {
+        let Event::Resolved {
+            publisher, lane, outcome, not_sent, ref departure, ref arrival, ..
+        } = *event
+        else {
+            return;
+        };
+        if let Some(arrival) = arrival {
+            let at = departure.intended.offset(arrival.end_to_end);
+            self.book_arrival(publisher, (lane, outcome), arrival, (at, event));
+        } else {
+            self.lane_of(publisher, lane).announced[outcome.index()] += 1;
+        }
+        if let Some(cause) = not_sent {
+            self.book_not_sent(publisher, lane, cause);
+        }
+    }
+
     fn book_arrival(
         &mut self,
         id: PublisherId,
         (lane, outcome): (Lane, Outcome),
         arrival: &Arrival,
+        (at, event): (Instant, &Event),
     ) {
         let publisher = self.roster.publisher(id);
-        self.paths[usize::from(publisher.path.0)].consume(lane, arrival.place.slot);
+        let path = &mut self.paths[usize::from(publisher.path.0)];
+        path.consume(lane, arrival.place.slot);
+        if outcome != Outcome::Delivered || path.worst.may_be_slow(at, arrival.end_to_end) {
+            path.worst.note(event);
+        }
         let totals = &mut self.lanes[series(publisher.path, publisher.qos, lane)];
         totals.announced[outcome.index()] += 1;
         totals.window.record(arrival.end_to_end);
