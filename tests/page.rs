@@ -260,7 +260,7 @@ fn a_person_in_front_of_it() {
     browser.open(&base);
     let text = browser.evaluate("document.querySelector('main').innerText");
     let text = text.as_str().unwrap();
-    for figure in ["acknowledged messages lost", "mqtt kafka, QoS 1", "publish ack, QoS 1", "ms"] {
+    for figure in ["acknowledged messages lost", "mqtt_kafka, QoS 1", "publish ack, QoS 1", "ms"] {
         assert!(text.contains(figure), "{figure} is not in: {text}");
     }
     let refresh = "document.querySelector('noscript meta[http-equiv=refresh]') !== null";

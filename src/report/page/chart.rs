@@ -6,7 +6,7 @@ use super::markup::duration;
 
 /// Size of the drawing, in its own units.
 const WIDTH: f64 = 440.0;
-const LEFT: f64 = 56.0;
+const LEFT: f64 = 64.0;
 const RIGHT: f64 = 434.0;
 const TOP: f64 = 10.0;
 
@@ -58,7 +58,8 @@ pub(super) struct Curve {
 }
 
 /// How latencies are spread: the share of all messages in each step of a logarithmic axis. `title` is
-/// HTML; `marks` have a word and a latency each.
+/// HTML; the two `marks` have a word and a
+/// latency each.
 pub(super) fn distribution(title: &str, curves: &[Curve], marks: &[(&str, f64)]) -> String {
     const BOTTOM: f64 = 150.0;
     let factor = 10_f64.powf(0.1);
@@ -100,7 +101,7 @@ pub(super) fn distribution(title: &str, curves: &[Curve], marks: &[(&str, f64)])
         let _ = write!(path, "V{BOTTOM}");
         let _ = write!(svg, "<path class=\"curve {}\" d=\"{path}\"/>", curve.class);
     }
-    for (name, seconds) in marks {
+    for ((name, seconds), line) in marks.iter().zip([10.0, 26.0]) {
         let at = x(*seconds);
         let anchor = if at > WIDTH / 2.0 { "end" } else { "start" };
         let beside = if at > WIDTH / 2.0 { at - 4.0 } else { at + 4.0 };
@@ -108,7 +109,7 @@ pub(super) fn distribution(title: &str, curves: &[Curve], marks: &[(&str, f64)])
             svg,
             "<path class=\"mark\" d=\"M{at:.1} {TOP}V{BOTTOM}\"/>\
              <text class=\"{anchor}\" x=\"{beside:.1}\" y=\"{:.0}\">{name}</text>",
-            TOP + 10.0
+            TOP + line
         );
     }
     svg + "</svg>"
@@ -140,8 +141,8 @@ pub(super) const CURVES: [&str; 4] = ["p50", "p99", "p999", "max"];
 /// What windows showed, oldest first: quantiles on a logarithmic axis, and below it the rate.
 pub(super) fn hour(title: &str, windows: &[Window]) -> String {
     const BOTTOM: f64 = 140.0;
-    const RATE_TOP: f64 = 152.0;
-    const RATE_BOTTOM: f64 = 176.0;
+    const RATE_TOP: f64 = 160.0;
+    const RATE_BOTTOM: f64 = 182.0;
     let figures = windows.iter().flat_map(|window| window.figures.into_iter().flatten());
     let Some(axis) = Decades::around(figures) else { return String::new() };
     let length: f64 = windows.iter().map(|window| window.seconds).sum();
@@ -149,7 +150,7 @@ pub(super) fn hour(title: &str, windows: &[Window]) -> String {
     let y = |value: f64| BOTTOM - (BOTTOM - TOP) * axis.place(value);
     let rates = windows.iter().map(|window| window.rate);
     let most = rates.fold(0.0, f64::max);
-    let mut svg = open(title, 200.0);
+    let mut svg = open(title, 206.0);
     for tick in axis.ticks() {
         level(&mut svg, y(tick), &decade(tick));
     }
@@ -184,9 +185,9 @@ pub(super) fn hour(title: &str, windows: &[Window]) -> String {
     let _ = write!(
         svg,
         "<path class=\"line rate\" d=\"{rate}\"/><path class=\"axis\" d=\"M{LEFT} {RATE_BOTTOM}H{RIGHT}\"/>\
-         <text class=\"end\" x=\"{:.0}\" y=\"{RATE_TOP}\" dy=\"8\">{most:.0}/s</text>\
-         <text class=\"start\" x=\"{LEFT}\" y=\"194\">{} ago</text>\
-         <text class=\"end\" x=\"{RIGHT}\" y=\"194\">now</text></svg>",
+         <text class=\"end\" x=\"{:.0}\" y=\"{RATE_BOTTOM}\">{most:.0}/s</text>\
+         <text class=\"start\" x=\"{LEFT}\" y=\"201\">{} ago</text>\
+         <text class=\"end\" x=\"{RIGHT}\" y=\"201\">now</text></svg>",
         LEFT - 6.0,
         duration(length)
     );

@@ -52,7 +52,12 @@ fn heading(list: &str) -> &'static str {
 fn row(message: &WorstMessage, at: &str) -> [String; 6] {
     let id = text(&message.trace_id);
     let detail = message.detail.as_deref().map(|detail| format!(" ({})", words(detail)));
-    let due = message.due.as_deref().map_or_else(|| NONE.to_owned(), |due| text(clock(due)));
+    let due = message.due.as_deref().map_or_else(
+        || NONE.to_owned(),
+        |due| format!("<time datetime=\"{}\">{}</time>", text(due), text(clock(due))),
+    );
+    let place =
+        message.place().map(|place| format!("<span class=\"long\">{}</span>", text(&place)));
     [
         format!(
             "<code>{id}</code> <button type=\"button\" class=\"copy\" data-copy=\"{id}\" \
@@ -64,13 +69,13 @@ fn row(message: &WorstMessage, at: &str) -> [String; 6] {
             "{}{}, {}, QoS {}, publisher {} slot {}",
             words(&message.outcome),
             detail.unwrap_or_default(),
-            words(&message.lane),
+            text(&message.lane),
             message.qos,
             message.publisher,
             message.sequence
         ),
         way(message),
-        message.place().map_or_else(|| NONE.to_owned(), |place| text(&place)),
+        place.unwrap_or_else(|| NONE.to_owned()),
     ]
 }
 

@@ -182,7 +182,7 @@ impl Route<'_> {
         format!(
             "<figure><figcaption>The last hour of {} (highest over its QoS), and messages a \
              second</figcaption>{svg}<p class=\"key\">{key}{}</p>{}</figure>",
-            words(main.name()),
+            main.name(),
             swatch("invalid", "not valid"),
             self.doubts()
         )
@@ -263,7 +263,7 @@ impl Route<'_> {
 }
 
 fn label(lane: &LaneReport) -> String {
-    format!("{}, QoS {}", words(&lane.lane), lane.qos)
+    format!("{}, QoS {}", text(&lane.lane), lane.qos)
 }
 
 /// The least end that so many of all stay within.
@@ -278,7 +278,7 @@ fn at_share(steps: &[(f64, u64)], share: f64) -> Option<f64> {
 }
 
 fn key(lanes: impl Iterator<Item = Lane>) -> String {
-    lanes.map(|lane| swatch(lane.name(), &words(lane.name()))).collect()
+    lanes.map(|lane| swatch(lane.name(), lane.name())).collect()
 }
 
 fn swatch(class: &str, name: &str) -> String {
