@@ -16,6 +16,7 @@ mod control;
 mod demo;
 mod environment;
 mod journalist;
+mod keeper;
 mod logging;
 mod meters;
 mod news;
@@ -40,7 +41,7 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::config::{Loaded, Problems};
 use crate::consume;
-use crate::correlate::{Event, Router};
+use crate::correlate::{Event, PathId, Router};
 use crate::host;
 use crate::journal::Directory;
 use crate::produce;
@@ -52,7 +53,6 @@ use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Press, Telem
 
 use audit::Audit;
 use books::{Bookkeeper, Overview};
-use clocks::LeaderClocks;
 use control::{Control, End, State};
 use journalist::Journalist;
 use meters::Meters;
@@ -112,7 +112,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     if options.measure_for.is_some_and(|length| length.is_zero()) {
         return Err(Error::Refused("--for: 0 measures nothing; give it some seconds".to_owned()));
     }
-    let Some(over) = carry_out(loaded, &options, new_run()?, Vec::new()).await? else {
+    let Some(over) = carry_out(loaded, &options, new_run()?, Falsified::default()).await? else {
         return Ok(130);
     };
     let written = results::finish(&over.report, &options, over.audit.as_deref());
@@ -137,16 +137,28 @@ struct Over {
     directory: Option<Directory>,
 }
 
+/// What a selftest falsifies; nothing in any other run.
+#[derive(Debug, Default)]
+struct Falsified {
+    /// Slipped into the books as if it had happened.
+    invented: Vec<Event>,
+    /// Whose records are timed by a clock that is set back, and by how much.
+    set_back: Option<(PathId, Duration)>,
+}
+
 /// Measures from the first connection to the report; `None` where a second signal did not want to
-/// wait for it. `invented` is slipped into the books as if it had happened.
+/// wait for it.
 async fn carry_out(
     loaded: &Loaded,
     options: &Options,
     run: Run,
-    mut invented: Vec<Event>,
+    Falsified { mut invented, set_back }: Falsified,
 ) -> Result<Option<Over>, Error> {
     let clock = Clock::system();
     let resolved = &loaded.resolved;
+    // Before anybody can see the run, or anything is written.
+    let signals =
+        Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let Beginning { parts, state, keeping } = resume::begin(loaded, run, clock)?;
     let Exposed { telemetry, health, press, server } = expose(loaded, &parts, clock)?;
     let audit = results::open(options, &parts)?;
@@ -154,19 +166,18 @@ async fn carry_out(
     let http = serve(server)?;
 
     let components = parts.components();
-    let mut kept = Kept::new(keeping, &telemetry);
+    let mut kept = Kept::new(keeping, (&telemetry, &health), clock.now());
     let shards = kept.shards().unwrap_or_else(|| shards(parts.rate));
     let router = Router::new(Arc::clone(&parts.roster), shards, INBOX);
     let story = state.story.clone();
-    let (correlators, books) = state.spread(&parts.roster, shards);
-    let clocks = LeaderClocks::default();
+    let (correlators, books, clocks) = state.spread(&parts.roster, shards);
     let mut bookkeeper = |((shard, books), correlator)| Bookkeeper {
         clock,
         router: router.clone(),
         shard,
         books: Arc::clone(books),
         correlator,
-        recorder: kept.recorder.take(),
+        keeper: kept.keeper.take(),
         clocks: clocks.clone(),
         telemetry: telemetry.clone(),
         audit: audit.clone(),
@@ -179,8 +190,7 @@ async fn carry_out(
     let (leases, takes_over) = (kept.leases, kept.takes_over);
     let given = (leases.clone(), takes_over);
     let around = Surroundings::new(clock, (router.clone(), notify), given);
-    let signals =
-        Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
+    let around = Surroundings { set_back, ..around };
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
     let overview = Overview::new(Arc::clone(&parts.roster), clock.now(), story.windows.clone());
     let journalist = journalist(loaded, &parts, (clock, story));
@@ -257,7 +267,9 @@ fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error
     let build = Build { version: product.version, commit };
     let telemetry = Telemetry::with_objectives(&parts.roster, &parts.objectives, &build, otlp);
     let exporter = otlp.map(|_| Component::Otlp);
-    let components: Vec<_> = parts.components().into_iter().chain(exporter).collect();
+    let journal = loaded.resolved.state_dir.as_ref().map(|_| Component::Journal);
+    let components = parts.components().into_iter().chain(exporter).chain(journal);
+    let components: Vec<_> = components.collect();
     let health = Health::new(clock.now(), &components);
     let (press, readers) = press(clock);
     let pages = Pages { telemetry: telemetry.clone(), health: health.clone(), readers, clock };

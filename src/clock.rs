@@ -148,20 +148,31 @@ impl Pairing {
 
 /// The machine's clocks. Copies read the same clocks.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Clock(());
+pub struct Clock {
+    /// By how many nanoseconds the boot-time clock is set back.
+    set_back: u64,
+}
 
 impl Clock {
     /// The clocks of this machine.
     #[must_use]
     pub const fn system() -> Self {
-        Self(())
+        Self { set_back: 0 }
+    }
+
+    /// The same, with a boot-time clock that is set back by so much: what no machine does, and what a
+    /// selftest has to show that it would be found out.
+    #[must_use]
+    pub fn set_back(self, by: Duration) -> Self {
+        Self { set_back: self.set_back.saturating_add(nanos_of(by)) }
     }
 
     /// Now, on the boot-time clock.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one room that reads time")]
     pub fn now(self) -> Instant {
-        Instant(nanos_of_timespec(clock_gettime(ClockId::Boottime)))
+        let now = nanos_of_timespec(clock_gettime(ClockId::Boottime));
+        Instant(now.saturating_sub(self.set_back))
     }
 
     /// Now, on the wall clock.
@@ -190,7 +201,7 @@ impl Clock {
     /// Blocks this thread until `deadline` (absolute, so that being late once delays nothing after
     /// it). Returns at once when the deadline has passed.
     pub fn sleep_until(self, deadline: Instant) {
-        let request = timespec(deadline);
+        let request = timespec(Instant(deadline.0.saturating_add(self.set_back)));
         while self.now() < deadline {
             // An interrupted sleep is resumed; any other refusal would turn the loop into a spin.
             if clock_nanosleep_absolute(ClockId::Boottime, &request)
@@ -251,6 +262,20 @@ mod tests {
         let deadline = clock.now() + Duration::from_millis(2);
         clock.sleep_until(deadline);
         assert!(clock.now() >= deadline);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_is_so_in_all_that_it_does() {
+        let (clock, by) = (Clock::system(), Duration::from_millis(20));
+        let behind = clock.set_back(by);
+        let (before, shown, after) = (clock.now(), behind.now(), clock.now());
+        assert!((before..=after).contains(&(shown + by)));
+        let deadline = shown + Duration::from_millis(2);
+        behind.sleep_until(deadline);
+        assert!(behind.now() >= deadline && clock.now() >= deadline + by);
+        let (ours, its) = (clock.pairing(), behind.pairing());
+        let apart = ours.instant_of(its.wall).nanos_since(its.instant);
+        assert!(apart >= 19_000_000, "{apart}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod sinks;
 mod verdicts;
 
 pub use elapsed::Elapsed;
-pub use event::{Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Leg, Outcome};
+pub use event::{Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Gap, Leg, Outcome};
 pub use inbox::{Inbox, PartitionName, Router, Shard};
 pub use leases::Leases;
 pub use limits::Limits;

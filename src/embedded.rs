@@ -4,3 +4,4 @@ pub mod bridge;
 pub mod kafka;
 pub mod mqtt;
 pub mod relay;
+pub mod tap;

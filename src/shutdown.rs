@@ -97,12 +97,15 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on; the signals no longer end the process by themselves.
+    /// Listens from now on; the signals no longer end the process by themselves, and nor does a file
+    /// that has come to a limit of the system.
     ///
     /// # Errors
     ///
     /// When the system refuses.
     pub fn listen() -> io::Result<Self> {
+        // A file that may not grow any more is an error of who writes it, and not the end of the process.
+        drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
         let interrupt = signal(SignalKind::interrupt())?;
         let terminate = signal(SignalKind::terminate())?;
         Ok(Self { interrupt, terminate })

@@ -273,8 +273,8 @@ impl Stats {
             Event::Timed { publisher, leg, nanos } => {
                 self.publish_of(publisher).legs[leg.index()].record(nanos);
             }
-            Event::DurabilityGap { publisher, nanos } => {
-                self.publish_of(publisher).durability_gap.record(nanos);
+            Event::DurabilityGap { publisher, gap } => {
+                self.publish_of(publisher).durability_gap.record(gap.nanos());
             }
             Event::Duplicate { publisher, lane, cause, copy, .. } => {
                 let totals = self.lane_of(publisher, lane);

@@ -36,6 +36,9 @@ use tap::Tap;
 
 const CONSUMED: &str = "landfall_consumed_records_total";
 const ACKNOWLEDGED: &str = "landfall_acknowledged_messages_total";
+/// Whatever became of control messages.
+const IN_CONTROL_LANE: &str =
+    "landfall_end_to_end_latency_seconds_count{path=\"controlled\",lane=\"kafka_kafka\"";
 /// Of the path below: six publishers of 50 a second each.
 const CLIENTS: u64 = 6;
 const LEASE: u64 = 50;
@@ -184,6 +187,60 @@ fn killed_at_any_moment_its_totals_are_those_of_independent_counts() {
     assert_eq!(state_files(state.path()), [] as [PathBuf; 0], "after an orderly end it is over");
 }
 
+/// Control messages have publishers, leases and a topic of their own, and nothing answers for them but
+/// Kafka: what is in it is held against their lane.
+#[test]
+fn the_control_lane_of_a_killed_run_is_what_is_in_its_topic() {
+    const NAME: &str = "controlled";
+    const KILLS: u64 = 4;
+    let (kafka, mosquitto) = (Kafka::start(&[]), Mosquitto::start(&[]));
+    let control = format!("{NAME}-control");
+    for topic in [NAME, &control] {
+        kafka.topic(topic, 3, &[("message.timestamp.type", "LogAppendTime")]);
+    }
+    let bridge = Bridge::start(NAME, &mosquitto.address, &kafka.address);
+    let state = TempDir::new().unwrap();
+    let systems = (mosquitto.address.as_str(), kafka.address.as_str());
+    let config = configuration(NAME, systems, state.path(), "qos: [0, 1, 2]")
+        .replace("topics:", &format!("control_topic: {control}, topics:"))
+        .replace("mqtt_mqtt]", "mqtt_mqtt, kafka_kafka]");
+    for kill in 0..KILLS {
+        let run = Run::start(&config, &[]);
+        run.await_metric(IN_CONTROL_LANE, 1.0);
+        pass(mix(kill) % 1_500);
+        run.kill();
+    }
+    let mut run = Run::start(&config, &[]);
+    run.await_metric(IN_CONTROL_LANE, 600.0);
+    run.terminate();
+    run.ended();
+    bridge.stop();
+    let report = run.report();
+    adds_up(&report);
+    assert_eq!(report["window"]["restarts"], KILLS);
+    for (lane, topic) in [("kafka_kafka", control.as_str()), ("mqtt_kafka", NAME)] {
+        let records = kcat_consume(&kafka.address, topic);
+        let found = stamped(&records);
+        let (slots, recovered) = (sum(&report, lane, "/slots"), sum(&report, lane, "/recovered"));
+        let unresolved = sum(&report, lane, "/outcomes/unresolved");
+        println!(
+            "{lane}: {slots} slots; in Kafka {} records, {} messages; came out {}, recovered \
+             {recovered}, unresolved {unresolved}",
+            records.len(),
+            found.len(),
+            came_out(&report, lane),
+        );
+        assert!(found.len() > 1_000 && recovered > 0, "{lane}: nothing was at stake");
+        assert_eq!(came_out(&report, lane), found.len() as u64, "{lane}: {}", run.said());
+        let copies = (records.len() - found.len()) as u64;
+        assert_eq!(sum(&report, lane, "/anomalies/duplicate"), copies, "{lane}");
+        for lost in ["acked_lost", "unacked_lost"] {
+            assert_eq!(sum(&report, lane, &format!("/outcomes/{lost}")), 0, "{lane}: {lost}");
+        }
+        assert!(unresolved <= KILLS * (LEASE + IN_FLIGHT) * CLIENTS, "{lane}: {unresolved}");
+    }
+}
+
 fn signal(name: &str, pid: u32) {
     let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(status.unwrap().success());
@@ -235,6 +292,99 @@ fn what_a_bridge_loses_is_counted_by_the_process_after() {
     assert_eq!(sum(&report, "mqtt_kafka", "/outcomes/acked_lost"), lost, "{}", run.said());
     assert_eq!(came_out(&report, "mqtt_kafka"), found.len() as u64, "{}", run.said());
     assert_eq!(report["verdict"]["result"], "failed");
+}
+
+/// How large a process may let a file become, from now on.
+fn limit_files(pid: u32, bytes: &str) {
+    let mut command = Command::new("prlimit");
+    command.args(["--pid", &pid.to_string(), &format!("--fsize={bytes}:")]);
+    assert!(command.status().unwrap().success());
+}
+
+/// A disk without room, as the process sees it: no file may grow any more, until it may again.
+#[test]
+fn a_full_disk_stops_nothing_but_the_keeping_of_state() {
+    const NAME: &str = "full";
+    const UNWRITTEN: &str = "landfall_dropped_total{component=\"journal\",cause=\"not_written\"";
+    let (kafka, mosquitto) = (Kafka::start(&[]), Mosquitto::start(&[]));
+    kafka.topic(NAME, 3, &[("message.timestamp.type", "LogAppendTime")]);
+    let bridge = Bridge::start(NAME, &mosquitto.address, &kafka.address);
+    let state = TempDir::new().unwrap();
+    let systems = (mosquitto.address.as_str(), kafka.address.as_str());
+    let config = configuration(NAME, systems, state.path(), "qos: [0, 1, 2]");
+    let run = Run::start(&config, &[]);
+    let is_kept = |kept: bool| move |it: &Value| it["components"]["journal"]["up"] == kept;
+    run.await_metric(CONSUMED, 300.0);
+    run.await_readiness("state that is kept", is_kept(true));
+    assert!(run.metric(UNWRITTEN) < 1.0);
+
+    limit_files(run.pid(), "512");
+    run.await_readiness("state that is not kept", is_kept(false));
+    let readiness = run.readiness();
+    assert_eq!(readiness["ready"], true, "it measures: {readiness}");
+    let reason = readiness["components"]["journal"]["reason"].as_str().unwrap();
+    assert!(reason.contains("File too large"), "{reason}");
+    // Far more than was leased when it happened: nobody waits for what is not granted.
+    let leased = f64::from(u32::try_from(LEASE * CLIENTS).unwrap());
+    run.await_metric(CONSUMED, run.metric(CONSUMED) + 5.0 * leased);
+    assert_eq!(state_files(state.path()), [] as [PathBuf; 0], "nothing that would mislead");
+    assert!(run.metric(UNWRITTEN) > 0.0);
+
+    limit_files(run.pid(), "unlimited");
+    run.await_readiness("state that is kept again", is_kept(true));
+    assert_eq!(state_files(state.path()).len(), 2);
+    run.await_metric(CONSUMED, run.metric(CONSUMED) + 300.0);
+    let before = run.metric(CONSUMED);
+    let said = run.kill();
+    let lines = |text: &str| said.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(
+        (lines("state is not kept any more"), lines("state is kept again")),
+        (1, 1),
+        "{said}"
+    );
+
+    // Whatever was known before the disk was full is known to the next process.
+    let mut run = Run::start(&config, &[]);
+    run.await_metric(CONSUMED, 300.0);
+    run.terminate();
+    run.ended();
+    bridge.stop();
+    let report = run.report();
+    adds_up(&report);
+    assert_eq!(report["window"]["restarts"], 1);
+    let records = kcat_consume(&kafka.address, NAME);
+    let found = stamped(&records).len() as u64;
+    println!("{found} messages in Kafka, {before} of them counted by the first process");
+    assert_eq!(records.len() as u64, found);
+    assert_eq!(came_out(&report, "mqtt_kafka"), found, "{}", run.said());
+    for lane in ["mqtt_kafka", "mqtt_mqtt"] {
+        assert_eq!(sum(&report, lane, "/outcomes/acked_lost"), 0, "{lane}");
+        let unresolved = sum(&report, lane, "/outcomes/unresolved");
+        assert!(unresolved <= (LEASE + IN_FLIGHT) * CLIENTS, "{lane}: {unresolved}");
+    }
+}
+
+#[test]
+fn what_was_changed_and_what_ends_with_it_is_said() {
+    const NAME: &str = "changed";
+    let systems = Systems::start(vec![Topic::new(NAME, 2)]);
+    let (mqtt, kafka) = (systems.mqtt.to_string(), systems.kafka.to_string());
+    let state = TempDir::new().unwrap();
+    let config = configuration(NAME, (&mqtt, &kafka), state.path(), "qos: 1");
+    let run = Run::start(&config, &[]);
+    run.await_metric(CONSUMED, 300.0);
+    run.kill();
+    let config = config.replace("clients: 6", "clients: 4");
+    let mut run = Run::start(&config, &[]);
+    run.await_metric(CONSUMED, 300.0);
+    run.terminate();
+    run.ended();
+    let said = run.said();
+    let line = said.lines().find(|line| line.contains("set aside as")).unwrap();
+    let what =
+        "path changed: clients were 6 of QoS 1 and are 4 of QoS 1; with it ends the run since";
+    assert!(line.contains(what) && line.contains(" published messages on all paths"), "{line}");
+    assert_eq!(run.report()["window"]["restarts"], 0);
 }
 
 /// Runs the binary with this configuration where it is to be refused: what it complains of.

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use landfall::clock::{Clock, Instant};
 use landfall::correlate::{
-    Arrival, Carrier, Departure, DuplicateCause, Elapsed, Event, Lane, Leg, Outcome, Path, PathId,
-    PublisherId, Qos, RecordPlace, Roster,
+    Arrival, Carrier, Departure, DuplicateCause, Elapsed, Event, Gap, Lane, Leg, Outcome, Path,
+    PathId, PublisherId, Qos, RecordPlace, Roster,
 };
 use landfall::shutdown::Tasks;
 use landfall::splitmix::mix;
@@ -38,6 +38,12 @@ use sink::{Mode, Sink, attributes, by_name, samples};
 
 const DEPARTURE: Departure =
     Departure { intended: Instant::ZERO, sent: Elapsed::UNKNOWN, acknowledged: Elapsed::UNKNOWN };
+
+/// A durability gap of so many nanoseconds.
+fn gap(nanos: i64) -> Gap {
+    let (intended, received, slot) = (Instant::ZERO, i64::MAX, None);
+    Gap { intended, acknowledged: 0, appended: nanos, received, slot }
+}
 
 fn roster() -> Roster {
     let mut roster = Roster::default();
@@ -101,7 +107,7 @@ fn story(round: u64) -> Vec<Event> {
         Event::Published { publisher },
         Event::Acknowledged { publisher, sequence, at },
         Event::Timed { publisher, leg: Leg::PublishAck, nanos: nanos(20) },
-        Event::DurabilityGap { publisher, nanos: nanos(30) },
+        Event::DurabilityGap { publisher, gap: gap(nanos(30)) },
         Event::Timed { publisher, leg: Leg::PublishRec, nanos: nanos(32) },
         Event::Timed { publisher, leg: Leg::PublishDelay, nanos: nanos(22) },
         Event::Resolved {

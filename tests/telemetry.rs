@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use landfall::clock::{Clock, Instant};
 use landfall::correlate::{
-    Arrival, Carrier, Departure, DuplicateCause, Elapsed, Event, Lane, Leg, Outcome, Path, PathId,
-    PublisherId, Qos, Reader, RecordPlace, Roster,
+    Arrival, Carrier, Departure, DuplicateCause, Elapsed, Event, Gap, Lane, Leg, Outcome, Path,
+    PathId, PublisherId, Qos, Reader, RecordPlace, Roster,
 };
 use landfall::shutdown::Tasks;
 use landfall::stats::{ClockOffset, InvalidCause, Objective, PeerClock, Quantile, Stats};
@@ -195,6 +195,8 @@ fn every_event_moves_its_own_series_and_no_other() {
     let publisher = PublisherId(1);
     let (sequence, lane) = (7, Lane::MqttMqtt);
     let late = Outcome::AckedLost;
+    let (intended, slot) = (Instant::ZERO, None);
+    let gap = Gap { intended, acknowledged: 5, appended: 3, received: 9, slot };
     let cases: Vec<(Event, Vec<&str>)> = vec![
         (Event::Offered { publisher }, vec!["landfall_offered_messages_total{path=plant,qos=1} 1"]),
         (
@@ -245,7 +247,7 @@ fn every_event_moves_its_own_series_and_no_other() {
             ],
         ),
         (
-            Event::DurabilityGap { publisher, nanos: 0 },
+            Event::DurabilityGap { publisher, gap },
             vec!["landfall_durability_gap_seconds_count{path=plant,qos=1} 1"],
         ),
         (

@@ -1,20 +1,22 @@
 //! Room `app`: the threads that own a correlator each.
 
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Instant};
-use crate::correlate::{Correlator, Event, Lane, Observation, PathId, PublisherId, Roster, Router};
+use crate::correlate::{
+    Correlator, Event, Lane, PartitionName, PathId, PublisherId, Roster, Router,
+};
 use crate::shutdown::Tasks;
 use crate::stats::{JudgedWindows, Stats};
 use crate::telemetry::{Telemetry, Tracer};
 
 use super::audit::Audit;
 use super::clocks::LeaderClocks;
-use super::recorder::{News, Recorder};
+use super::keeper::{Keeper, Taken};
+use super::recorder::News;
 use super::state::Story;
 
 /// How often observations are taken in: what is on screen is so much older at most.
@@ -59,17 +61,15 @@ impl Books {
     }
 
     /// What was told since the last tick.
-    fn take_news(&self, correlator: &Correlator, roster: &Roster) -> News {
+    fn take_news(&self, roster: &Roster) -> News {
         let story = self.story.lock().unwrap_or_else(PoisonError::into_inner).take();
         let paths = std::mem::take(&mut *self.ready.lock().unwrap_or_else(PoisonError::into_inner));
+        if paths.is_empty() {
+            return News { story, ..News::default() };
+        }
         let publishers = (0..).map(PublisherId).zip(roster.publishers());
         let of_paths = publishers.filter(|(_, publisher)| paths.contains(&publisher.path));
-        let ready = if paths.is_empty() {
-            Vec::new()
-        } else {
-            of_paths.map(|(id, _)| (id, correlator.next_sequence(id))).collect()
-        };
-        News { story, ready }
+        News { story, ready: of_paths.map(|(id, _)| id).collect(), ..News::default() }
     }
 
     /// Slots and lanes without an outcome, as of the last tick.
@@ -91,7 +91,7 @@ pub(super) struct Bookkeeper {
     pub(super) books: Arc<Books>,
     pub(super) correlator: Correlator,
     /// What writes everything down, where state is kept.
-    pub(super) recorder: Option<Recorder>,
+    pub(super) keeper: Option<Keeper>,
     pub(super) clocks: LeaderClocks,
     pub(super) telemetry: Telemetry,
     pub(super) audit: Option<Arc<Audit>>,
@@ -118,7 +118,9 @@ impl Bookkeeper {
             shard.publish.swap(&mut published);
             let now = self.clock.now();
             let judges = stopping || now >= judged + JUDGE_EVERY;
-            self.record((&published, &received), judges.then_some(now));
+            let judged_at = judges.then_some(now);
+            let taken = Taken { published: &published, received: &received, judged: judged_at };
+            self.record(taken, now);
             for observation in published.iter().chain(&received) {
                 self.correlator.observe(observation, &mut events);
             }
@@ -145,42 +147,19 @@ impl Bookkeeper {
     }
 
     /// Writes down what this tick takes in, where state is kept.
-    fn record(&mut self, taken: (&[Observation], &[Observation]), judged: Option<Instant>) {
+    fn record(&mut self, taken: Taken<'_>, now: Instant) {
+        if self.shard > 0 {
+            return;
+        }
         // Taken whether they are kept or not: nobody else does.
-        let names = if self.shard == 0 { self.router.take_names() } else { Vec::new() };
-        let Some(recorder) = &mut self.recorder else { return };
-        let news = self.books.take_news(&self.correlator, self.router.roster());
-        let renewed = if recorder.is_long() {
-            recorder.renew(&self.correlator, &self.books.stats())
-        } else {
-            Ok(())
-        };
-        let recorded = renewed.and_then(|()| recorder.record(taken, judged, (names, news)));
-        if let Some(trouble) = recorder.take_trouble() {
-            tracing::warn!(
-                "state_dir: state is not forced to the disk: {trouble}; it survives a kill, and not \
-                 that the machine loses its power"
-            );
+        let (names, leaders) = (self.router.take_names(), self.clocks.take_leaders());
+        for PartitionName { path, lane, slot, topic, partition, .. } in &names {
+            let named = (topic.clone(), *partition);
+            self.clocks.lock().name_partition((*path, *lane), *slot, named);
         }
-        if let Err(error) = recorded {
-            self.give_up(&error);
-        }
-    }
-
-    /// Goes on without keeping state.
-    fn give_up(&mut self, error: &io::Error) {
-        let Some(recorder) = self.recorder.take() else { return };
-        tracing::error!(
-            "state_dir: state is not kept any more: {error}; free space there and restart the probe; \
-             until then a kill loses what is known"
-        );
-        self.telemetry.dropped("journal", "not_written", 1);
-        if let Err(error) = recorder.abandon() {
-            tracing::error!(
-                "state_dir: old state could not be removed: {error}; remove it before the next start, \
-                 which would go on with it"
-            );
-        }
+        let Some(keeper) = &mut self.keeper else { return };
+        let news = News { names, leaders, ..self.books.take_news(self.router.roster()) };
+        keeper.keep(taken, news, (&self.correlator, &self.books, &self.clocks), now);
     }
 
     /// Has missing messages looked for once more, before they are called lost.

@@ -27,9 +27,10 @@ struct Cli {
     /// How log lines are written to standard error
     #[arg(long, global = true, value_enum, default_value = "text", env = "LANDFALL_LOG_FORMAT")]
     log_format: logging::Format,
-    /// Which log lines are written: error, warn, info, debug, or filters by module
-    #[arg(long, global = true, default_value = logging::DEFAULT, env = "LANDFALL_LOG")]
-    log: String,
+    /// Which log lines are written: error, warn, info, debug, or filters by module; without it what is
+    /// wrong and when it is over, and of selftest, which provokes all of that, errors alone
+    #[arg(long, global = true, env = "LANDFALL_LOG")]
+    log: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -168,7 +169,12 @@ struct Health {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let screen = Screen::default();
-    let code = logging::start(&cli.log, cli.log_format, screen.clone())
+    let unasked = match cli.command {
+        Command::Selftest(_) => logging::OF_SELFTEST,
+        _ => logging::DEFAULT,
+    };
+    let filter = cli.log.as_deref().unwrap_or(unasked);
+    let code = logging::start(filter, cli.log_format, screen.clone())
         .and_then(|()| obey(cli.command, screen));
     match code {
         Ok(code) => ExitCode::from(code),

@@ -2,15 +2,46 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::stats::{Clocks, PEERS_MAX};
+use serde::{Deserialize, Serialize};
+
+use crate::correlate::{Lane, PathId};
+use crate::stats::{Clocks, Led, PEERS_MAX};
+
+/// Who leads the partitions of a path and lane, as a consumer was told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Leaders {
+    pub(super) of: (PathId, Lane),
+    pub(super) led: Vec<Led>,
+}
 
 /// The clocks of all leaders; clones are the same. Locked once a tick for all that came out in it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LeaderClocks(Arc<Mutex<Clocks>>);
+pub(super) struct LeaderClocks {
+    clocks: Arc<Mutex<Clocks>>,
+    /// What was told of leaders since it was last taken.
+    told: Arc<Mutex<Vec<Leaders>>>,
+}
 
 impl LeaderClocks {
+    /// Goes on with what is known.
+    pub(super) fn new(known: Clocks) -> Self {
+        Self { clocks: Arc::new(Mutex::new(known)), told: Arc::default() }
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Clocks> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.clocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says who leads partitions. False where there are more leaders than are told apart.
+    pub(super) fn set_leaders(&self, leaders: Leaders) -> bool {
+        let all_known = self.lock().set_leaders(leaders.of, &leaders.led);
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(leaders);
+        all_known
+    }
+
+    /// What was told of leaders since the last time.
+    pub(super) fn take_leaders(&self) -> Vec<Leaders> {
+        std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

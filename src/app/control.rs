@@ -12,7 +12,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::books::{Books, Overview};
-use super::clocks::{self, LeaderClocks};
+use super::clocks::{self, LeaderClocks, Leaders};
 use super::journalist::Journalist;
 use super::meters::Meters;
 use super::output::Output;
@@ -209,8 +209,7 @@ impl Control {
             }
             Notice::Assigned { path, lane, slot, topic, partition } => {
                 let named = (topic.clone(), partition);
-                self.journalist.name_partition((PathId(path), lane, slot), named.clone());
-                self.clocks.lock().name_partition((PathId(path), lane), slot, named);
+                self.journalist.name_partition((PathId(path), lane, slot), named);
                 if lane != Lane::MqttKafka {
                     return;
                 }
@@ -220,7 +219,7 @@ impl Control {
                 }
             }
             Notice::Leaders { path, lane, led } => {
-                if !self.clocks.lock().set_leaders((PathId(path), lane), &led) {
+                if !self.clocks.set_leaders(Leaders { of: (PathId(path), lane), led }) {
                     let now = self.clock.now();
                     self.journalist.warn(path, "many_leaders", clocks::too_many(), now);
                 }

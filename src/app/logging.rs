@@ -12,6 +12,9 @@ pub(super) const RECOVERY: &str = "landfall::recovery";
 /// What is written unless somebody asks for something else: what is wrong, and when it is over.
 pub(super) const DEFAULT: &str = "warn,landfall::recovery=info,mqtt5=error";
 
+/// What is written of a selftest unless somebody asks: whatever goes wrong in it is provoked.
+pub(super) const OF_SELFTEST: &str = "error";
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {

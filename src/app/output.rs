@@ -35,6 +35,27 @@ impl Screen {
             let _ = writeln!(io::stdout(), "{text}");
         });
     }
+
+    /// Begins to draw on standard error.
+    pub(super) fn begin(&self) {
+        // A template without a bar: the message is all there is.
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            self.0.set_style(style);
+        }
+        self.0.set_draw_target(ProgressDrawTarget::stderr());
+    }
+
+    /// Draws this in the place of what was drawn before.
+    pub(super) fn draw(&self, text: String) {
+        self.0.set_message(text);
+        self.0.tick();
+    }
+
+    /// Leaves nothing of what was drawn.
+    pub(super) fn clear(&self) {
+        self.0.finish_and_clear();
+        self.0.set_draw_target(ProgressDrawTarget::hidden());
+    }
 }
 
 /// Log lines go to standard error, above what is drawn.
@@ -82,11 +103,7 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn new(screen: Screen, progress: Progress) -> Self {
         if progress == Progress::Table {
-            // A template without a bar: the message is all there is.
-            if let Ok(style) = ProgressStyle::with_template("{msg}") {
-                screen.0.set_style(style);
-            }
-            screen.0.set_draw_target(ProgressDrawTarget::stderr());
+            screen.begin();
         }
         Self { screen, progress, next: Instant::ZERO, told: false }
     }
@@ -101,8 +118,7 @@ impl Output {
         match self.progress {
             Progress::Table => {
                 self.next = now + DRAW_EVERY;
-                self.screen.0.set_message(table(&live_rows(stats), elapsed));
-                self.screen.0.tick();
+                self.screen.draw(table(&live_rows(stats), elapsed));
             }
             Progress::Lines => {
                 let arrived = stats
@@ -125,15 +141,16 @@ impl Output {
     pub(super) fn wait(&mut self, for_what: String, now: Instant) {
         if self.progress == Progress::Table {
             self.next = now + DRAW_EVERY;
-            self.screen.0.set_message(for_what);
-            self.screen.0.tick();
+            self.screen.draw(for_what);
         }
     }
 
     /// Leaves the last table where it is.
     pub(super) fn finish(&self) {
-        self.screen.0.abandon();
-        self.screen.0.set_draw_target(ProgressDrawTarget::hidden());
+        if self.progress == Progress::Table {
+            self.screen.0.abandon();
+            self.screen.0.set_draw_target(ProgressDrawTarget::hidden());
+        }
     }
 }
 

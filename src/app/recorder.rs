@@ -1,21 +1,33 @@
 //! Room `app`: writes down what the books take in, for a process after this one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
+use super::clocks::Leaders;
 use super::state::{Frame, Owner, Story, snapshot};
 use crate::clock::Instant;
 use crate::correlate::{Correlator, Leases, Observation, PartitionName, PublisherId};
 use crate::journal::{Log, Teller};
-use crate::stats::Stats;
+use crate::stats::{Clocks, Stats};
 
 /// What is to be written down beside what was observed.
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub(super) story: Option<Story>,
-    /// Publishers that are about to begin, and the sequence that each gives out next.
-    pub(super) ready: Vec<(PublisherId, u64)>,
+    /// Publishers that are about to begin.
+    pub(super) ready: Vec<PublisherId>,
+    /// Partitions that are read from now on.
+    pub(super) names: Vec<PartitionName>,
+    pub(super) leaders: Vec<Leaders>,
+}
+
+/// What the books hold, of which a snapshot is made.
+#[derive(Clone, Copy)]
+pub(super) struct Holdings<'a> {
+    pub(super) correlator: &'a Correlator,
+    pub(super) stats: &'a Stats,
+    pub(super) clocks: &'a Clocks,
 }
 
 /// The state of a run on its way to disk.
@@ -26,6 +38,8 @@ pub(super) struct Recorder {
     story: Story,
     teller: Teller,
     log: Log,
+    /// Publishers that have begun.
+    begun: BTreeSet<PublisherId>,
     /// What the disk said last, which is not said again.
     trouble: Option<String>,
     bytes: Vec<u8>,
@@ -37,52 +51,68 @@ impl Recorder {
     pub(super) fn begin(
         (owner, leases): (Owner, Arc<Leases>),
         (names, story): (Vec<PartitionName>, Story),
-        of: (&Correlator, &Stats),
+        of: Holdings<'_>,
         teller: Teller,
         begin: impl FnOnce(&[u8], Teller) -> io::Result<Log>,
     ) -> io::Result<Self> {
         let bytes = snapshot(&owner, &leases, (&names, &story), of).map_err(io::Error::other)?;
         let log = begin(&bytes, teller.clone())?;
-        Ok(Self { owner, leases, names, story, teller, log, trouble: None, bytes: Vec::new() })
+        let (begun, trouble, bytes) = (BTreeSet::new(), None, Vec::new());
+        Ok(Self { owner, leases, names, story, teller, log, begun, trouble, bytes })
     }
 
     /// Writes down what one tick takes in, before anything follows from it, and grants the leases that
-    /// are due by it.
+    /// are due by it. After an error nothing more may be written before [`Recorder::renew`].
     pub(super) fn record(
         &mut self,
         (published, received): (&[Observation], &[Observation]),
         judged: Option<Instant>,
-        (names, news): (Vec<PartitionName>, News),
+        news: News,
+        correlator: &Correlator,
     ) -> io::Result<()> {
-        let News { story, ready } = news;
-        let mut next: BTreeMap<PublisherId, u64> = ready.into_iter().collect();
+        let leases = self.due(published, &news.ready, correlator);
+        let News { story, names, leaders, .. } = &news;
+        let story = story.as_ref();
+        let frame = Frame { published, received, judged, leases: &leases, names, leaders, story };
+        self.bytes.clear();
+        let bytes = std::mem::take(&mut self.bytes);
+        let written = postcard::to_extend(&frame, bytes).map_err(io::Error::other);
+        let written = written.and_then(|bytes| {
+            self.bytes = bytes;
+            self.log.append(&self.bytes)
+        });
+        self.note(news);
+        written?;
+        for (publisher, end) in leases {
+            self.leases.grant(publisher, end);
+        }
+        Ok(())
+    }
+
+    /// Leases that are due to who has given out sequences, or is about to begin.
+    fn due(
+        &mut self,
+        published: &[Observation],
+        ready: &[PublisherId],
+        correlator: &Correlator,
+    ) -> Vec<(PublisherId, u64)> {
+        let first = ready.iter().map(|&publisher| (publisher, correlator.next_sequence(publisher)));
+        let mut next: BTreeMap<PublisherId, u64> = first.collect();
         for observation in published {
             if let &Observation::Offered { publisher, sequence, .. } = observation {
                 next.insert(publisher, sequence + 1);
             }
         }
         let due = next.into_iter();
-        let leases: Vec<_> = due
-            .filter_map(|(publisher, next)| Some((publisher, self.leases.due(publisher, next)?)))
-            .collect();
-        let frame = Frame {
-            published,
-            received,
-            judged,
-            leases: &leases,
-            names: &names,
-            story: story.as_ref(),
-        };
-        self.bytes.clear();
-        let bytes = std::mem::take(&mut self.bytes);
-        self.bytes = postcard::to_extend(&frame, bytes).map_err(io::Error::other)?;
-        self.log.append(&self.bytes)?;
-        for (publisher, end) in leases {
-            self.leases.grant(publisher, end);
-        }
-        self.names.extend(names);
-        self.story = story.unwrap_or_else(|| std::mem::take(&mut self.story));
-        Ok(())
+        due.filter_map(|(publisher, next)| Some((publisher, self.leases.due(publisher, next)?)))
+            .collect()
+    }
+
+    /// Takes in what is told beside what was observed, for the next snapshot.
+    pub(super) fn note(&mut self, news: News) {
+        self.begun.extend(news.ready);
+        self.names.extend(news.names);
+        self.story = news.story.unwrap_or_else(|| std::mem::take(&mut self.story));
     }
 
     /// Whether it is time to begin anew behind a snapshot.
@@ -91,9 +121,9 @@ impl Recorder {
     }
 
     /// Begins anew behind a snapshot.
-    pub(super) fn renew(&mut self, correlator: &Correlator, stats: &Stats) -> io::Result<()> {
+    pub(super) fn renew(&mut self, of: Holdings<'_>) -> io::Result<()> {
         let told = (self.names.as_slice(), &self.story);
-        let bytes = snapshot(&self.owner, &self.leases, told, (correlator, stats));
+        let bytes = snapshot(&self.owner, &self.leases, told, of);
         self.log.renew(&bytes.map_err(io::Error::other)?)
     }
 
@@ -104,9 +134,22 @@ impl Recorder {
         is_news.then_some(trouble)
     }
 
-    /// Removes the state and lets publishers go on without leases.
-    pub(super) fn abandon(self) -> io::Result<()> {
-        self.leases.end();
+    /// Removes the state and lets publishers go on without being granted leases.
+    pub(super) fn suspend(&mut self) -> io::Result<()> {
+        self.leases.suspend();
         self.log.abandon()
+    }
+
+    /// Begins anew after that: behind a snapshot, with publishers on leases that are kept. What the
+    /// next frame has to say beside what it was told.
+    pub(super) fn resume(&mut self, of: Holdings<'_>) -> io::Result<Vec<PublisherId>> {
+        // From here on their ends bound what is given out, so that the snapshot may tell them.
+        self.leases.resume();
+        let renewed = self.renew(of);
+        if renewed.is_err() {
+            self.leases.suspend();
+        }
+        // One that is at its end would wait for a lease that nothing it sends asks for.
+        renewed.map(|()| self.begun.iter().copied().collect())
     }
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::Error;
-use super::recorder::Recorder;
+use super::keeper::Keeper;
+use super::recorder::{Holdings, Recorder};
 use super::state::{Owner, State, take_up};
 use super::wiring::Parts;
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, Instant};
 use crate::config::Loaded;
 use crate::correlate::Leases;
 use crate::journal::{Directory, Stored, Syncer};
 use crate::stamp::Run;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Component, Health, Telemetry};
 
 /// What a run begins with.
 pub(super) struct Beginning {
@@ -35,7 +36,7 @@ pub(super) struct Keeping {
 
 /// How state is kept, in the hands of those who keep it.
 pub(super) struct Kept {
-    pub(super) recorder: Option<Recorder>,
+    pub(super) keeper: Option<Keeper>,
     pub(super) leases: Option<Arc<Leases>>,
     pub(super) takes_over: bool,
     pub(super) syncer: Option<Syncer>,
@@ -43,25 +44,30 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) fn new(keeping: Option<Keeping>, telemetry: &Telemetry) -> Self {
+    pub(super) fn new(
+        keeping: Option<Keeping>,
+        (telemetry, health): (&Telemetry, &Health),
+        now: Instant,
+    ) -> Self {
         let Some(keeping) = keeping else {
-            let (recorder, leases, syncer, directory) = (None, None, None, None);
-            return Self { recorder, leases, takes_over: false, syncer, directory };
+            let (keeper, leases, syncer, directory) = (None, None, None, None);
+            return Self { keeper, leases, takes_over: false, syncer, directory };
         };
-        telemetry.dropped("journal", "not_written", 0);
-        telemetry.dropped("journal", "torn", u64::from(keeping.torn > 0));
+        let Keeping { directory, leases, recorder, syncer, takes_over, torn } = keeping;
+        telemetry.dropped(Component::Journal.name(), "torn", u64::from(torn > 0));
+        let exposed = (telemetry.clone(), health.clone());
         Self {
-            recorder: Some(keeping.recorder),
-            leases: Some(keeping.leases),
-            takes_over: keeping.takes_over,
-            syncer: Some(keeping.syncer),
-            directory: Some(keeping.directory),
+            keeper: Some(Keeper::new(recorder, directory.path().to_owned(), exposed, now)),
+            leases: Some(leases),
+            takes_over,
+            syncer: Some(syncer),
+            directory: Some(directory),
         }
     }
 
     /// How many shards there must be, where that is not free: state is that of one correlator.
     pub(super) fn shards(&self) -> Option<usize> {
-        self.recorder.as_ref().map(|_| 1)
+        self.keeper.as_ref().map(|_| 1)
     }
 }
 
@@ -116,7 +122,7 @@ pub(super) fn begin(loaded: &Loaded, run: Run, clock: Clock) -> Result<Beginning
     let recorder = Recorder::begin(
         (owner, Arc::clone(&leases)),
         (state.names.clone(), state.story.clone()),
-        (&state.correlator, &state.stats),
+        Holdings { correlator: &state.correlator, stats: &state.stats, clocks: &state.clocks },
         teller,
         |snapshot, teller| directory.begin(snapshot, teller),
     );

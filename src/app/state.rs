@@ -9,12 +9,17 @@
 //! go on at the ends of their leases, consumers at the last offset that was booked, and what may have
 //! been given out in between is told by its coming out (see `correlate`).
 //!
-//! What is known of the leaders' clocks is not kept: append and fetch legs and durability gaps of what is
-//! replayed are left out, rather than told uncorrected.
+//! What is known of the leaders' clocks is kept in the same way, so that the legs of what is replayed are
+//! corrected as they were. Only what is told of leaders in the very moment between a frame and its booking
+//! is replayed one tick later than it was heeded.
 //!
 //! State belongs to a probe, its paths and publishers, and to one version of landfall; whatever is of
-//! another one is set aside. Moments mean nothing after the machine has started again: totals are kept,
+//! another one is set aside as a whole, and what differs is said. The paths that did not change are not
+//! kept alone: stamps name paths and clients by their number, so that what is on its way could be taken
+//! for another path's, and the report would tell of paths of which each has an age of its own. Moments mean nothing after the machine has started again: totals are kept,
 //! what is open is unresolved, and messages are stamped as a new run.
+
+mod owner;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,14 +28,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::books::Books;
+use super::clocks::{LeaderClocks, Leaders};
+use super::recorder::Holdings;
 use crate::clock::{Clock, Instant, WallTime};
 use crate::correlate::{
-    Correlator, Elapsed, Event, Kept, Lane, Leases, Limits, Observation, PartitionName, PathId,
-    PublisherId, Qos, Roster, TakenUp,
+    Correlator, Kept, Lane, Leases, Limits, Observation, PartitionName, PathId, PublisherId, Qos,
+    Roster, TakenUp,
 };
 use crate::journal::Stored;
-use crate::stamp::{Run, Stamper};
-use crate::stats::{JudgedWindows, Stats};
+use crate::report::rfc3339;
+use crate::stats::{Clocks, JudgedWindows, Stats};
+
+pub(super) use owner::Owner;
 
 /// What the report has to tell beside the totals.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -56,18 +65,6 @@ pub(super) struct Story {
     pub(super) published_before: u64,
 }
 
-/// Whose state it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Owner {
-    version: String,
-    boot_id: Option<String>,
-    run: Run,
-    /// A trace id of the run: another probe, or another key, makes another one.
-    mark: [u8; 16],
-    paths: Vec<(String, Vec<Lane>)>,
-    publishers: Vec<(PathId, Qos, bool)>,
-}
-
 /// The rest of a snapshot, as it is written.
 #[derive(Serialize)]
 struct Written<'a> {
@@ -75,6 +72,7 @@ struct Written<'a> {
     names: &'a [PartitionName],
     story: &'a Story,
     stats: &'a Stats,
+    clocks: &'a Clocks,
     correlator: Kept<'a>,
 }
 
@@ -85,6 +83,7 @@ struct Read<C> {
     names: Vec<PartitionName>,
     story: Story,
     stats: Stats,
+    clocks: Clocks,
     correlator: C,
 }
 
@@ -97,6 +96,7 @@ pub(super) struct Frame<'a> {
     pub(super) judged: Option<Instant>,
     pub(super) leases: &'a [(PublisherId, u64)],
     pub(super) names: &'a [PartitionName],
+    pub(super) leaders: &'a [Leaders],
     pub(super) story: Option<&'a Story>,
 }
 
@@ -108,6 +108,7 @@ struct Taken {
     judged: Option<Instant>,
     leases: Vec<(PublisherId, u64)>,
     names: Vec<PartitionName>,
+    leaders: Vec<Leaders>,
     story: Option<Story>,
 }
 
@@ -115,6 +116,7 @@ struct Taken {
 pub(super) struct State {
     pub(super) correlator: Correlator,
     pub(super) stats: Stats,
+    pub(super) clocks: Clocks,
     /// The first sequence of each publisher.
     pub(super) first: Vec<u64>,
     pub(super) names: Vec<PartitionName>,
@@ -127,6 +129,7 @@ impl State {
         Self {
             correlator: Correlator::new(Arc::clone(roster), Limits::default()).confirming(),
             stats: Stats::new(Arc::clone(roster)),
+            clocks: Clocks::default(),
             first: vec![0; roster.publishers().len()],
             names: Vec::new(),
             story: Story::default(),
@@ -134,19 +137,20 @@ impl State {
     }
 
     /// Correlators and books of so many shards: the first ones are where the run stands, the others
-    /// begin.
+    /// begin. And what is known of the clocks.
     pub(super) fn spread(
         self,
         roster: &Arc<Roster>,
         shards: usize,
-    ) -> (Vec<Correlator>, Vec<Arc<Books>>) {
+    ) -> (Vec<Correlator>, Vec<Arc<Books>>, LeaderClocks) {
         let (mut correlators, mut books) = (vec![self.correlator], vec![self.stats]);
         for _ in 1..shards {
             let Self { correlator, stats, .. } = Self::new(roster);
             correlators.push(correlator);
             books.push(stats);
         }
-        (correlators, books.into_iter().map(|stats| Arc::new(Books::new(stats))).collect())
+        let books = books.into_iter().map(|stats| Arc::new(Books::new(stats))).collect();
+        (correlators, books, LeaderClocks::new(self.clocks))
     }
 
     /// Where the reading of the partitions of a path and lane goes on.
@@ -165,59 +169,6 @@ impl State {
     }
 }
 
-impl Owner {
-    /// A run of this version on this start of the machine.
-    pub(super) fn new(boot_id: Option<String>, run: Run, of: (&Stamper, &Roster)) -> Self {
-        let (stamper, roster) = of;
-        let paths = roster.paths().iter().map(|path| (path.name.clone(), path.lanes.clone()));
-        let publishers = roster.publishers().iter();
-        let publishers = publishers.map(|it| (it.path, it.qos, it.control));
-        Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            boot_id,
-            run,
-            mark: stamper.trace_id(stamper.identity(0, 0, 0)).0,
-            paths: paths.collect(),
-            publishers: publishers.collect(),
-        }
-    }
-
-    /// The owner that a snapshot names, and the rest of the snapshot.
-    pub(super) fn of(snapshot: &[u8]) -> Result<(Self, &[u8]), String> {
-        // The version comes first, and says whether the rest can be read at all.
-        let (version, _) = postcard::take_from_bytes::<String>(snapshot)
-            .map_err(|_| "it can't be read".to_owned())?;
-        if version != env!("CARGO_PKG_VERSION") {
-            return Err(format!("it was written by landfall {version}"));
-        }
-        postcard::take_from_bytes(snapshot).map_err(|_| "it can't be read".to_owned())
-    }
-
-    /// The run that the state is of.
-    pub(super) fn run(&self) -> Run {
-        self.run
-    }
-
-    /// Whether the machine has not started again since.
-    pub(super) fn is_of_boot(&self, boot_id: Option<&str>) -> bool {
-        self.boot_id.is_some() && self.boot_id.as_deref() == boot_id
-    }
-
-    /// Why the state is not that of `other`, which has the same run; nothing where it is.
-    fn differs_from(&self, other: &Self) -> Option<String> {
-        let what = if self.mark != other.mark {
-            "it is another probe's, or key_file was changed"
-        } else if self.paths != other.paths {
-            "the paths or their lanes were changed"
-        } else if self.publishers != other.publishers {
-            "the clients or the QoS of a path were changed"
-        } else {
-            return None;
-        };
-        Some(what.to_owned())
-    }
-}
-
 /// Takes up what a process before this one left, of `owner` as this process would be; `clock` says when
 /// that is.
 pub(super) fn take_up(
@@ -228,14 +179,16 @@ pub(super) fn take_up(
 ) -> Result<State, String> {
     let (left, _) = Owner::of(&stored.snapshot)?;
     if let Some(why) = left.differs_from(owner) {
-        return Err(why);
+        return Err(format!("{why}; {}", ends(stored, &left)));
     }
     let is_same_boot = left.is_of_boot(owner.boot_id.as_deref());
-    let Read { leases, names, mut story, mut stats, mut correlator } = replay(stored, roster)?;
+    let Read { leases, names, mut story, mut stats, mut clocks, mut correlator } =
+        replay(stored, roster)?;
     let (now, mut events) = (clock.pairing(), Vec::new());
     correlator.restart(&leases, now.instant, &mut events);
     if !is_same_boot {
         correlator.begin_time_anew(&mut events);
+        clocks = Clocks::default();
     }
     stats.apply(&events);
     if !is_same_boot && story.began {
@@ -251,7 +204,23 @@ pub(super) fn take_up(
     story.published_before = published(&stats);
     let publishers = (0..).map(PublisherId).take(leases.len());
     let first = publishers.map(|publisher| correlator.next_sequence(publisher)).collect();
-    Ok(State { correlator, stats, first, names, story })
+    Ok(State { correlator, stats, clocks, first, names, story })
+}
+
+/// What ends with state that this process can't go on with, in words.
+fn ends(stored: &Stored, left: &Owner) -> String {
+    let Ok(Read { story, stats, .. }) = replay(stored, &Arc::new(left.roster())) else {
+        return "what it held can't be read".to_owned();
+    };
+    let published = published(&stats);
+    if story.began {
+        let start = rfc3339(story.start);
+        format!(
+            "with it ends the run since {start}, of {published} published messages on all paths"
+        )
+    } else {
+        "with it ends a run that had not begun".to_owned()
+    }
 }
 
 /// What a snapshot and the frames behind it come to: where the process was with the last of them.
@@ -259,7 +228,7 @@ fn replay(stored: &Stored, roster: &Arc<Roster>) -> Result<Read<Correlator>, Str
     let (_, rest) = Owner::of(&stored.snapshot)?;
     let unreadable = || "it can't be read".to_owned();
     let read: Read<TakenUp> = postcard::from_bytes(rest).map_err(|_| unreadable())?;
-    let Read { mut leases, mut names, mut story, stats, correlator } = read;
+    let Read { mut leases, mut names, mut story, stats, mut clocks, correlator } = read;
     let correlator = Correlator::taken_up(Arc::clone(roster), Limits::default(), correlator);
     let stats = stats.taken_up(Arc::clone(roster));
     let (correlator, mut stats) = correlator.zip(stats).ok_or_else(unreadable)?;
@@ -270,13 +239,20 @@ fn replay(stored: &Stored, roster: &Arc<Roster>) -> Result<Read<Correlator>, Str
     let mut events = Vec::new();
     for frame in &stored.frames {
         let taken: Taken = postcard::from_bytes(frame).map_err(|_| unreadable())?;
+        for PartitionName { path, lane, slot, topic, partition, .. } in &taken.names {
+            clocks.name_partition((*path, *lane), *slot, (topic.clone(), *partition));
+        }
+        for Leaders { of, led } in &taken.leaders {
+            // Where there are too many, that was said when it was told.
+            clocks.set_leaders(*of, led);
+        }
         for observation in taken.published.iter().chain(&taken.received) {
             correlator.observe(observation, &mut events);
         }
         if let Some(now) = taken.judged {
             correlator.advance(now, &mut events);
         }
-        leave_legs_out(&mut events);
+        clocks.apply(roster, &mut events);
         stats.apply(&events);
         events.clear();
         for (publisher, end) in taken.leases {
@@ -285,19 +261,7 @@ fn replay(stored: &Stored, roster: &Arc<Roster>) -> Result<Read<Correlator>, Str
         names.extend(taken.names);
         story = taken.story.unwrap_or(story);
     }
-    Ok(Read { leases, names, story, stats, correlator })
-}
-
-/// Leaves out what was timed by a leader's clock: what was known of that clock died with the process.
-fn leave_legs_out(events: &mut Vec<Event>) {
-    events.retain(|event| !matches!(event, Event::DurabilityGap { .. }));
-    for event in events {
-        if let Event::Resolved { arrival: Some(arrival), .. } = event {
-            arrival.append = Elapsed::UNKNOWN;
-            arrival.fetch = Elapsed::UNKNOWN;
-            arrival.durability_gap = Elapsed::UNKNOWN;
-        }
-    }
+    Ok(Read { leases, names, story, stats, clocks, correlator })
 }
 
 /// All messages that were handed to a socket.
@@ -311,10 +275,10 @@ pub(super) fn snapshot(
     owner: &Owner,
     leases: &Leases,
     (names, story): (&[PartitionName], &Story),
-    (correlator, stats): (&Correlator, &Stats),
+    Holdings { correlator, stats, clocks }: Holdings<'_>,
 ) -> postcard::Result<Vec<u8>> {
-    let correlator = correlator.kept();
-    let written = Written { leases: leases.ends(), names, story, stats, correlator };
+    let (leases, correlator) = (leases.ends(), correlator.kept());
+    let written = Written { leases, names, story, stats, clocks, correlator };
     let bytes = postcard::to_extend(owner, Vec::new())?;
     postcard::to_extend(&written, bytes)
 }

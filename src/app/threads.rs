@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender as Teller, channel, sync_channel};
+use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::mpsc::Sender;
@@ -10,7 +11,7 @@ use tokio::sync::mpsc::Sender;
 use super::books::Bookkeeper;
 use super::wiring::Parts;
 use crate::clock::{Clock, Instant};
-use crate::correlate::{Leases, Router};
+use crate::correlate::{Leases, PathId, Router};
 use crate::journal::Syncer;
 use crate::publish;
 use crate::schedule::{self, Stretch};
@@ -35,6 +36,8 @@ pub(super) struct Surroundings {
     pub(super) leases: Option<Arc<Leases>>,
     /// Whether the MQTT sessions are those of a process that was killed.
     pub(super) takes_over: bool,
+    /// Whose records are timed by a clock that is set back, and by how much.
+    pub(super) set_back: Option<(PathId, Duration)>,
 }
 
 impl Surroundings {
@@ -43,7 +46,13 @@ impl Surroundings {
         (router, notices): (Router, Sender<Notice>),
         (leases, takes_over): (Option<Arc<Leases>>, bool),
     ) -> Self {
-        Self { clock, router, notices, leases, takes_over }
+        Self { clock, router, notices, leases, takes_over, set_back: None }
+    }
+
+    /// The same for who reads the records of a path.
+    fn of_reader(&self, path: PathId) -> Self {
+        let by = self.set_back.filter(|&(of, _)| of == path).map(|(_, by)| by);
+        Self { clock: by.map_or(self.clock, |by| self.clock.set_back(by)), ..self.clone() }
     }
 }
 
@@ -111,7 +120,8 @@ impl Threads {
         let (words, heard) = sync_channel(WORDS_MAX);
         let seen = consume::Seen::default();
         self.look_again(config.clone(), asked, seen.clone())?;
-        let (reader, watch) = (self.around.clone(), self.around.clone());
+        let reader = self.around.of_reader(config.path);
+        let watch = reader.clone();
         let (config_of_watch, stamper) = (config.clone(), self.stamper.clone());
         let (tasks, tasks_of_watch) = (self.consumers.clone(), self.consumers.clone());
         self.consumers.thread("consume", move || {
@@ -202,7 +212,7 @@ impl Threads {
         told: Receiver<Stretch>,
         bell: Bell,
     ) -> io::Result<()> {
-        let Surroundings { clock, router, notices, leases, takes_over } = self.around.clone();
+        let Surroundings { clock, router, notices, leases, takes_over, .. } = self.around.clone();
         let stamper = self.stamper.clone();
         let around = publish::Surroundings { clock, stamper, router, notices, leases, takes_over };
         let (pacing, tasks) = (self.pacers.clone(), self.publishers.clone());

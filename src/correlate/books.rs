@@ -170,7 +170,10 @@ impl Books<'_> {
             append: append.zip(sent).map(|(append, sent)| append.saturating_sub(sent)).into(),
             fetch: append.map(|append| end_to_end.saturating_sub(append)).into(),
             // On another lane than Kafka's nothing was appended, and the gap was told before.
-            durability_gap: append.and_then(|_| slot.1.durability_gap()).into(),
+            durability_gap: append
+                .and_then(|_| slot.1.durability_gap())
+                .map(|gap| gap.nanos())
+                .into(),
             place: sink.place(),
             span,
             stamps,

@@ -215,6 +215,31 @@ impl Arrival {
     }
 }
 
+/// How long before its append a message had been acknowledged, as what that follows from: distances from
+/// when it was due, in nanoseconds, to within 256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// When it was due.
+    pub intended: Instant,
+    /// When the broker took it.
+    pub acknowledged: i64,
+    /// When Kafka appended it, by its leader's clock; [`i64::MIN`] where that is no more known than to
+    /// lie before it was due.
+    pub appended: i64,
+    /// When it was received from Kafka: it was appended before, whatever that clock says.
+    pub received: i64,
+    /// Index of its topic and partition, where that is still known.
+    pub slot: Option<u32>,
+}
+
+impl Gap {
+    /// How long, in nanoseconds; zero where the acknowledgement came behind the append.
+    #[must_use]
+    pub fn nanos(&self) -> i64 {
+        self.appended.min(self.received).saturating_sub(self.acknowledged).max(0)
+    }
+}
+
 /// How a further arrival of a message stands to the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copied {
@@ -291,13 +316,13 @@ pub enum Event {
         /// How it came out, where it did.
         arrival: Option<Arrival>,
     },
-    /// The acknowledgement of a message that had come out was heard of: how long before its append it
-    /// came, zero where it came later. [`Arrival::durability_gap`] has it of all others.
+    /// The acknowledgement of a message that had come out was heard of, or one came out for which
+    /// another verdict had been announced. [`Arrival::durability_gap`] has it of all others.
     DurabilityGap {
         /// Whose message.
         publisher: PublisherId,
-        /// How long.
-        nanos: i64,
+        /// What it follows from.
+        gap: Gap,
     },
     /// A message that its path's consumer had missed was found when it was looked for again.
     Missed {

@@ -6,6 +6,9 @@
 //! next process goes on behind the lease, so that no two messages ever share an identity. Whoever
 //! keeps the state grants leases well ahead, so that publishers look at one number and go on. One that
 //! has come to its end waits, which is counted: it is the probe that is late then.
+//!
+//! While nothing can be kept nobody waits, and whoever needs a lease takes it. The ends of all leases
+//! thus bound what was given out at any time, and state can be kept again from one moment to the next.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -23,8 +26,8 @@ pub struct Leases {
     /// How many sequences each is leased at a time.
     blocks: Vec<u64>,
     ends: Vec<AtomicU64>,
-    /// Whether nothing is leased any more, because nothing is kept.
-    over: AtomicBool,
+    /// Whether publishers take leases themselves, because nothing is kept.
+    suspended: AtomicBool,
     waits: AtomicU64,
     gate: Mutex<()>,
     granted: Condvar,
@@ -41,9 +44,9 @@ impl Leases {
     pub fn new(first: Vec<u64>, rates: impl IntoIterator<Item = f64>) -> Self {
         let blocks = rates.into_iter().map(|rate| (rate.ceil() as u64).max(BLOCK_MIN)).collect();
         let ends = first.iter().map(|&first| AtomicU64::new(first)).collect();
-        let (over, waits) = (AtomicBool::new(false), AtomicU64::new(0));
+        let (suspended, waits) = (AtomicBool::new(false), AtomicU64::new(0));
         let (gate, granted) = (Mutex::default(), Condvar::new());
-        Self { first, blocks, ends, over, waits, gate, granted }
+        Self { first, blocks, ends, suspended, waits, gate, granted }
     }
 
     /// Where a publisher begins.
@@ -55,13 +58,21 @@ impl Leases {
     /// Returns when a publisher may give a sequence out.
     pub fn await_grant(&self, publisher: PublisherId, sequence: u64) {
         let Some(end) = self.ends.get(publisher.0 as usize) else { return };
-        let may = || sequence < end.load(Ordering::Acquire) || self.over.load(Ordering::Acquire);
+        let may = || sequence < end.load(Ordering::Acquire);
         if may() {
             return;
         }
-        self.waits.fetch_add(1, Ordering::Relaxed);
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waits = false;
         while !may() {
+            if self.suspended.load(Ordering::Acquire) {
+                let block = self.blocks.get(publisher.0 as usize).copied().unwrap_or(BLOCK_MIN);
+                end.fetch_max(sequence.saturating_add(block), Ordering::AcqRel);
+                return;
+            }
+            if !std::mem::replace(&mut waits, true) {
+                self.waits.fetch_add(1, Ordering::Relaxed);
+            }
             gate = self.granted.wait(gate).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -89,10 +100,19 @@ impl Leases {
         self.ends.iter().map(|end| end.load(Ordering::Acquire)).collect()
     }
 
-    /// Lets every sequence be given out from now on: there is no state to be kept.
-    pub fn end(&self) {
-        self.over.store(true, Ordering::Release);
+    /// Lets whoever has come to the end of a lease take the next one, because nothing is kept.
+    pub fn suspend(&self) {
+        self.suspended.store(true, Ordering::Release);
         self.wake();
+    }
+
+    /// Ends that: something is kept again. No publisher gives out what [`Leases::ends`] does not bound
+    /// from then on.
+    pub fn resume(&self) {
+        // Who takes a lease holds the gate, and has it by now or does not get it.
+        let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.suspended.store(false, Ordering::Release);
+        drop(gate);
     }
 
     /// How often a publisher had to wait.
@@ -148,7 +168,29 @@ mod tests {
             leases.grant(ONE, 102);
             waiting.join().unwrap();
             let waiting = scope.spawn(|| leases.await_grant(ONE, u64::MAX));
-            leases.end();
+            leases.suspend();
+            waiting.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn while_nothing_is_kept_leases_are_taken_and_bound_what_is_given_out_all_the_same() {
+        let leases = leases();
+        leases.suspend();
+        leases.await_grant(ONE, 100);
+        assert_eq!((leases.ends()[1], leases.waits()), (1_100, 0));
+        leases.await_grant(ONE, 1_099);
+        assert_eq!(leases.ends()[1], 1_100, "it has that one");
+        leases.await_grant(ONE, 1_100);
+        leases.resume();
+        assert_eq!(leases.ends(), [0, 2_100]);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| leases.await_grant(ONE, 2_100));
+            while leases.waits() == 0 {
+                thread::yield_now();
+            }
+            assert!(!waiting.is_finished(), "it is to be kept first");
+            leases.grant(ONE, 2_101);
             waiting.join().unwrap();
         });
     }

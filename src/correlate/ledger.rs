@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
 
-use super::{Append, Departure, Lane, Outcome, Sink};
+use super::{Append, Departure, Gap, Lane, Outcome, Sink};
 
 const UNIT_NANOS: i64 = 256;
 const ABSENT: u32 = u32::MAX;
@@ -106,14 +106,17 @@ impl Entry {
         }
     }
 
-    /// For how long the broker had taken it when Kafka appended it, in nanoseconds; zero where that
-    /// came later. `None` until both are known.
-    pub(super) fn durability_gap(&self) -> Option<i64> {
-        let acknowledged = nanos(self.acknowledged)?;
-        // It was appended before it was received, whatever the leader's clock says.
-        let received = self.arrived[Lane::MqttKafka.index()];
-        let appended = nanos(self.appended.min(received)).filter(|_| self.appended != ABSENT)?;
-        Some((appended - acknowledged).max(0))
+    /// For how long the broker had taken it when Kafka appended it. `None` until all is known.
+    pub(super) fn durability_gap(&self) -> Option<Gap> {
+        // A leader whose clock is behind may have said that it was appended before it was due.
+        let appended = nanos(self.appended)?;
+        Some(Gap {
+            intended: self.intended,
+            acknowledged: nanos(self.acknowledged)?,
+            appended: if appended == 0 { i64::MIN } else { appended },
+            received: nanos(self.arrived[Lane::MqttKafka.index()])?,
+            slot: None,
+        })
     }
 
     /// Notes an arrival on a lane: how many there were with it, as far as 15, and how long after the
@@ -393,11 +396,28 @@ mod tests {
         let record = |append| Sink::Kafka { place, append };
         assert_eq!(entry.note_stamped(record(Append::CreateTime(at(7)))), (Some(7 * 256), None));
         assert_eq!(entry.note_stamped(record(Append::LogAppendTime(at(9)))), (None, Some(9 * 256)));
+        entry.note_arrival(Lane::MqttKafka, at(12));
         assert_eq!(entry.durability_gap(), None);
         entry.set_accepted(at(4));
-        assert_eq!(entry.durability_gap(), Some(5 * 256));
+        let gap = |entry: &Entry| entry.durability_gap().map(|gap| gap.nanos());
+        assert_eq!(gap(&entry), Some(5 * 256));
+        entry.note_stamped(record(Append::LogAppendTime(at(20))));
+        assert_eq!(gap(&entry), Some(8 * 256), "appended before it was received");
         entry.set_accepted(at(30));
-        assert_eq!(entry.durability_gap(), Some(0), "nothing could be lost");
+        assert_eq!(gap(&entry), Some(0), "nothing could be lost");
+    }
+
+    #[test]
+    fn an_append_before_the_message_was_due_is_no_moment() {
+        let due = Instant::from_nanos(1_000_000);
+        let mut entry = Entry::new(due);
+        let place = RecordPlace { slot: 0, offset: 0 };
+        let append = Append::LogAppendTime(Instant::from_nanos(500_000));
+        entry.note_arrival(Lane::MqttKafka, due.offset(512));
+        entry.note_stamped(Sink::Kafka { place, append });
+        entry.set_accepted(due.offset(256));
+        let gap = entry.durability_gap().unwrap();
+        assert_eq!((gap.appended, gap.nanos()), (i64::MIN, 0));
     }
 
     #[test]

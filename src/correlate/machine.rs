@@ -278,8 +278,8 @@ impl Correlator {
         if !entry.is_accepted() {
             entry.set_accepted(at);
             books.events.push(Event::Acknowledged { publisher: id, sequence, at });
-            if let Some(nanos) = entry.durability_gap() {
-                books.events.push(Event::DurabilityGap { publisher: id, nanos });
+            if let Some(gap) = entry.durability_gap() {
+                books.events.push(Event::DurabilityGap { publisher: id, gap });
             }
             if stage == Stage::Pubrec {
                 books.time_answer(entry, Leg::PublishRec, at);

@@ -35,6 +35,7 @@ use crossing::Crossing;
 use kafka::{Kafka, Reports};
 use session::Session;
 
+pub(super) use link::trace_id;
 pub use link::{Facts, Faults, Landed, Link, LinkLog, Passage, Route};
 
 /// How long a stopping bridge waits for Kafka to confirm what it has received.

@@ -1,4 +1,5 @@
-//! Room `embedded` (edge): a TCP relay in front of the broker whose connections can be severed.
+//! Room `embedded` (edge): a TCP relay in front of the broker whose connections can be severed, and
+//! which knows what went over them when.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,6 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::tap::{Ear, Tap};
+use crate::clock::Clock;
 use crate::shutdown::Tasks;
 
 /// What is read at a time.
@@ -28,6 +31,7 @@ pub enum Line {
 pub struct Relay {
     address: SocketAddr,
     line: watch::Sender<Line>,
+    tap: Tap,
 }
 
 impl Relay {
@@ -36,10 +40,11 @@ impl Relay {
     /// # Errors
     ///
     /// When there is no port to be had.
-    pub async fn start(to: SocketAddr, tasks: &Tasks) -> io::Result<Self> {
+    pub async fn start(to: SocketAddr, clock: Clock, tasks: &Tasks) -> io::Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        let relay = Self { address: listener.local_addr()?, line: watch::Sender::new(Line::Whole) };
-        let (group, line) = (tasks.clone(), relay.line.clone());
+        let (address, line) = (listener.local_addr()?, watch::Sender::new(Line::Whole));
+        let relay = Self { address, line, tap: Tap::default() };
+        let (group, line, tap) = (tasks.clone(), relay.line.clone(), relay.tap.clone());
         tasks.spawn(async move {
             loop {
                 let client = tokio::select! {
@@ -48,10 +53,11 @@ impl Relay {
                 };
                 let Ok((client, _)) = client else { continue };
                 let (stopping, line) = (group.clone(), line.subscribe());
+                let ear = Ear::new(tap.clone());
                 group.spawn(async move {
                     tokio::select! {
                         // Any error ends both connections, which is all that either side needs.
-                        _ = pass(client, to, line) => {}
+                        _ = pass(client, to, line, (ear, clock)) => {}
                         () = stopping.stopped() => {}
                     }
                 });
@@ -66,6 +72,12 @@ impl Relay {
         self.address
     }
 
+    /// What publishers and broker said to each other, also while they do.
+    #[must_use]
+    pub fn tap(&self) -> Tap {
+        self.tap.clone()
+    }
+
     /// What it lets through from now on.
     pub fn set(&self, line: Line) {
         self.line.send_replace(line);
@@ -76,6 +88,7 @@ async fn pass(
     mut client: TcpStream,
     to: SocketAddr,
     mut line: watch::Receiver<Line>,
+    (mut ear, clock): (Ear, Clock),
 ) -> io::Result<()> {
     if *line.borrow_and_update() == Line::Cut {
         return Ok(());
@@ -93,12 +106,22 @@ async fn pass(
             }
             read = client.read(&mut up) => match read? {
                 0 => return Ok(()),
-                count => broker.write_all(up.get(..count).unwrap_or_default()).await?,
+                count => {
+                    let said = up.get(..count).unwrap_or_default();
+                    ear.said(said, clock.now());
+                    broker.write_all(said).await?;
+                }
             },
             read = broker.read(&mut down) => match read? {
                 0 => return Ok(()),
-                _ if *line.borrow() == Line::Mute => (),
-                count => client.write_all(down.get(..count).unwrap_or_default()).await?,
+                count => {
+                    let answer = down.get(..count).unwrap_or_default();
+                    let at = (*line.borrow() != Line::Mute).then(|| clock.now());
+                    ear.answered(answer, at);
+                    if at.is_some() {
+                        client.write_all(answer).await?;
+                    }
+                }
             },
         }
     }

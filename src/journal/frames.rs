@@ -8,7 +8,7 @@
 /// Bytes before the content.
 const HEAD: usize = 12;
 /// What a file begins with: what wrote it, and in which form.
-const MAGIC: [u8; 12] = *b"landfall\0\0\0\x01";
+const MAGIC: [u8; 12] = *b"landfall\0\0\0\x02";
 
 /// What a file is like behind its last whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,16 +16,24 @@
 //! A timestamp names a millisecond that began at it. The append leg therefore ends in the middle of
 //! that millisecond, set back by the offset of the leader's clock; the fetch leg begins there. The
 //! durability gap ends at its beginning, so that a bridge which answers behind Kafka is not blamed for
-//! the unit of a timestamp.
+//! the unit of a timestamp. One that was told beside an arrival may have been forgotten whose clock it was
+//! timed by: then it is set back by whichever of its path's leaders leaves least of it.
 //!
 //! Who leads a partition is known some seconds late. What was learnt of a clock may then be another
 //! one's, so that with each change of leadership both clocks are estimated anew.
+//!
+//! Both clocks go on while the probe does not, and a bracket widens with its age all the same, so that
+//! what is known outlives a process on the same start of the machine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Instant;
-use crate::correlate::{Arrival, Departure, Elapsed, Event, Lane, PathId, Roster};
+use crate::correlate::{
+    Arrival, Departure, Elapsed, Event, Gap, Lane, PathId, PublisherId, Roster,
+};
 
 use super::offset::{ClockOffset, MILLISECOND, OffsetEstimate};
 
@@ -47,7 +55,7 @@ pub struct PeerClock {
 }
 
 /// A partition and who leads it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Led {
     /// Topic.
     pub topic: String,
@@ -57,23 +65,23 @@ pub struct Led {
     pub peer: String,
 }
 
-/// Estimates the clocks of all leaders, and corrects what was timed by them.
-#[derive(Debug, Default)]
+/// Estimates the clocks of all leaders, and corrects what was timed by them. To be kept with serde.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Clocks {
     peers: Vec<Peer>,
     sinks: BTreeMap<(PathId, Lane), Sink>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Peer {
-    name: Arc<str>,
+    name: String,
     estimate: OffsetEstimate,
     /// Whether its brackets contradicted each other since that was last asked.
     contradicted: bool,
 }
 
 /// The partitions that one consumer reads.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Sink {
     /// Their names by their dense indices.
     names: Vec<(String, i32)>,
@@ -122,7 +130,9 @@ impl Clocks {
             (before != now).then_some([before, now])
         });
         for index in moved.flatten() {
-            self.peers[index].estimate = OffsetEstimate::default();
+            if let Some(peer) = self.peers.get_mut(index) {
+                peer.estimate = OffsetEstimate::default();
+            }
         }
         sink.led = led;
         sink.look_up();
@@ -131,11 +141,11 @@ impl Clocks {
 
     /// Index of a leader, which is new here where it is not known yet.
     fn peer(&mut self, name: &str) -> Option<usize> {
-        let known = self.peers.iter().position(|peer| &*peer.name == name);
+        let known = self.peers.iter().position(|peer| peer.name == name);
         if known.is_some() || self.peers.len() == PEERS_MAX {
             return known;
         }
-        let (name, estimate) = (Arc::from(name), OffsetEstimate::default());
+        let (name, estimate) = (name.to_owned(), OffsetEstimate::default());
         self.peers.push(Peer { name, estimate, contradicted: false });
         Some(self.peers.len() - 1)
     }
@@ -144,6 +154,9 @@ impl Clocks {
     /// Where that is nothing they stay as they are.
     pub fn apply(&mut self, roster: &Roster, events: &mut [Event]) {
         for event in events {
+            if let Event::DurabilityGap { publisher, gap } = event {
+                self.correct_gap(roster, *publisher, gap);
+            }
             let Event::Resolved { publisher, lane, departure, arrival: Some(arrival), .. } = event
             else {
                 continue;
@@ -163,6 +176,26 @@ impl Clocks {
         }
     }
 
+    /// Sets the append of a gap back as that of an arrival is.
+    fn correct_gap(&self, roster: &Roster, publisher: PublisherId, gap: &mut Gap) {
+        let publisher = roster.publisher(publisher);
+        let lane = if publisher.control { Lane::KafkaKafka } else { Lane::MqttKafka };
+        let Some(sink) = self.sinks.get(&(publisher.path, lane)) else { return };
+        let at = gap.intended.offset(gap.received);
+        let appended = |&index: &usize| {
+            let known = self.peers.get(index)?.estimate.at(at)?;
+            Some(gap.appended.saturating_sub(known.correction_nanos()))
+        };
+        let corrected = match gap.slot {
+            Some(slot) => {
+                sink.leaders.get(slot as usize).and_then(Option::as_ref).and_then(appended)
+            }
+            // No more is said of data that was at stake than is certain.
+            None => sink.led.values().filter_map(appended).min(),
+        };
+        gap.appended = corrected.unwrap_or(gap.appended);
+    }
+
     /// What is known of the leaders' clocks; of those that lead a partition of the path, where one is
     /// given.
     #[must_use]
@@ -174,7 +207,7 @@ impl Clocks {
         };
         let peers = self.peers.iter().enumerate().filter(|&(index, _)| leads(index));
         let known = peers.filter_map(|(_, peer)| {
-            Some(PeerClock { peer: Arc::clone(&peer.name), offset: peer.estimate.at(now)? })
+            Some(PeerClock { peer: Arc::from(peer.name.as_str()), offset: peer.estimate.at(now)? })
         });
         known.collect()
     }
@@ -187,7 +220,7 @@ impl Clocks {
             if std::mem::take(&mut peer.contradicted) {
                 let led = |sink: &Sink| sink.led.values().any(|&leader| leader == index);
                 let of = self.sinks.iter().find(|(_, sink)| led(sink));
-                told.extend(of.map(|((path, _), _)| (*path, Arc::clone(&peer.name))));
+                told.extend(of.map(|((path, _), _)| (*path, Arc::from(peer.name.as_str()))));
             }
         }
         told
@@ -342,6 +375,49 @@ mod tests {
             ClockOffset { offset_nanos: MILLISECOND, bound_nanos: 3_001_101 }
         );
         assert_eq!(legs(&events[0]), (3_400 * MICRO, 1_500 * MICRO), "the clocks may well agree");
+    }
+
+    /// A gap of a message that was due at 2 s and appended a second behind that, by a leader's clock that
+    /// is so many milliseconds ahead; acknowledged after 200 ms, received after 1.1 s.
+    fn gap(slot: Option<u32>, ahead: i64) -> Event {
+        let gap = Gap {
+            intended: Instant::from_nanos(2_000_000_000),
+            acknowledged: 200 * MILLISECOND,
+            appended: (1_000 + ahead) * MILLISECOND,
+            received: 1_100 * MILLISECOND,
+            slot,
+        };
+        Event::DurabilityGap { publisher: PublisherId(0), gap }
+    }
+
+    #[test]
+    fn a_gap_that_was_told_beside_an_arrival_is_set_back_by_its_leaders_clock() {
+        let (mut clocks, roster) = (clocks(), roster());
+        let nanos = |clocks: &mut Clocks, event| {
+            let mut events = [event];
+            clocks.apply(&roster, &mut events);
+            let [Event::DurabilityGap { gap, .. }] = events else { panic!("{events:?}") };
+            gap.nanos()
+        };
+        assert_eq!(nanos(&mut clocks, gap(Some(0), -400)), 400 * MILLISECOND, "nothing is known");
+        // One leader is 400 ms behind, the other 40 ms ahead.
+        for (slot, ahead) in [(0, -400), (1, 40)] {
+            let moments = [100, 600, ahead * 1_000 + 300, 700].map(|micros| micros * MICRO);
+            let mut events = [arrived(Lane::KafkaKafka, slot, 1_900_000_000, moments)];
+            clocks.apply(&roster, &mut events);
+        }
+        // To within the width of a bracket.
+        let near = |nanos: i64, millis: i64| (nanos - millis * MILLISECOND).abs() < 2 * MILLISECOND;
+        assert!(near(nanos(&mut clocks, gap(Some(0), -400)), 800));
+        assert!(near(nanos(&mut clocks, gap(Some(1), 40)), 800));
+        assert_eq!(nanos(&mut clocks, gap(Some(7), -400)), 400 * MILLISECOND, "of no known leader");
+        // Either of them may have stamped it.
+        assert!(near(nanos(&mut clocks, gap(None, -400)), 360), "no more than is certain");
+        assert!(near(nanos(&mut clocks, gap(None, 40)), 800));
+        // One that can't be placed is none, whatever the clocks.
+        let Event::DurabilityGap { publisher, gap } = gap(None, 0) else { panic!() };
+        let unknown = Event::DurabilityGap { publisher, gap: Gap { appended: i64::MIN, ..gap } };
+        assert_eq!(nanos(&mut clocks, unknown), 0);
     }
 
     #[test]

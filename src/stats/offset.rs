@@ -14,6 +14,8 @@
 //! slewed faster than that), or the messages were not timed by the clock that they were put down to.
 //! Then only the last one counts.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Instant;
 
 /// How fast two clocks may drift apart, in parts per million.
@@ -57,13 +59,13 @@ impl ClockOffset {
 pub(super) const MILLISECOND: i64 = 1_000_000;
 
 /// Estimates the offset of one clock.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct OffsetEstimate {
     known: Option<Interval>,
 }
 
 /// Where the offset lies, as of a moment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Interval {
     at: Instant,
     low: i64,

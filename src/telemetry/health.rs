@@ -12,7 +12,7 @@ use crate::clock::Instant;
 /// A heartbeat older than this means that the process hangs.
 const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(30);
 
-/// A system that the probe talks to.
+/// A system that the probe talks to, or writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Component {
     /// The MQTT brokers.
@@ -21,11 +21,13 @@ pub enum Component {
     Kafka,
     /// The Collector that metrics and spans are sent to.
     Otlp,
+    /// The directory that state is kept in.
+    Journal,
 }
 
 impl Component {
     /// Every component, in the order of their indices.
-    pub const ALL: [Self; 3] = [Self::Mqtt, Self::Kafka, Self::Otlp];
+    pub const ALL: [Self; 4] = [Self::Mqtt, Self::Kafka, Self::Otlp, Self::Journal];
 
     /// The name in metrics and in `/readyz`.
     #[must_use]
@@ -34,13 +36,14 @@ impl Component {
             Self::Mqtt => "mqtt",
             Self::Kafka => "kafka",
             Self::Otlp => "otlp",
+            Self::Journal => "journal",
         }
     }
 
     /// Whether nothing can be measured without it.
     #[must_use]
     pub const fn is_needed(self) -> bool {
-        !matches!(self, Self::Otlp)
+        !matches!(self, Self::Otlp | Self::Journal)
     }
 }
 

@@ -303,7 +303,7 @@ impl Inner {
                 group.lanes[lane.index()].recovered(was, end_to_end);
             }
             Event::Timed { leg, nanos, .. } => group.legs[leg.index()].record(seconds(nanos)),
-            Event::DurabilityGap { nanos, .. } => group.durability_gap.record(seconds(nanos)),
+            Event::DurabilityGap { gap, .. } => group.durability_gap.record(seconds(gap.nanos())),
             Event::Duplicate { lane, cause, .. } => {
                 group.duplicates[cause.index()].increment(1);
                 group.lanes[lane.index()].rate(|objective| objective.rate_copy(cause));

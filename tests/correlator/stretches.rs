@@ -32,7 +32,7 @@ impl Story {
 
     fn gaps(&self) -> Vec<i64> {
         let gaps = self.events.iter().filter_map(|event| match event {
-            Event::DurabilityGap { nanos, .. } => Some(*nanos),
+            Event::DurabilityGap { gap, .. } => Some(gap.nanos()),
             Event::Resolved { arrival: Some(arrival), .. } => arrival.durability_gap.nanos(),
             _ => None,
         });
@@ -93,6 +93,9 @@ fn a_message_that_was_given_up_had_the_longest_gap() {
     story.judged(7);
     story.received(1, 0, appended(0, seconds(40)), 41);
     about(story.gaps()[0], 38);
+    let of_its_leader =
+        |event: &Event| matches!(event, Event::DurabilityGap { gap, .. } if gap.slot == Some(0));
+    assert!(story.events.iter().any(of_its_leader), "who books it can correct it");
     let late = story.events.iter().find_map(|event| match event {
         Event::LateRecovery { end_to_end, .. } => *end_to_end,
         _ => None,

@@ -213,6 +213,11 @@ impl Run {
         self.said()
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
     /// Where it serves HTTP.
     pub(crate) fn address(&self) -> &str {
         &self.address

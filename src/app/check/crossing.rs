@@ -40,6 +40,7 @@ pub(super) async fn cross(
         notices: notify,
         leases: None,
         takes_over: false,
+        set_back: None,
     };
     let mut ears = Ears::new(path, router, notices);
     let subscriber = path.subscriber.take();

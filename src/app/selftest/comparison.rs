@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::timing::Timed;
 use super::truth::{Expected, ExpectedLane};
 use crate::report::{Durations, LaneReport, PathReport, Stamps, duration};
 
@@ -18,12 +19,21 @@ const WAKES: f64 = 3.0;
 const SPARED: f64 = 0.01;
 /// How much earlier a latency may be than Kafka's log has it: the clock is read before.
 const EARLY_SECONDS: f64 = 0.000_1;
-/// What no link can do: no payload is held against a schema, and one clock that never steps gives no
-/// latency below zero.
-const NEVER: [&str; 2] = ["schema_violation", "negative"];
+/// What no link can do: no payload is held against a schema.
+const NEVER: &str = "schema_violation";
+/// Durations that may be below zero: a timestamp's millisecond begins before its append, and clocks differ.
+const SIGNED: [&str; 4] = ["service_latency", "create", "append", "fetch"];
 
 /// A side of the report's stamps.
 type Side = fn(Stamps) -> u64;
+/// The quantiles that are compared.
+const QUANTILES: [(&str, f64, Quantile); 4] = [
+    ("p50", 0.5, |found| found.p50),
+    ("p90", 0.9, |found| found.p90),
+    ("p99", 0.99, |found| found.p99),
+    ("max", 1.0, |found| found.max),
+];
+
 /// A quantile of the report.
 type Quantile = fn(Durations) -> Option<f64>;
 
@@ -57,8 +67,10 @@ pub(super) struct Row {
     pub(super) name: String,
     pub(super) expected: Figure,
     pub(super) reported: Figure,
-    /// How much more may be reported, of a latency, in seconds.
-    pub(super) within: Option<f64>,
+    /// From where to where it may be reported, of a duration, in seconds.
+    pub(super) allowed: Option<(f64, f64)>,
+    /// The duration that it is the count or a quantile of.
+    pub(super) duration: Option<&'static str>,
     pub(super) agrees: bool,
 }
 
@@ -72,15 +84,29 @@ impl Lag {
         quantile(&self.0, 1.0).map_or(0.0, seconds)
     }
 
-    /// How much later than the truth has it a quantile may be. Who receives a message has to be woken
-    /// for it, and is not much later than the sleeper was; for the few of whom that is not true, the
-    /// truth of a rank that is higher by as many stands. `latencies` ascend.
-    fn allowance(&self, of: f64, latencies: &[i64], expected: f64) -> f64 {
-        let spared = SPARED.min((1.0 - of) / 2.0);
-        let late = quantile(&self.0, 1.0 - spared).map_or(0.0, seconds);
-        let higher = quantile(latencies, of + spared).map_or(expected, seconds);
-        higher - expected + (SHARE * higher).max(WAY_SECONDS + WAKES * late)
+    /// How late a quantile may be at most. Who receives a message has to be woken for it, and is not
+    /// much later than the sleeper was; for the few of whom that is not true, the truth of a rank that is
+    /// higher by as many stands. `latencies` ascend.
+    fn latest(&self, of: f64, latencies: &[i64]) -> f64 {
+        let higher = quantile(latencies, of + spared(of)).map_or(0.0, seconds);
+        higher + self.waking(of).max(SHARE * higher.abs())
     }
+
+    /// How early at least, where both ends of it are moments that somebody is woken for: who tells the
+    /// truth may have been late for the first of them. `durations` ascend.
+    fn earliest(&self, of: f64, durations: &[i64]) -> f64 {
+        let lower = quantile(durations, of - spared(of)).map_or(0.0, seconds);
+        lower - (2.0 * self.waking(of)).max(SHARE * lower.abs())
+    }
+
+    fn waking(&self, of: f64) -> f64 {
+        WAY_SECONDS + WAKES * quantile(&self.0, 1.0 - spared(of)).map_or(0.0, seconds)
+    }
+}
+
+/// How large a share of all may be late beyond what the sleeper found, of a quantile.
+fn spared(of: f64) -> f64 {
+    SPARED.min((1.0 - of) / 2.0)
 }
 
 /// Every figure of every path, and whether each fault that can be made was made at all.
@@ -96,8 +122,11 @@ pub(super) fn compare(expected: &[Expected], reported: &[PathReport], lag: &Lag)
         for (name, count) in lane.outcomes.named().into_iter().chain(lane.anomalies.named()) {
             *made.entry(name).or_default() += count;
         }
+        for (name, timed) in lane.stretches.named() {
+            *made.entry(name).or_default() += timed.truth.len() as u64;
+        }
     }
-    for (name, count) in made.into_iter().filter(|(name, _)| !NEVER.contains(name)) {
+    for (name, count) in made.into_iter().filter(|(name, _)| *name != NEVER) {
         let mut row = row("all", None, &format!("{name} was provoked"));
         (row.expected, row.reported) = (Figure::Some, Figure::Count(count));
         row.agrees = count > 0;
@@ -108,8 +137,8 @@ pub(super) fn compare(expected: &[Expected], reported: &[PathReport], lag: &Lag)
 
 fn row(path: &str, qos: Option<u8>, name: &str) -> Row {
     let (path, name) = (path.to_owned(), name.to_owned());
-    let (expected, reported, within) = (Figure::None, Figure::None, None);
-    Row { path, qos, name, expected, reported, within, agrees: true }
+    let (expected, reported) = (Figure::None, Figure::None);
+    Row { path, qos, name, expected, reported, allowed: None, duration: None, agrees: true }
 }
 
 /// The rows of one path as they are made.
@@ -164,18 +193,55 @@ impl Rows<'_> {
         }
         let depth = reported.map(|lane| lane.reorder_depth_max);
         self.count("reorder_depth_max", expected.reorder_depth_max, depth);
-        let found = reported.map(|lane| lane.latency_seconds);
-        let count = expected.latencies.len() as u64;
-        self.count("latency count", count, found.map(|found| found.count));
-        let quantiles: [(_, f64, Quantile); 4] = [
-            ("latency p50", 0.5, |found| found.p50),
-            ("latency p90", 0.9, |found| found.p90),
-            ("latency p99", 0.99, |found| found.p99),
-            ("latency max", 1.0, |found| found.max),
-        ];
-        for (name, of, figure) in quantiles {
-            let latencies = &expected.latencies;
-            self.latency((name, of), latencies, found.and_then(figure), lag);
+        let found = reported.map(|lane| lane.duplication);
+        self.count("duplication messages", expected.doubled, found.map(|found| found.messages));
+        let copies_max = found.map(|found| found.copies_max);
+        self.count("duplication copies_max", expected.copies_max, copies_max);
+        let latencies = &expected.latencies;
+        let latest = |of| {
+            let expected = quantile(latencies, of).map_or(0.0, seconds);
+            (expected - (SHARE * expected.abs()).max(EARLY_SECONDS), lag.latest(of, latencies))
+        };
+        self.durations("latency", latencies, reported.map(|lane| lane.latency_seconds), latest);
+        for (name, timed) in expected.stretches.named() {
+            let Timed { low, truth, high } = timed;
+            let least = if SIGNED.contains(&name) { f64::MIN } else { 0.0 };
+            let allowed =
+                |of| (lag.earliest(of, low).max(least), lag.latest(of, high) + lag.waking(of));
+            self.durations(name, truth, reported.map(|lane| reported_of(lane, name)), allowed);
+        }
+    }
+
+    /// Compares the count and the quantiles of what took `truth`, in ascending order; each quantile may
+    /// be reported from where to where `allowed` says.
+    fn durations(
+        &mut self,
+        name: &'static str,
+        truth: &[i64],
+        reported: Option<Durations>,
+        allowed: impl Fn(f64) -> (f64, f64),
+    ) {
+        let begin = self.made.len();
+        let count = truth.len() as u64;
+        self.count(&format!("{name} count"), count, reported.map(|found| found.count));
+        for (quantile_name, of, figure) in QUANTILES {
+            let mut row = row(self.path, self.qos, &format!("{name} {quantile_name}"));
+            let (expected, reported) =
+                (quantile(truth, of).map(seconds), reported.and_then(figure));
+            row.expected = expected.map_or(Figure::None, Figure::Seconds);
+            row.reported = reported.map_or(Figure::None, Figure::Seconds);
+            row.agrees = match (expected, reported) {
+                (Some(_), Some(reported)) => {
+                    let (from, to) = allowed(of);
+                    row.allowed = Some((from, to));
+                    (from..=to).contains(&reported)
+                }
+                (expected, reported) => expected.is_none() && reported.is_none(),
+            };
+            self.made.push(row);
+        }
+        for row in self.made.iter_mut().skip(begin) {
+            row.duration = Some(name);
         }
     }
 
@@ -186,29 +252,18 @@ impl Rows<'_> {
         row.agrees = reported == Some(expected);
         self.made.push(row);
     }
+}
 
-    fn latency(
-        &mut self,
-        (name, of): (&str, f64),
-        latencies: &[i64],
-        reported: Option<f64>,
-        lag: &Lag,
-    ) {
-        let mut row = row(self.path, self.qos, name);
-        let expected = quantile(latencies, of).map(seconds);
-        row.expected = expected.map_or(Figure::None, Figure::Seconds);
-        row.reported = reported.map_or(Figure::None, Figure::Seconds);
-        row.agrees = match (expected, reported) {
-            (Some(expected), Some(reported)) => {
-                let within = lag.allowance(of, latencies, expected);
-                row.within = Some(within);
-                let early = (SHARE * expected).max(EARLY_SECONDS);
-                (expected - early..=expected + within).contains(&reported)
-            }
-            (expected, reported) => expected.is_none() && reported.is_none(),
-        };
-        self.made.push(row);
-    }
+/// What a lane reports of a duration.
+fn reported_of(lane: &LaneReport, name: &str) -> Durations {
+    let legs = lane.legs.named().into_iter();
+    let others = [
+        ("service_latency", lane.service_latency_seconds),
+        ("durability_gap", lane.durability_gap_seconds),
+        ("duplication spread", lane.duplication.spread_seconds),
+    ];
+    let of = legs.chain(others).find(|&(other, _)| other == name);
+    of.map(|(_, durations)| durations).unwrap_or_default()
 }
 
 /// The nearest-rank quantile of values that ascend.
@@ -232,7 +287,8 @@ fn seconds(nanos: i64) -> f64 {
 mod tests {
     use super::*;
     use crate::app::selftest::sabotage;
-    use crate::report::{Anomalies, Outcomes};
+    use crate::app::selftest::timing::Stretches;
+    use crate::report::{Anomalies, Duplication, Legs, Outcomes};
 
     const MILLISECOND: i64 = 1_000_000;
 
@@ -241,7 +297,24 @@ mod tests {
         let outcomes = Outcomes { delivered: 100, acked_lost: 3, ..Outcomes::default() };
         let anomalies = Anomalies { duplicate: 2, ..Anomalies::default() };
         let latencies = (1..=100).map(|millis| millis * MILLISECOND).collect();
-        let lane = ExpectedLane { outcomes, anomalies, reorder_depth_max: 4, latencies };
+        // Every duration beside it is that of its own message, give or take 5 ms.
+        let mut stretches = Stretches::default();
+        for nanos in (1..=100).map(|millis| millis * MILLISECOND) {
+            for timed in stretches.all_mut() {
+                timed.add(nanos, (5 * MILLISECOND, 5 * MILLISECOND));
+            }
+        }
+        stretches.sort();
+        let (doubled, copies_max) = (2, 2);
+        let lane = ExpectedLane {
+            outcomes,
+            anomalies,
+            reorder_depth_max: 4,
+            latencies,
+            stretches,
+            doubled,
+            copies_max,
+        };
         Expected {
             path: "clean",
             offered: 103,
@@ -274,6 +347,21 @@ mod tests {
             anomalies: lane.anomalies,
             reorder_depth_max: 4,
             latency_seconds,
+            service_latency_seconds: latency_seconds,
+            durability_gap_seconds: latency_seconds,
+            legs: Legs {
+                publish_delay: latency_seconds,
+                publish_rec: latency_seconds,
+                publish_ack: latency_seconds,
+                create: latency_seconds,
+                append: latency_seconds,
+                fetch: latency_seconds,
+            },
+            duplication: Duplication {
+                messages: 2,
+                copies_max: 2,
+                spread_seconds: latency_seconds,
+            },
             ..LaneReport::default()
         };
         PathReport {
@@ -354,12 +442,43 @@ mod tests {
     }
 
     #[test]
+    fn every_duration_is_compared() {
+        let spoilt = |spoil: fn(&mut Durations)| {
+            differing(|path| {
+                let lane = &mut path.lanes[0];
+                let Legs { publish_delay, publish_rec, publish_ack, create, append, fetch } =
+                    &mut lane.legs;
+                for it in [publish_delay, publish_rec, publish_ack, create, append, fetch] {
+                    spoil(it);
+                }
+                spoil(&mut lane.service_latency_seconds);
+                spoil(&mut lane.durability_gap_seconds);
+                spoil(&mut lane.duplication.spread_seconds);
+            })
+        };
+        let names = Stretches::default().named().map(|(name, _)| name);
+        let all = |figure: &str| names.map(|name| format!("{name} {figure}"));
+        assert_eq!(spoilt(|it| it.count += 1), all("count"));
+        // Of 50 ms: a rank, 5 ms that it is right to, and 2 ms for waking at both ends.
+        assert_eq!(spoilt(|it| it.p50 = Some(0.0401)), [""; 0]);
+        assert_eq!(spoilt(|it| it.p50 = Some(0.0399)), all("p50"));
+        assert_eq!(spoilt(|it| it.p50 = Some(0.0599)), [""; 0]);
+        assert_eq!(spoilt(|it| it.p50 = Some(0.0601)), all("p50"));
+        assert_eq!(spoilt(|it| it.max = None), all("max"));
+        let messages = differing(|path| path.lanes[0].duplication.messages += 1);
+        assert_eq!(messages, ["duplication messages"]);
+        let copies = differing(|path| path.lanes[0].duplication.copies_max += 1);
+        assert_eq!(copies, ["duplication copies_max"]);
+    }
+
+    #[test]
     fn a_machine_that_wakes_late_is_allowed_for() {
         let mut wakes = vec![0; 990];
         wakes.extend([MILLISECOND; 10]);
         let lag = Lag(wakes);
         let latencies = [50 * MILLISECOND; 100];
-        let allowed = |of| lag.allowance(of, &latencies, 0.05);
+        let allowed = |of| lag.latest(of, &latencies) - 0.05;
+        assert!((0.05 - lag.earliest(0.99, &latencies) - 0.01).abs() < 1e-9);
         assert!((allowed(0.5) - 0.002).abs() < 1e-9, "the late ones are spared");
         assert!((allowed(0.99) - 0.005).abs() < 1e-9, "{}", allowed(0.99));
         assert!((allowed(1.0) - 0.005).abs() < 1e-9);
@@ -370,6 +489,7 @@ mod tests {
         let rows = compare(&[expected()], &[reported()], &Lag(Vec::new()));
         let made = |name: &str| rows.iter().find(|row| row.name == name).unwrap().agrees;
         assert!(made("acked_lost was provoked") && !made("late was provoked"));
-        assert!(!rows.iter().any(|row| row.name.starts_with("negative was")));
+        assert!(made("durability_gap was provoked"));
+        assert!(!rows.iter().any(|row| row.name.starts_with("schema_violation was")));
     }
 }

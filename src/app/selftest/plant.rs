@@ -1,6 +1,7 @@
 //! Room `app`: the systems of `landfall selftest`, and what happens to them when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
@@ -14,9 +15,12 @@ use super::scenes::{DEADLINE, LOAD, Part, SCENES, Scene, index_of, refused_prefi
 use crate::app::{Error, threads};
 use crate::clock::{Clock, Instant};
 use crate::embedded::bridge::{Acknowledge, Bridge, Config, Link, LinkLog, Mqtt};
-use crate::embedded::kafka::{self, BatchInfo, Hooks, Kafka, Released, Topic, Verdict};
+use crate::embedded::kafka::{
+    self, BatchInfo, Hooks, Kafka, Released, TimestampType, Topic, TopicDefaults, Verdict,
+};
 use crate::embedded::mqtt::{self, Broker, Refusals};
 use crate::embedded::relay::{Line, Relay};
+use crate::embedded::tap::{Exchange, Tap};
 use crate::shutdown::Tasks;
 use crate::splitmix::mix;
 
@@ -28,7 +32,7 @@ const RELEASES_MAX: usize = 32_768;
 /// Of 1,000 batches of the path whose records are doubled, so many are read twice.
 const READ_TWICE: u64 = 150;
 /// How far Kafka's clock steps.
-const CLOCK_STEP_NANOS: i64 = -2_500_000_000;
+pub(super) const CLOCK_STEP_NANOS: i64 = -2_500_000_000;
 
 /// When things happen, from the first message on.
 const STALL_AT: Duration = Duration::from_millis(800);
@@ -44,9 +48,11 @@ const LET_FETCH_AT: Duration = LOAD.saturating_add(DEADLINE).saturating_add(Dura
 /// Where the embedded systems are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Addresses {
-    pub(super) mqtt: SocketAddr,
-    /// The broker behind the relay.
-    pub(super) relay: SocketAddr,
+    mqtt: SocketAddr,
+    /// The broker behind a relay that stays whole.
+    pub(super) whole: SocketAddr,
+    /// The broker behind one that is severed.
+    pub(super) severed: SocketAddr,
     pub(super) kafka: SocketAddr,
 }
 
@@ -58,8 +64,20 @@ pub(super) struct Plant {
     releases: Receiver<Released>,
     hooks: Hooks,
     rereads: Arc<AtomicU64>,
-    let_go: Arc<Mutex<Option<Instant>>>,
+    moments: Arc<Mutex<Moments>>,
+    taps: [Tap; 2],
     tasks: Tasks,
+}
+
+/// When what happens once did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Moments {
+    /// Publishers were severed from the broker.
+    pub(super) severed: Option<Instant>,
+    /// Kafka's clock stepped.
+    pub(super) stepped: Option<Instant>,
+    /// The consumer that is behind got its records.
+    pub(super) let_go: Option<Instant>,
 }
 
 /// The links of the two bridges. Both know all routes.
@@ -83,8 +101,11 @@ pub(super) struct Ledgers {
     pub(super) releases_dropped: u64,
     /// Records that were read twice.
     pub(super) rereads: u64,
-    /// When the consumer that is behind got its records.
-    pub(super) let_go: Option<Instant>,
+    pub(super) moments: Moments,
+    /// What went over the wire, by trace id.
+    pub(super) wire: HashMap<String, Exchange>,
+    /// Connections that could not be followed, and messages beyond the log's bound.
+    pub(super) unheard: u64,
 }
 
 impl Plant {
@@ -113,13 +134,16 @@ impl Plant {
             let of_it = releases.entry((topic.as_ref().to_owned(), partition)).or_default();
             of_it.push((base_offset, count, at));
         }
+        let heard: Vec<_> = self.taps.iter().map(Tap::log).collect();
         Ledgers {
             logs: vec![self.links.steady.log(), self.links.mortal.log()],
             refusals: self.refusals.counts(),
             releases,
             releases_dropped: self.hooks.released_dropped(),
             rereads: self.rereads.load(Ordering::Relaxed),
-            let_go: *self.let_go.lock().unwrap_or_else(PoisonError::into_inner),
+            moments: *self.moments.lock().unwrap_or_else(PoisonError::into_inner),
+            unheard: heard.iter().map(|log| log.unread + log.unlogged).sum(),
+            wire: heard.into_iter().flat_map(|log| log.exchanges).collect(),
         }
     }
 }
@@ -129,12 +153,17 @@ async fn bring_up(seed: u64, clock: Clock, tasks: Tasks) -> Result<Plant, Error>
     let starting = |error| Error::System("starting the embedded systems", error);
     let config = mqtt::Config { refused: refused_prefix(), ..mqtt::Config::default() };
     let broker = Broker::start(&config, &tasks).await.map_err(|error| refused(&error))?;
-    let relay = Relay::start(broker.address(), &tasks).await.map_err(starting)?;
-    let topics = SCENES.iter().map(|scene| Topic::new(scene.name, PARTITIONS)).collect();
+    let [whole, severed] = relays(broker.address(), clock, &tasks).await.map_err(starting)?;
+    let topics = SCENES.iter().map(topic).collect();
     let kafka = kafka::Config { topics, ..kafka::Config::default() };
     let kafka = Kafka::bind(kafka, clock).await.map_err(starting)?;
     let (mqtt, hooks) = (broker.address(), kafka.hooks());
-    let addresses = Addresses { mqtt, relay: relay.address(), kafka: kafka.address() };
+    let addresses = Addresses {
+        mqtt,
+        whole: whole.address(),
+        severed: severed.address(),
+        kafka: kafka.address(),
+    };
     tasks.spawn(kafka.serve(tasks.clone()));
 
     let rereads = Arc::new(AtomicU64::new(0));
@@ -153,8 +182,8 @@ async fn bring_up(seed: u64, clock: Clock, tasks: Tasks) -> Result<Plant, Error>
         // The sender lives in a task that only stops with all others.
         let _ = ready.wait_for(|ready| *ready).await;
     }
-    let let_go = Arc::new(Mutex::new(None));
-    let play = play(clock, (links.clone(), relay, hooks.clone()), Arc::clone(&let_go));
+    let (moments, taps) = (Arc::default(), [whole.tap(), severed.tap()]);
+    let play = play(clock, (links.clone(), severed, hooks.clone()), Arc::clone(&moments));
     let stopping = tasks.clone();
     tasks.spawn(async move {
         tokio::select! {
@@ -163,7 +192,33 @@ async fn bring_up(seed: u64, clock: Clock, tasks: Tasks) -> Result<Plant, Error>
         }
     });
     let refusals = broker.refusals();
-    Ok(Plant { addresses, links, refusals, releases, hooks, rereads, let_go, tasks })
+    Ok(Plant { addresses, links, refusals, releases, hooks, rereads, moments, taps, tasks })
+}
+
+fn topic(scene: &Scene) -> Topic {
+    let mut topic = Topic::new(scene.name, PARTITIONS);
+    if scene.part == Part::Created {
+        let timestamps = TimestampType::CreateTime;
+        topic.defaults = TopicDefaults { timestamps, ..topic.defaults };
+    }
+    topic
+}
+
+/// Two relays on a thread of their own: what they hear is timed, and must not wait behind the work of
+/// the broker and of Kafka.
+async fn relays(to: SocketAddr, clock: Clock, tasks: &Tasks) -> io::Result<[Relay; 2]> {
+    let (tell, told) = oneshot::channel();
+    let group = tasks.clone();
+    threads::run_on_thread("wire", tasks, move || {
+        let tasks = group.clone();
+        group.spawn(async move {
+            let start = async || Relay::start(to, clock, &tasks).await;
+            let relays = async { Ok([start().await?, start().await?]) };
+            // The receiver waits for exactly this.
+            let _ = tell.send(relays.await);
+        });
+    })?;
+    told.await.unwrap_or_else(|_| Err(io::Error::other("the thread of the relays ended")))
 }
 
 /// Decides which batches are read twice: of the path for that, those with one record of ours in them.
@@ -232,8 +287,11 @@ fn keep_bridging(
 async fn play(
     clock: Clock,
     (links, relay, hooks): (Links, Relay, Hooks),
-    let_go: Arc<Mutex<Option<Instant>>>,
+    moments: Arc<Mutex<Moments>>,
 ) {
+    let note = |moment: fn(&mut Moments) -> &mut Option<Instant>| {
+        *moment(&mut moments.lock().unwrap_or_else(PoisonError::into_inner)) = Some(clock.now());
+    };
     let first = links.steady.begun().await;
     let at = async |after: Duration| {
         let left = (first + after).saturating_since(clock.now());
@@ -245,15 +303,17 @@ async fn play(
     relay.set(Line::Mute);
     links.mortal.mute();
     at(SEVER_AT).await;
+    note(|moments| &mut moments.severed);
     relay.set(Line::Cut);
     at(KILL_AT).await;
     links.mortal.kill();
     at(STEP_AT).await;
+    note(|moments| &mut moments.stepped);
     hooks.set_clock_offset(CLOCK_STEP_NANOS);
     at(MEND_AT).await;
     relay.set(Line::Whole);
     at(LET_FETCH_AT).await;
-    *let_go.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock.now());
+    note(|moments| &mut moments.let_go);
     let behind = SCENES.iter().find(|scene| scene.part == Part::Behind);
     hooks.let_fetch(behind.map_or("", |scene| scene.name));
 }

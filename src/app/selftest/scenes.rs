@@ -15,6 +15,8 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(2);
 /// two of the rounds in which the consumer asks how far it must read, and a second look; the run lasts
 /// for ten seconds more than load and deadline, because a consumer is stuck.
 const GIVEN_UP: (Duration, Duration) = millis(10_300, 10_800);
+/// By how much that clock is set back.
+pub(super) const SET_BACK: Duration = Duration::from_secs(1);
 /// A message that comes later than this counts as one that had been given up.
 pub(super) const SURELY_GIVEN_UP: Duration = Duration::from_secs(10);
 
@@ -23,6 +25,10 @@ pub(super) const SURELY_GIVEN_UP: Duration = Duration::from_secs(10);
 pub(super) enum Part {
     /// Nothing.
     None,
+    /// Its records have the time at which they were produced, and not that of their append.
+    Created,
+    /// Who reads its records has a clock that is set back.
+    SetBack,
     /// Its link stalls for a while.
     Stalled,
     /// Its bridge dies and is started anew.
@@ -82,14 +88,14 @@ const fn scene(
 }
 
 /// Every path.
-pub(super) const SCENES: [Scene; 12] = [
+pub(super) const SCENES: [Scene; 13] = [
     scene("clean", "nothing is done", (&[0, 1, 2], 90), FAULTLESS, Part::None),
     scene(
         "lossy",
-        "delays of 20 to 220 ms, one in seven dropped after its acknowledgement",
+        "delays of 20 to 220 ms, one in seven dropped after its acknowledgement; CreateTime",
         (&[0, 1], 120),
         Faults { delay: millis(20, 220), dropped: 140, ..FAULTLESS },
-        Part::None,
+        Part::Created,
     ),
     scene(
         "doubling",
@@ -133,6 +139,14 @@ pub(super) const SCENES: [Scene; 12] = [
         FAULTLESS,
         Part::Severed,
     ),
+    scene(
+        "early",
+        "the reader's clock is 1 s behind: records come before they were due, but for four in ten \
+         that are held back for 1.4 s",
+        (&[1], 50),
+        Faults { overtaken: 400, overtaking: millis(1_350, 1_450), ..FAULTLESS },
+        Part::SetBack,
+    ),
     scene("refused", "the broker takes nothing", (&[1, 2], 40), FAULTLESS, Part::Refused),
     scene(
         "recovering",
@@ -159,6 +173,14 @@ impl Scene {
         }
     }
 
+    /// By how much the clock of who reads its records is set back.
+    pub(super) const fn set_back(&self) -> Duration {
+        match self.part {
+            Part::SetBack => SET_BACK,
+            _ => Duration::ZERO,
+        }
+    }
+
     fn prefix(&self) -> String {
         format!("{}/{}/", self.line(), self.name)
     }
@@ -178,7 +200,7 @@ pub(super) fn refused_prefix() -> Option<String> {
 pub(super) fn configuration(addresses: &Addresses) -> String {
     let mut text = "probe: selftest\npaths:\n".to_owned();
     for scene in &SCENES {
-        let mqtt = if scene.part == Part::Severed { addresses.relay } else { addresses.mqtt };
+        let mqtt = if scene.part == Part::Severed { addresses.severed } else { addresses.whole };
         let (name, rate, clients) = (scene.name, scene.rate, scene.qos.len());
         let qos: Vec<String> = scene.qos.iter().map(u8::to_string).collect();
         let (qos, prefix, kafka) = (qos.join(", "), scene.prefix(), addresses.kafka);

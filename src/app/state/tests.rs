@@ -1,5 +1,6 @@
 //! Room `app`: a run that is cut anywhere and goes on is the run that was never cut.
 
+mod leases_and_clocks;
 mod ticks;
 
 use proptest::prelude::*;
@@ -8,7 +9,8 @@ use super::super::recorder::{News, Recorder};
 use super::*;
 use crate::correlate::{Append, Carrier, Event, NotSent, Outcome, Path, RecordPlace, Sink, Stage};
 use crate::journal::{Directory, Log, Syncer, Teller};
-use crate::stamp::{Carriers, Integrity};
+use crate::stamp::{Carriers, Integrity, Run, Stamper};
+use crate::stats::Led;
 
 use ticks::{Tick, numbered, ticks};
 
@@ -37,17 +39,24 @@ fn owner(boot_id: &str, secret: &[u8], roster: &Roster) -> Owner {
 struct Process {
     correlator: Correlator,
     stats: Stats,
+    clocks: Clocks,
     events: Vec<Event>,
 }
 
 impl Process {
     fn new(roster: &Arc<Roster>) -> Self {
-        let State { correlator, stats, .. } = State::new(roster);
-        Self { correlator, stats, events: Vec::new() }
+        let State { correlator, stats, clocks, .. } = State::new(roster);
+        Self { correlator, stats, clocks, events: Vec::new() }
     }
 
     fn live(&mut self, tick: &Tick) {
         let from = self.events.len();
+        for PartitionName { path, lane, slot, topic, partition, .. } in &tick.names {
+            self.clocks.name_partition((*path, *lane), *slot, (topic.clone(), *partition));
+        }
+        for Leaders { of, led } in &tick.leaders {
+            self.clocks.set_leaders(*of, led);
+        }
         for observation in tick.published.iter().chain(&tick.received) {
             self.correlator.observe(observation, &mut self.events);
         }
@@ -55,30 +64,57 @@ impl Process {
             self.correlator.advance(now, &mut self.events);
         }
         let mut events = self.events.split_off(from);
-        leave_legs_out(&mut events);
+        let roster = Arc::clone(self.stats.roster());
+        self.clocks.apply(&roster, &mut events);
         self.stats.apply(&events);
         self.events.append(&mut events);
     }
 
     /// All that is known, in bytes. Windows are of no account: each process has its own.
-    fn bytes(&mut self) -> (Vec<u8>, Vec<u8>) {
+    fn bytes(&mut self) -> [Vec<u8>; 3] {
         self.stats.end_window();
-        let correlator = postcard::to_extend(&self.correlator.kept(), Vec::new()).unwrap();
-        (correlator, postcard::to_extend(&self.stats, Vec::new()).unwrap())
+        [
+            postcard::to_extend(&self.correlator.kept(), Vec::new()).unwrap(),
+            postcard::to_extend(&self.stats, Vec::new()).unwrap(),
+            postcard::to_extend(&self.clocks, Vec::new()).unwrap(),
+        ]
     }
+
+    fn holdings(&self) -> Holdings<'_> {
+        let Self { correlator, stats, clocks, .. } = self;
+        Holdings { correlator, stats, clocks }
+    }
+
+    fn record(&self, tick: &Tick, recorder: &mut Recorder) -> std::io::Result<()> {
+        let taken = (tick.published.as_slice(), tick.received.as_slice());
+        let (names, leaders) = (tick.names.clone(), tick.leaders.clone());
+        let news = News { names, leaders, ..News::default() };
+        recorder.record(taken, tick.judged, news, &self.correlator)
+    }
+}
+
+fn leases() -> Arc<Leases> {
+    Arc::new(Leases::new(vec![0; 3], [1.0, 100.0, 1.0]))
 }
 
 /// A recorder in a directory, behind a snapshot of this process.
 fn recorder(directory: &Directory, process: &Process, roster: &Arc<Roster>) -> Recorder {
-    let leases = Arc::new(Leases::new(vec![0; 3], [1.0, 100.0, 1.0]));
+    recorder_of(leases(), directory, process, roster)
+}
+
+fn recorder_of(
+    leases: Arc<Leases>,
+    directory: &Directory,
+    process: &Process,
+    roster: &Arc<Roster>,
+) -> Recorder {
     let (teller, _) = Syncer::new();
     let owner = owner("boot", b"key", roster);
     let told = (Vec::new(), Story { began: true, ..Story::default() });
     let begin = |snapshot: &[u8], teller: Teller| -> std::io::Result<Log> {
         directory.begin(snapshot, teller)
     };
-    let of = (&process.correlator, &process.stats);
-    Recorder::begin((owner, leases), told, of, teller, begin).unwrap()
+    Recorder::begin((owner, leases), told, process.holdings(), teller, begin).unwrap()
 }
 
 fn load(directory: &Directory) -> Stored {
@@ -112,8 +148,7 @@ proptest! {
         ticks[..snapshot].iter().for_each(|tick| whole.live(tick));
         let mut recorder = recorder(&directory, &whole, &roster);
         for tick in &ticks[snapshot..] {
-            let taken = (tick.published.as_slice(), tick.received.as_slice());
-            recorder.record(taken, tick.judged, (Vec::new(), News::default())).unwrap();
+            whole.record(tick, &mut recorder).unwrap();
         }
         // The process is killed while it writes.
         let log = log_of(&directory);
@@ -126,7 +161,7 @@ proptest! {
         ticks[snapshot..from].iter().for_each(|tick| whole.live(tick));
         let read = replay(&stored, &roster).unwrap();
         let mut resumed =
-            Process { correlator: read.correlator, stats: read.stats, events: Vec::new() };
+            Process { correlator: read.correlator, stats: read.stats, clocks: read.clocks, events: Vec::new() };
         prop_assert_eq!(resumed.bytes(), whole.bytes());
         whole.events.clear();
         for tick in &ticks[from..] {
@@ -181,10 +216,9 @@ fn killed(directory: &Directory, roster: &Arc<Roster>) -> Stored {
             ]
         })
         .collect();
-    let tick = Tick { published, judged: Some(at(2)), ..Tick::default() };
-    recorder
-        .record((&tick.published, &[]), tick.judged, (vec![name(0, 40)], News::default()))
-        .unwrap();
+    let (names, judged) = (vec![name(0, 40)], Some(at(2)));
+    let tick = Tick { published, judged, names, ..Tick::default() };
+    process.record(&tick, &mut recorder).unwrap();
     process.live(&tick);
     load(directory)
 }
@@ -236,7 +270,11 @@ fn state_of_another_probe_path_or_version_is_told_from_ours() {
     let path = Path { qos: vec![Qos::AtMostOnce], ..roster.path(PATH).clone() };
     fewer.add(path, [Qos::AtMostOnce]);
     let fewer = Arc::new(fewer);
-    assert!(why(&stored, &owner("boot", b"key", &fewer), &fewer).contains("clients or the QoS"));
+    assert_eq!(
+        why(&stored, &owner("boot", b"key", &fewer), &fewer),
+        "path plant: clients were 1 of QoS 0 + 1 of QoS 1 + 1 of QoS 2 and are 1 of QoS 0; with it \
+         ends the run since 1970-01-01T00:00:00.000Z, of 3 published messages on all paths"
+    );
     // One byte of length, then the version.
     stored.snapshot[1] = b'9';
     let ours = owner("boot", b"key", &roster);

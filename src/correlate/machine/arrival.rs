@@ -7,7 +7,7 @@ use super::super::books::Landing;
 use super::super::ledger::Place;
 use super::super::sinks::PARTITIONS_MAX;
 use super::super::{
-    Carrier, Copied, DuplicateCause, Event, Lane, Observation, Outcome, PublisherId, Sink,
+    Carrier, Copied, DuplicateCause, Event, Gap, Lane, Observation, Outcome, PublisherId, Sink,
 };
 use super::{Correlator, State};
 
@@ -161,10 +161,12 @@ impl Correlator {
         };
         let gap = entry.and_then(|entry| {
             entry.note_arrival(lane, at);
-            entry.note_stamped(sink).1.and_then(|_| entry.durability_gap())
+            let appended = entry.note_stamped(sink).1?;
+            let slot = Some(place.slot);
+            entry.durability_gap().map(|gap| Gap { appended, slot, ..gap })
         });
-        if let Some(nanos) = gap {
-            books.events.push(Event::DurabilityGap { publisher: id, nanos });
+        if let Some(gap) = gap {
+            books.events.push(Event::DurabilityGap { publisher: id, gap });
         }
         let intended = intended.or(departure.map(|departure| departure.intended));
         // When it came out is not known while what had been there is read after a restart.

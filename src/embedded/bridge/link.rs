@@ -117,6 +117,8 @@ impl Eq for Held {}
 pub(super) struct Note {
     link: Link,
     what: Noted,
+    /// When the record was given to the producer.
+    handed: Instant,
 }
 
 #[derive(Clone, Copy)]
@@ -132,7 +134,8 @@ impl Note {
         match self.what {
             Noted::Passage(Some(passage), facts) => {
                 if let Some(passage) = state.log.passages.get_mut(passage) {
-                    passage.records.push(Landed { partition, offset, facts });
+                    let handed = self.handed;
+                    passage.records.push(Landed { partition, offset, handed, facts });
                 }
             }
             Noted::Passage(None, _) => (),
@@ -262,7 +265,7 @@ impl Link {
         }
         let stalled = state.stalled[route];
         let due = if now < stalled { stalled } else { now } + fate.delay;
-        let note = |what| Some(Note { link: self.clone(), what });
+        let note = |what| Some(Note { link: self.clone(), what, handed: due });
         let (changed, facts) = changed(publish, &fate);
         if fate.stranger {
             let what = note(Noted::Stranger(route));
@@ -286,7 +289,12 @@ impl Link {
         loop {
             let now = clock.now();
             match self.next(now) {
-                Ok(held) => kafka.produce_to(&held.topic, &held.publish, held.delivery).await,
+                Ok(mut held) => {
+                    if let Some(note) = &mut held.delivery.note {
+                        note.handed = now;
+                    }
+                    kafka.produce_to(&held.topic, &held.publish, held.delivery).await;
+                }
                 Err(Some(due)) => {
                     let left = due.saturating_since(now);
                     // Both ends of the wait are good ones.
@@ -349,7 +357,8 @@ fn stranger(publish: &Publish) -> Publish {
     Publish { payload, properties: None, ..publish.clone() }
 }
 
-fn trace_id(publish: &Publish) -> String {
+/// The trace id of a message's user property; empty without one.
+pub(in crate::embedded) fn trace_id(publish: &Publish) -> String {
     let properties = publish.properties.iter().flat_map(|properties| &properties.user_properties);
     let parent = properties.filter(|(name, _)| name == "traceparent").map(|(_, value)| value);
     parent.last().and_then(|value| value.get(TRACE_ID)).unwrap_or_default().to_owned()

@@ -9,6 +9,8 @@ pub(super) struct Tick {
     pub(super) published: Vec<Observation>,
     pub(super) received: Vec<Observation>,
     pub(super) judged: Option<Instant>,
+    pub(super) names: Vec<PartitionName>,
+    pub(super) leaders: Vec<Leaders>,
 }
 
 fn moments() -> impl Strategy<Value = Instant> {
@@ -72,15 +74,42 @@ fn arrival(publisher: u32, sequence: u64, sink: Sink, at: Instant) -> Observatio
     }
 }
 
+/// Partitions that are named, and who leads them.
+fn told() -> impl Strategy<Value = (Vec<PartitionName>, Vec<Leaders>)> {
+    let lane = Lane::MqttKafka;
+    let name = (0_u32..3).prop_map(move |slot| PartitionName {
+        path: PATH,
+        lane,
+        slot,
+        topic: "t".into(),
+        partition: i32::try_from(slot).unwrap(),
+        from: 0,
+    });
+    let led = (0_i32..3, 0_u8..2).prop_map(|(partition, peer)| Led {
+        topic: "t".into(),
+        partition,
+        peer: format!("kafka-{peer}:9092"),
+    });
+    let leaders =
+        prop::collection::vec(led, 1..4).prop_map(move |led| Leaders { of: (PATH, lane), led });
+    (prop::collection::vec(name, 0..3), prop::collection::vec(leaders, 0..2))
+}
+
 pub(super) fn ticks() -> impl Strategy<Value = Vec<Tick>> {
     let offers = prop::collection::vec((0_u32..3, moments()), 0..4);
     let published = prop::collection::vec(published(), 0..8);
     let received = prop::collection::vec(received(), 0..8);
     let judged = prop::option::of(moments());
-    let tick =
-        (offers, published, received, judged).prop_map(|(offers, published, received, judged)| {
-            Tick { offers, published, received, judged }
-        });
+    let tick = (offers, published, received, judged, told()).prop_map(
+        |(offers, published, received, judged, (names, leaders))| Tick {
+            offers,
+            published,
+            received,
+            judged,
+            names,
+            leaders,
+        },
+    );
     prop::collection::vec(tick, 1..25)
 }
 

@@ -36,6 +36,8 @@ pub struct Landed {
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
+    /// When the bridge gave it to its producer.
+    pub handed: Instant,
     /// What was done to it.
     pub facts: Facts,
 }
