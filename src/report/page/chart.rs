@@ -185,7 +185,7 @@ pub(super) fn hour(title: &str, windows: &[Window]) -> String {
     let _ = write!(
         svg,
         "<path class=\"line rate\" d=\"{rate}\"/><path class=\"axis\" d=\"M{LEFT} {RATE_BOTTOM}H{RIGHT}\"/>\
-         <text class=\"end\" x=\"{:.0}\" y=\"{RATE_BOTTOM}\">{most:.0}/s</text>\
+         <text class=\"end\" x=\"{:.0}\" y=\"{RATE_TOP}\" dy=\"6\">{most:.0}/s</text>\
          <text class=\"start\" x=\"{LEFT}\" y=\"201\">{} ago</text>\
          <text class=\"end\" x=\"{RIGHT}\" y=\"201\">now</text></svg>",
         LEFT - 6.0,
