@@ -94,7 +94,9 @@ proptest! {
             note(&mut single, event);
         }
         let mut merged = Worst::default();
-        shards.iter().for_each(|shard| merged.merge(shard));
+        for shard in &shards {
+            merged.merge(shard);
+        }
 
         let messages: Vec<_> = events.iter().map(|(event, _)| message(event)).collect();
         let latest = messages.iter().filter_map(|it| it.at).max().unwrap_or_default();
