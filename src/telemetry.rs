@@ -23,11 +23,12 @@
 //!   are in those that have it, and the probe's own lateness counts whatever it was late for.
 //! * Negative latencies are recorded as they are: they count in the first bucket and lower the sum.
 //! * One request a connection, and ten seconds for it: no client can hold one of the few connections
-//!   for longer, however slowly it reads or writes.
+//!   for longer, however slowly it reads or writes. Streams of events have a bound of their own.
 
 mod board;
 mod both;
 mod catalogue;
+mod edition;
 mod families;
 mod figures;
 mod handles;
@@ -36,11 +37,14 @@ mod health_client;
 mod http;
 mod objectives;
 mod otlp;
+mod page;
 mod recorder;
 mod reference;
+mod streams;
 mod traces;
 
 pub use catalogue::{Kind, Label, Metric, buckets};
+pub use edition::{Edition, Press, Readers, press};
 pub use families::CATALOGUE;
 pub use figures::{Build, HostFigures, ProcessFigures, Resource, ScopeFigures};
 pub use health::{Component, ComponentState, Health, Readiness};

@@ -23,10 +23,9 @@ use landfall::correlate::{
 use landfall::shutdown::Tasks;
 use landfall::stats::{ClockOffset, InvalidCause, Objective, PeerClock, Quantile, Stats};
 use landfall::telemetry::{
-    Build, CATALOGUE, Component, Health, HostFigures, HttpServer, Kind, Label, Metric, Pages,
-    ProcessFigures, ScopeFigures, Telemetry, get, series_of_path,
+    Build, CATALOGUE, Component, Edition, Health, HostFigures, HttpServer, Kind, Label, Metric,
+    Pages, Press, ProcessFigures, ScopeFigures, Telemetry, get, press, series_of_path,
 };
-use tokio::sync::watch;
 
 use exposition::Exposition;
 
@@ -275,7 +274,10 @@ fn every_event_moves_its_own_series_and_no_other() {
             Event::Reordered { publisher, lane, depth: 9 },
             vec!["landfall_reordered_total{path=plant,qos=1} 1"],
         ),
-        (Event::Corrupt { publisher, lane }, vec!["landfall_corrupt_total{path=plant,qos=1} 1"]),
+        (
+            Event::Corrupt { publisher, sequence, lane, at: Instant::ZERO, place: NOWHERE },
+            vec!["landfall_corrupt_total{path=plant,qos=1} 1"],
+        ),
         (
             Event::LateRecovery {
                 publisher,
@@ -491,7 +493,7 @@ fn control_messages_are_in_what_has_a_lane_and_nowhere_else() {
             departure: None,
         },
         Event::Reordered { publisher, lane, depth: 1 },
-        Event::Corrupt { publisher, lane },
+        Event::Corrupt { publisher, sequence, lane, at, place },
         Event::Negative { publisher, lane },
         Event::Stamp { publisher, carrier: Carrier::Payload, survived: true },
         Event::Consumed { path: PLANT, lane, partition: 4 },
@@ -803,6 +805,7 @@ fn a_scrape_of_20_paths_takes_less_than_10_ms_of_processor_time() {
 }
 
 /// The least processor time of some scrapes, in nanoseconds.
+#[expect(clippy::print_stdout, reason = "figures for whoever runs a test by hand")]
 fn cost_of_scrape(what: &str, roster: Roster) -> u64 {
     let telemetry = Telemetry::new(&roster, &build(), None);
     set_everything(&telemetry, roster);
@@ -847,11 +850,22 @@ fn serve(pages: Pages, client: impl FnOnce(SocketAddr)) {
     runtime().block_on(thread.finished());
 }
 
-fn pages() -> (Pages, watch::Sender<Arc<str>>) {
+/// An edition of right now.
+fn edition(status: &'static str) -> Edition {
+    Edition {
+        made: Clock::system().now(),
+        status: status.into(),
+        worst: "{\"worst\":[]}".into(),
+        page: "<p>figures</p>".into(),
+    }
+}
+
+fn pages() -> (Pages, Press) {
     let clock = Clock::system();
-    let (sender, status) = watch::channel(Arc::from("{\"paths\":[]}"));
+    let (press, readers) = press(clock);
+    press.publish(edition("{\"paths\":[]}"));
     let health = Health::new(clock.now(), &[Component::Mqtt, Component::Kafka]);
-    (Pages { telemetry: telemetry(), health, status, clock }, sender)
+    (Pages { telemetry: telemetry(), health, readers, clock }, press)
 }
 
 fn ask(address: SocketAddr, request: &str) -> String {
@@ -870,7 +884,7 @@ fn request(address: SocketAddr, method: &str, path: &str) -> (u16, String, Strin
 
 #[test]
 fn the_pages_answer() {
-    let (pages, status) = pages();
+    let (pages, press) = pages();
     pages.telemetry.apply(&[Event::Offered { publisher: PublisherId(0) }]);
     serve(pages, |address| {
         let (code, head, body) = request(address, "GET", "/metrics");
@@ -887,7 +901,8 @@ fn the_pages_answer() {
         let (code, head, body) = request(address, "GET", "/");
         assert_eq!(code, 200);
         assert!(head.contains("content-type: text/html"), "{head}");
-        for link in ["/metrics", "/livez", "/readyz", "/api/v1/status"] {
+        assert!(body.contains("<p>figures</p>"));
+        for link in ["/metrics", "/livez", "/readyz", "/api/v1/status", "/debug/worst"] {
             assert!(body.contains(&format!("href=\"{link}\"")));
             assert_ne!(request(address, "GET", link).0, 404);
             for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
@@ -901,8 +916,9 @@ fn the_pages_answer() {
         let (code, head, body) = request(address, "GET", "/api/v1/status");
         assert_eq!((code, body.as_str()), (200, "{\"paths\":[]}"));
         assert!(head.contains("content-type: application/json"), "{head}");
-        status.send_replace("{\"paths\":[1]}".into());
+        press.publish(edition("{\"paths\":[1]}"));
         assert_eq!(request(address, "GET", "/api/v1/status").2, "{\"paths\":[1]}");
+        assert_eq!(request(address, "GET", "/debug/worst").2, "{\"worst\":[]}");
     });
 }
 

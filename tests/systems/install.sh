@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the real systems of the integration tests on Debian 12, without a container engine.
 #
-#     install.sh kafka|mosquitto|kcat|collector|prometheus|grafana-schema|manifests|camel|all
+#     install.sh kafka|mosquitto|kcat|collector|prometheus|chromium|grafana-schema|manifests|camel|all
 #
 # Debian packages come by apt-get (as root or with sudo), Apache Kafka and Camel from Maven Central. The
 # OpenTelemetry Collector is built once from Go modules, by a Go that comes the same way where there
@@ -82,6 +82,13 @@ install_prometheus() {
     have prometheus && have promtool && return
     debian prometheus
     disable prometheus
+}
+
+install_chromium() {
+    local packages=()
+    have chromium || packages+=(chromium)
+    [[ -n $(fc-list 2>/dev/null) ]] || packages+=(fonts-dejavu-core fontconfig)
+    ((${#packages[@]} == 0)) || debian "${packages[@]}"
 }
 
 install_kcat() {
@@ -238,16 +245,18 @@ mosquitto) install_mosquitto ;;
 kcat) install_kcat ;;
 collector) install_collector ;;
 prometheus) install_prometheus ;;
+chromium) install_chromium ;;
 grafana-schema) install_grafana_schema ;;
 all)
     install_mosquitto
     install_kcat
     install_kafka
     install_prometheus
+    install_chromium
     install_grafana_schema
     install_collector
     install_camel
     install_manifests
     ;;
-*) fail "usage: install.sh kafka|mosquitto|kcat|collector|prometheus|grafana-schema|manifests|camel|all" ;;
+*) fail "usage: install.sh kafka|mosquitto|kcat|collector|prometheus|chromium|grafana-schema|manifests|camel|all" ;;
 esac

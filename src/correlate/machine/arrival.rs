@@ -70,7 +70,8 @@ impl Correlator {
             return;
         }
         if integrity == Integrity::Corrupt {
-            events.push(Event::Corrupt { publisher: id, lane });
+            let place = sink.place();
+            events.push(Event::Corrupt { publisher: id, sequence, lane, at, place });
         }
         let (mut books, state) = self.split(id, events);
         if let Place::Open(entry) = state.ledger.place(sequence)
