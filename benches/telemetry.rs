@@ -6,7 +6,7 @@ mod plant;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use landfall::clock::{Clock, Instant};
 use landfall::correlate::{
     Arrival, Departure, Elapsed, Event, Lane, Leg, Outcome, PathId, PublisherId, RecordPlace,
@@ -88,12 +88,24 @@ fn costs(criterion: &mut Criterion) {
     let (telemetry, both) = (telemetry(false), telemetry(true));
     let events: Vec<_> = (0..4).cycle().map(PublisherId).take(1_000).flat_map(message).collect();
     let mut group = criterion.benchmark_group("telemetry");
+    group.throughput(Throughput::Elements(events.len() as u64));
+    group.bench_function("apply", |bencher| {
+        let setup = || telemetry.upkeep();
+        let apply = |()| telemetry.apply(black_box(&events));
+        bencher.iter_batched(setup, apply, BatchSize::PerIteration);
+    });
     group.throughput(Throughput::Elements(MESSAGES));
-    group.bench_function("apply, a message", |bencher| {
-        bencher.iter(|| telemetry.apply(black_box(&events)));
+    group.bench_function("apply and upkeep, a message", |bencher| {
+        bencher.iter(|| {
+            telemetry.apply(black_box(&events));
+            telemetry.upkeep();
+        });
     });
     group.bench_function("the same with OTLP, a message", |bencher| {
-        bencher.iter(|| both.apply(black_box(&events)));
+        bencher.iter(|| {
+            both.apply(black_box(&events));
+            both.upkeep();
+        });
     });
     let now = Clock::system().pairing();
     let mut tracer = tracer(&telemetry);

@@ -29,13 +29,14 @@ mod selftest;
 mod state;
 mod threads;
 mod wiring;
+mod witness;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::config::{Loaded, Problems};
@@ -48,7 +49,7 @@ use crate::report::Report;
 use crate::shutdown::{Signals, Tasks};
 use crate::stamp::Run;
 use crate::study::Machine;
-use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Telemetry};
+use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Press, Telemetry, press};
 
 use audit::Audit;
 use books::{Bookkeeper, Overview};
@@ -61,6 +62,7 @@ use resume::{Beginning, Kept};
 use state::Story;
 use threads::{Surroundings, Threads};
 use wiring::Parts;
+use witness::Witness;
 
 pub use cli::main;
 pub use output::{Progress, Screen};
@@ -158,7 +160,7 @@ async fn carry_out(
     let signals =
         Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let Beginning { parts, state, keeping } = resume::begin(loaded, run, clock)?;
-    let Exposed { telemetry, health, status, server } = expose(loaded, &parts, clock)?;
+    let Exposed { telemetry, health, press, server } = expose(loaded, &parts, clock)?;
     let audit = results::open(options, &parts)?;
     let otlp = otlp::start(loaded, &telemetry, &health).await?;
     let http = serve(server)?;
@@ -207,7 +209,8 @@ async fn carry_out(
         overview,
         telemetry,
         health,
-        status,
+        press: Some(press),
+        edition: 0,
         meters: Meters::new(host::Sampler::new(resolved.host.clone())),
         output: Output::new(options.screen.clone(), options.progress),
         journalist,
@@ -240,7 +243,8 @@ impl Over {
 
 fn journalist(loaded: &Loaded, parts: &Parts, (clock, story): (Clock, Story)) -> Journalist {
     let names = parts.roster.paths().iter().map(|path| path.name.clone()).collect();
-    let told = (names, parts.objectives.clone(), story);
+    let witness = Witness::new(Arc::clone(&parts.roster), parts.stamper.clone());
+    let told = (witness, names, parts.objectives.clone(), story);
     Journalist::new(clock, (environment::product(), environment::survey(loaded)), told)
 }
 
@@ -248,7 +252,7 @@ fn journalist(loaded: &Loaded, parts: &Parts, (clock, story): (Clock, Story)) ->
 struct Exposed {
     telemetry: Telemetry,
     health: Health,
-    status: watch::Sender<Arc<str>>,
+    press: Press,
     server: HttpServer,
 }
 
@@ -267,12 +271,11 @@ fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error
     let components = parts.components().into_iter().chain(exporter).chain(journal);
     let components: Vec<_> = components.collect();
     let health = Health::new(clock.now(), &components);
-    let (status, status_seen) = watch::channel(Arc::from("{}"));
-    let pages =
-        Pages { telemetry: telemetry.clone(), health: health.clone(), status: status_seen, clock };
+    let (press, readers) = press(clock);
+    let pages = Pages { telemetry: telemetry.clone(), health: health.clone(), readers, clock };
     let server = HttpServer::bind(loaded.resolved.telemetry.listen, pages)
         .map_err(|error| loaded.problem("telemetry.listen", &error.to_string()))?;
-    Ok(Exposed { telemetry, health, status, server })
+    Ok(Exposed { telemetry, health, press, server })
 }
 
 impl Control {
@@ -300,6 +303,8 @@ impl Control {
         let now = self.clock.now();
         self.meters.read(now, &self.telemetry);
         self.end_window(now);
+        self.telemetry.upkeep();
+        self.close_press();
         let unmeasured = self.unmeasured();
         Some(self.journalist.report(&self.overview.stats, &self.meters, &unmeasured))
     }

@@ -16,10 +16,13 @@ mod junit;
 mod live;
 mod markdown;
 mod moment;
+mod page;
 mod reading;
+mod status;
 mod summary;
 mod table;
 mod uncertainty;
+mod worst;
 
 use std::collections::BTreeMap;
 
@@ -36,7 +39,12 @@ pub use figures::{bytes, counted, duration, plain};
 pub use judged::{PathWindows, WindowStretch};
 pub use live::{LIVE_HEADER, Row, live_rows, plain_line};
 pub use moment::rfc3339;
+pub use status::{
+    ComponentNow, LaneNow, Live, PastFigures, PathNow, ProcessNow, Quantiles, ScopeNow, Status,
+    WindowNow,
+};
 pub use uncertainty::{Bounds, Uncertainty};
+pub use worst::{MessageLegs, WorstMessage, WorstMessages};
 
 /// Version of the report's fields; rises when one is renamed, removed or changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -57,6 +65,8 @@ pub struct Inputs<'a> {
     pub window: Window,
     /// The windows of each path, in the order of the roster.
     pub windows: Vec<PathWindows>,
+    /// The worst messages of each path, in the order of the roster.
+    pub worst: Vec<WorstMessages>,
     /// Errors of clocks.
     pub bounds: Bounds,
     /// What the machine and its cgroup used, by scope.
@@ -65,6 +75,9 @@ pub struct Inputs<'a> {
     pub processes: Vec<Process>,
     /// The verdict on the same totals.
     pub verdict: Verdict,
+    /// Whether it is whole, with histograms and lists of windows: they take time and room, and are for a
+    /// run that is over.
+    pub is_whole: bool,
 }
 
 /// A run, or a run so far. Its JSON is `report.json`.
@@ -94,7 +107,15 @@ impl Report {
     /// The report on a run.
     #[must_use]
     pub fn build(inputs: Inputs<'_>) -> Self {
-        let paths = gather::paths(inputs.stats, &inputs.bounds, inputs.windows);
+        let mut paths = gather::paths(&inputs);
+        for (path, worst) in paths.iter_mut().zip(inputs.worst) {
+            path.worst = worst;
+        }
+        if !inputs.is_whole {
+            for path in &mut paths {
+                path.windows.stretches.clear();
+            }
+        }
         let published: u64 = paths.iter().map(|path| path.published).sum();
         let published = published.saturating_sub(inputs.window.published_before);
         let mut processes = inputs.processes;
@@ -121,22 +142,6 @@ impl Report {
     /// None that a report can cause: every key is text and every figure a number or null.
     pub fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self).map(|json| json + "\n")
-    }
-
-    /// The report without its histograms and lists of windows on one line, for `/api/v1/status`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Report::json`].
-    pub fn status_json(&self) -> serde_json::Result<String> {
-        let mut status = self.clone();
-        for lane in status.paths.iter_mut().flat_map(|path| &mut path.lanes) {
-            lane.histogram = None;
-        }
-        for path in &mut status.paths {
-            path.windows.stretches.clear();
-        }
-        serde_json::to_string(&status)
     }
 
     /// `report.md`: the verdict first, then what it rests on.

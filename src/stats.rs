@@ -1,7 +1,9 @@
 //! Room `stats` (pure): counts and mergeable distributions of a run and of its windows.
 
+mod booking;
 mod clocks;
 mod counts;
+mod history;
 mod latencies;
 mod objective;
 mod offset;
@@ -10,15 +12,17 @@ mod totals;
 mod valid;
 mod window;
 mod windows;
+mod worst;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
-use crate::correlate::{Arrival, Event, Lane, NotSent, Outcome, PathId, PublisherId, Qos, Roster};
+use crate::correlate::{Lane, PathId, PublisherId, Qos, Roster};
 
 pub use clocks::{Clocks, Led, PEERS_MAX, PeerClock};
+pub use history::{History, PastLane, PastWindow};
 pub use latencies::Latencies;
 pub use objective::{Objective, Quantile};
 pub use offset::{ClockOffset, DRIFT_PPM};
@@ -27,6 +31,7 @@ pub use totals::{LaneTotals, PathTotals, PublishTotals};
 pub use valid::ValidTotals;
 pub use window::{InvalidCause, Starved, WindowFacts};
 pub use windows::{Judgement, Stretch, Windows};
+pub use worst::{Fate, Message, Trouble, WORST_MAX, Worst};
 
 /// Everything counted about a run, or about one shard of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -102,6 +107,11 @@ impl Stats {
         self.paths.iter_mut().zip(paths).for_each(|(path, windows)| path.windows = windows);
     }
 
+    /// Forgets single messages: the clock has begun anew, and so has the run that they were stamped as.
+    pub fn forget_messages(&mut self) {
+        self.paths.iter_mut().for_each(|path| path.worst = Worst::default());
+    }
+
     /// The roster that the totals belong to.
     #[must_use]
     pub fn roster(&self) -> &Arc<Roster> {
@@ -146,17 +156,10 @@ impl Stats {
 
     /// Every path, lane and QoS that the run measures.
     pub fn measured(&self) -> impl Iterator<Item = (PathId, Qos, Lane)> + use<'_> {
-        (0..).map(PathId).zip(self.roster.paths()).flat_map(|(id, path)| {
-            let lanes = path.lanes.iter();
-            lanes.flat_map(move |&lane| path.qos.iter().map(move |&qos| (id, qos, lane)))
-        })
-    }
-
-    /// Books what the correlator concluded.
-    pub fn apply(&mut self, events: &[Event]) {
-        for event in events {
-            self.book(event);
-        }
+        (0..)
+            .map(PathId)
+            .zip(self.roster.paths())
+            .flat_map(|(id, path)| path.measured().map(move |(lane, qos)| (id, qos, lane)))
     }
 
     /// Sets how many messages of a series are in flight.
@@ -172,13 +175,22 @@ impl Stats {
         for lane in &mut self.lanes[first..first + Qos::ALL.len() * Lane::ALL.len()] {
             lane.judge_window(is_valid);
         }
-        self.paths[usize::from(path.0)].windows.add(window);
+        let path = &mut self.paths[usize::from(path.0)];
+        path.windows.add(window);
+        path.history.judge(window);
     }
 
     /// Ends the window of every series; it took so many seconds.
     pub fn roll(&mut self, seconds: u64) {
         for lane in &mut self.lanes {
             lane.recent.push(seconds, &lane.window);
+        }
+        let (roster, lanes) = (&self.roster, &self.lanes);
+        for ((id, path), totals) in (0..).map(PathId).zip(roster.paths()).zip(&mut self.paths) {
+            totals.history.end(|| {
+                let measured = path.measured();
+                measured.map(|of| PastLane::of(of, &lanes[series(id, of.1, of.0)])).collect()
+            });
         }
         self.end_window();
     }
@@ -202,7 +214,7 @@ impl Stats {
             (lane.recent, lane.valid) = (old.recent, old.valid);
         }
         for (path, old) in self.paths.iter_mut().zip(old.paths) {
-            path.windows = old.windows;
+            (path.windows, path.history) = (old.windows, old.history);
         }
     }
 
@@ -224,115 +236,6 @@ impl Stats {
         self.paths.iter_mut().zip(&other.paths).for_each(|(mine, theirs)| mine.merge(theirs));
         self.publish.iter_mut().zip(&other.publish).for_each(|(mine, theirs)| mine.merge(theirs));
         self.lanes.iter_mut().zip(&other.lanes).for_each(|(mine, theirs)| mine.merge(theirs));
-    }
-
-    fn book(&mut self, event: &Event) {
-        match *event {
-            Event::Woken { nanos, .. } => {
-                self.lag.record(nanos);
-                self.window_lag.record(nanos);
-            }
-            Event::Polled { path, reader, nanos } => {
-                self.paths[usize::from(path.0)].note_poll(reader, nanos);
-            }
-            Event::Offered { publisher } => self.publish_of(publisher).offered += 1,
-            Event::Published { publisher } => self.publish_of(publisher).published += 1,
-            Event::Acknowledged { publisher, .. } => self.publish_of(publisher).acknowledged += 1,
-            Event::Resolved { publisher, lane, outcome, not_sent, ref arrival, .. } => {
-                if let Some(arrival) = arrival {
-                    self.book_arrival(publisher, (lane, outcome), arrival);
-                } else {
-                    self.lane_of(publisher, lane).announced[outcome.index()] += 1;
-                }
-                if let Some(cause) = not_sent {
-                    self.book_not_sent(publisher, lane, cause);
-                }
-            }
-            Event::Timed { publisher, leg, nanos } => {
-                self.publish_of(publisher).legs[leg.index()].record(nanos);
-            }
-            Event::DurabilityGap { publisher, gap } => {
-                self.publish_of(publisher).durability_gap.record(gap.nanos());
-            }
-            Event::Duplicate { publisher, lane, cause, copy, .. } => {
-                let totals = self.lane_of(publisher, lane);
-                totals.duplicates[cause.index()] += 1;
-                if let Some(copy) = copy {
-                    totals.note_copy(copy);
-                }
-            }
-            Event::Reordered { publisher, lane, depth } => {
-                let totals = self.lane_of(publisher, lane);
-                totals.reordered += 1;
-                totals.reorder_depth_max = totals.reorder_depth_max.max(depth);
-            }
-            Event::Corrupt { publisher, lane } => self.lane_of(publisher, lane).corrupt += 1,
-            Event::LateRecovery { publisher, lane, was, end_to_end, .. } => {
-                let totals = self.lane_of(publisher, lane);
-                totals.recovered[was.index()] += 1;
-                if let Some(nanos) = end_to_end {
-                    totals.window.record(nanos);
-                }
-            }
-            Event::Recovered { publisher, lane } => {
-                self.lane_of(publisher, lane).recovered_after_restart += 1;
-            }
-            // Its outcome follows.
-            Event::Rejected { .. } => {}
-            Event::Negative { publisher, lane } => self.lane_of(publisher, lane).negative += 1,
-            Event::Stamp { publisher, carrier, survived } => {
-                let index = usize::from(!survived);
-                self.publish_of(publisher).stamps[carrier.index()][index] += 1;
-            }
-            Event::Consumed { path, lane, partition } => {
-                self.paths[usize::from(path.0)].consume(lane, partition);
-            }
-            Event::Foreign { path, count } => {
-                self.paths[usize::from(path.0)].foreign += u64::from(count);
-            }
-            Event::Overflow { publisher } => self.path_of(publisher).overflow += 1,
-            Event::Missed { publisher, .. } => self.path_of(publisher).missed += 1,
-            Event::Unconfirmed { publisher, .. } => self.path_of(publisher).unconfirmed += 1,
-        }
-    }
-
-    fn book_arrival(
-        &mut self,
-        id: PublisherId,
-        (lane, outcome): (Lane, Outcome),
-        arrival: &Arrival,
-    ) {
-        let publisher = self.roster.publisher(id);
-        self.paths[usize::from(publisher.path.0)].consume(lane, arrival.place.slot);
-        let totals = &mut self.lanes[series(publisher.path, publisher.qos, lane)];
-        totals.announced[outcome.index()] += 1;
-        totals.window.record(arrival.end_to_end);
-        if let Some(nanos) = arrival.service.nanos() {
-            totals.service.record(nanos);
-        }
-        let totals = self.publish_of(id);
-        for (leg, nanos) in arrival.legs() {
-            if let Some(nanos) = nanos.nanos() {
-                totals.legs[leg.index()].record(nanos);
-            }
-        }
-        if let Some(nanos) = arrival.durability_gap.nanos() {
-            totals.durability_gap.record(nanos);
-        }
-        for (counts, survived) in totals.stamps.iter_mut().zip(arrival.stamps) {
-            if let Some(survived) = survived {
-                counts[usize::from(!survived)] += 1;
-            }
-        }
-    }
-
-    fn book_not_sent(&mut self, id: PublisherId, lane: Lane, cause: NotSent) {
-        let publisher = self.roster.publisher(id);
-        // A slot is offered once and has as many lanes as its publisher: it is counted on the first.
-        let share = self.roster.share(publisher.path, publisher.control);
-        if share.lanes.first() == Some(&lane) {
-            self.publish_of(id).not_sent[cause as usize] += 1;
-        }
     }
 
     fn path_of(&mut self, publisher: PublisherId) -> &mut PathTotals {

@@ -8,9 +8,9 @@
 //! * Whole counters and histograms are on the hot path. They live in a recorder behind the
 //!   `metrics` facade, prepared once for the roster, so that an event costs an index and no look-up
 //!   by name, and so that a second recorder can be put beside the first.
-//! * Gauges and totals of seconds change once a second or less. They live on a board of their own, where a
-//!   series without a value is absent and not zero, and a counter may have a fraction, for which the
-//!   facade has no word.
+//! * Gauges and totals of seconds change once a second or less. The recorder can neither take a
+//!   gauge away again nor hold a counter with a fraction, so both live on a board of our own, where
+//!   a series without a value is absent and not zero.
 //! * A metric is in the catalogue only when something counts it. Connect times and schema violations
 //!   are not: a series that is zero because nobody counts is a false figure.
 //! * Good and valid slots of an objective are counted where the event is, against the target itself: a
@@ -23,12 +23,12 @@
 //!   are in those that have it, and the probe's own lateness counts whatever it was late for.
 //! * Negative latencies are recorded as they are: they count in the first bucket and lower the sum.
 //! * One request a connection, and ten seconds for it: no client can hold one of the few connections
-//!   for longer, however slowly it reads or writes.
+//!   for longer, however slowly it reads or writes. Streams of events have a bound of their own.
 
 mod board;
 mod both;
 mod catalogue;
-mod exposition;
+mod edition;
 mod families;
 mod figures;
 mod handles;
@@ -37,11 +37,14 @@ mod health_client;
 mod http;
 mod objectives;
 mod otlp;
+mod page;
 mod recorder;
 mod reference;
+mod streams;
 mod traces;
 
 pub use catalogue::{Kind, Label, Metric, buckets};
+pub use edition::{Edition, Press, Readers, press};
 pub use families::CATALOGUE;
 pub use figures::{Build, HostFigures, ProcessFigures, Resource, ScopeFigures};
 pub use health::{Component, ComponentState, Health, Readiness};

@@ -130,7 +130,7 @@ fn story(round: u64) -> Vec<Event> {
             departure: None,
         },
         Event::Reordered { publisher, lane, depth: 3 },
-        Event::Corrupt { publisher, lane },
+        Event::Corrupt { publisher, sequence, lane, at, place },
         Event::Negative { publisher, lane },
         Event::Stamp { publisher, carrier, survived: round.is_multiple_of(3) },
         Event::LateRecovery {

@@ -13,8 +13,8 @@ use landfall::correlate::{
     Outcome, Path, PathId, PublisherId, Qos, RecordPlace, Roster,
 };
 use landfall::report::{
-    Bounds, Environment, HostUsage, Inputs, LIVE_HEADER, Legs, Outcomes, Process, Product, Report,
-    Window, live_rows, plain_line,
+    Bounds, Environment, HostUsage, Inputs, LIVE_HEADER, Legs, Live, Outcomes, PathNow, Process,
+    Product, Report, Status, Window, WorstMessage, WorstMessages, live_rows, plain_line,
 };
 use landfall::stats::Stats;
 use landfall::study::{Objective, Unmeasured, Verdict, VerdictResult};
@@ -119,6 +119,10 @@ fn verdict(stats: &Stats) -> Verdict {
 }
 
 fn report(stats: &Stats) -> Report {
+    Report::build(inputs(stats))
+}
+
+fn inputs(stats: &Stats) -> Inputs<'_> {
     let usage = HostUsage {
         cpu_utilization_ratio_mean: Some(0.125),
         cpu_utilization_ratio_max: Some(0.98),
@@ -128,7 +132,7 @@ fn report(stats: &Stats) -> Report {
     };
     let start = WallTime::from_millis(1_793_700_000_000);
     let end = WallTime::from_millis(1_793_700_030_000);
-    Report::build(Inputs {
+    Inputs {
         stats,
         landfall: Product { version: "0.1.0".into(), commit: None },
         environment: Environment {
@@ -143,6 +147,7 @@ fn report(stats: &Stats) -> Report {
         },
         window: Window::new(start, end, Duration::from_secs(30)),
         windows: Vec::new(),
+        worst: Vec::new(),
         bounds: Bounds { clock_nanos: 1, pairing_nanos: 200 },
         host: BTreeMap::from([("host".into(), usage)]),
         processes: vec![Process {
@@ -152,7 +157,8 @@ fn report(stats: &Stats) -> Report {
             messages_per_cpu_second: None,
         }],
         verdict: verdict(stats),
-    })
+        is_whole: true,
+    }
 }
 
 /// 400 messages at QoS 1 with a duplicate, a reordering and two foreign records.
@@ -326,13 +332,59 @@ fn foreign_records_stay_with_the_path_where_lanes_could_share_them() {
 
 #[test]
 fn the_status_is_the_report_without_histograms() {
-    let report = report(&bad_run());
-    let mut read: Report = serde_json::from_str(&report.status_json().unwrap()).unwrap();
-    assert!(!report.status_json().unwrap().contains("\"histogram\":"));
+    let stats = bad_run();
+    let report = report(&stats);
+    let so_far = Report::build(Inputs { is_whole: false, ..inputs(&stats) });
+    let live = Live {
+        phase: "measuring".into(),
+        paths: vec![PathNow::of(&stats, PathId(0), |_| String::new())],
+        ..Live::default()
+    };
+    let text = Status { report: so_far, live }.json().unwrap();
+    assert!(!text.contains("\"histogram\":") && !text.contains('\n'));
+    let status: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let steps = status.pointer("/live/paths/0/lanes/0/distribution").unwrap().as_array().unwrap();
+    let timed: u64 = steps.iter().map(|step| step[1].as_u64().unwrap()).sum();
+    assert_eq!(timed, report.paths[0].lanes[0].latency_seconds.count);
+    let mut read: Report = serde_json::from_str(&text).unwrap();
     for (read, lane) in read.paths[0].lanes.iter_mut().zip(&report.paths[0].lanes) {
         read.histogram.clone_from(&lane.histogram);
     }
     assert_eq!(read, report);
+}
+
+#[test]
+fn the_worst_messages_are_named() {
+    let stats = good_run();
+    let message = WorstMessage {
+        trace_id: "0af7651916cd43dd8448eb211c80319c".into(),
+        lane: "mqtt_kafka".into(),
+        qos: 1,
+        outcome: "acked_lost".into(),
+        due: Some("2026-11-03T10:00:00.000Z".into()),
+        topic: Some("a_b".into()),
+        partition: Some(2),
+        offset: Some(7),
+        ..WorstMessage::default()
+    };
+    let slowest = WorstMessage { latency_seconds: Some(0.012), ..message.clone() };
+    let worst = WorstMessages {
+        acked_lost: vec![message.clone(); 9],
+        slowest: vec![slowest],
+        ..WorstMessages::default()
+    };
+    let report = Report::build(Inputs { worst: vec![worst], ..inputs(&stats) });
+    let text = report.markdown();
+    assert!(text.contains("### Worst messages"), "{text}");
+    assert_eq!(text.matches(&message.trace_id).count(), 5 + 1, "{text}");
+    assert!(
+        text.contains(
+            "| slowest | mqtt_kafka | 1 | 12.0 ms | 2026-11-03T10:00:00.000Z | a_b/2@7 |"
+        ),
+        "{text}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+    assert_eq!(json["paths"][0]["worst"]["acked_lost"].as_array().unwrap().len(), 9);
 }
 
 #[test]

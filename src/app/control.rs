@@ -1,6 +1,7 @@
 //! Room `app`: the loop that obeys the run's state machine.
 
 mod readiness;
+mod status;
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -8,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
-use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::books::{Books, Overview};
@@ -23,14 +23,14 @@ use crate::schedule::Stretch;
 use crate::shutdown::Signals;
 use crate::stats::{Judgement, WindowFacts};
 use crate::study::{Command, Machine, Notice, Phase, Role};
-use crate::telemetry::{Component, Health, Telemetry};
+use crate::telemetry::{Component, Health, Press, Telemetry};
 
 use readiness::Reminder;
 
 /// How often the state machine is asked.
 const BEAT: Duration = Duration::from_millis(200);
-/// How often the leaders' clocks are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the recorder tidies up.
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 /// After the schedule has stopped, the books must have been brought up to date so often before
 /// nothing open means that nothing is missing.
 const TICKS_TO_SETTLE: u64 = 2;
@@ -50,7 +50,10 @@ pub(super) struct Control {
     pub(super) overview: Overview,
     pub(super) telemetry: Telemetry,
     pub(super) health: Health,
-    pub(super) status: watch::Sender<Arc<str>>,
+    /// Where what readers see goes out, until the run is over.
+    pub(super) press: Option<Press>,
+    /// How many editions there were.
+    pub(super) edition: u64,
     pub(super) meters: Meters,
     pub(super) output: Output,
     pub(super) journalist: Journalist,
@@ -75,7 +78,7 @@ pub(super) struct State {
     inbox_waits: u64,
     /// Both clocks when the last window ended.
     pairing: Option<Pairing>,
-    next_look: Instant,
+    next_upkeep: Instant,
     reminder: Reminder,
 }
 
@@ -122,8 +125,9 @@ impl Control {
         }
         self.journalist.catch_up(now);
         self.say_readiness(now);
-        if now >= self.state.next_look {
-            self.state.next_look = now + LOOK_EVERY;
+        if now >= self.state.next_upkeep {
+            self.state.next_upkeep = now + UPKEEP_EVERY;
+            self.telemetry.upkeep();
             self.look_at_clocks(now);
         }
         if self.meters.is_due(now) {
@@ -133,6 +137,7 @@ impl Control {
             self.end_window(now);
         }
         self.show(now);
+        self.inform(now);
     }
 
     async fn obey(&mut self, command: Command) {
@@ -203,6 +208,8 @@ impl Control {
                 self.say_down(role, reason);
             }
             Notice::Assigned { path, lane, slot, topic, partition } => {
+                let named = (topic.clone(), partition);
+                self.journalist.name_partition((PathId(path), lane, slot), named);
                 if lane != Lane::MqttKafka {
                     return;
                 }
@@ -322,12 +329,6 @@ impl Control {
         for (PathId(path), peer) in contradictions {
             self.journalist.warn(path, "clock_step", clocks::stepped(&peer), now);
         }
-    }
-
-    fn publish_status(&self) {
-        let unmeasured = self.unmeasured();
-        let status = self.journalist.status(&self.overview.stats, &self.meters, &unmeasured);
-        let _ = self.status.send(Arc::from(status));
     }
 }
 

@@ -4,8 +4,9 @@ use super::logging::RECOVERY;
 use super::meters::Meters;
 use super::news::{Kind, Line, News};
 use super::state::Story;
+use super::witness::Witness;
 use crate::clock::{Clock, Instant, Pairing};
-use crate::correlate::PathId;
+use crate::correlate::{Lane, PathId};
 use crate::report::{
     Bounds, Environment, Inputs, PathWindows, Product, Report, Window, WindowStretch, rfc3339,
 };
@@ -24,6 +25,7 @@ pub(super) struct Journalist {
     objectives: Vec<Objective>,
     /// Names of the paths, by their index.
     paths: Vec<String>,
+    witness: Witness,
 }
 
 impl Journalist {
@@ -31,7 +33,7 @@ impl Journalist {
     pub(super) fn new(
         clock: Clock,
         (product, environment): (Product, Environment),
-        (paths, objectives, story): (Vec<String>, Vec<Objective>, Story),
+        (witness, paths, objectives, story): (Witness, Vec<String>, Vec<Objective>, Story),
     ) -> Self {
         let now = clock.pairing();
         let story = if story.began {
@@ -39,7 +41,16 @@ impl Journalist {
         } else {
             Story { start: now.wall, begun: now.instant, ..story }
         };
-        Self { clock, product, environment, story, news: News::default(), objectives, paths }
+        Self {
+            clock,
+            product,
+            environment,
+            story,
+            news: News::default(),
+            objectives,
+            paths,
+            witness,
+        }
     }
 
     /// The first window begins: what the report covers starts here, unless it goes on with what a
@@ -114,8 +125,28 @@ impl Journalist {
         }
     }
 
-    /// The report on the run as it stands.
+    /// Says which partition a consumer's dense index stands for.
+    pub(super) fn name_partition(&mut self, of: (PathId, Lane, u32), partition: (String, i32)) {
+        self.witness.name_partition(of, partition);
+    }
+
+    /// The report on a run that is over.
     pub(super) fn report(&self, stats: &Stats, meters: &Meters, unmeasured: &Unmeasured) -> Report {
+        self.compile(stats, meters, unmeasured, true)
+    }
+
+    /// The report on a run as it stands, without histograms and lists of windows.
+    pub(super) fn status(&self, stats: &Stats, meters: &Meters, unmeasured: &Unmeasured) -> Report {
+        self.compile(stats, meters, unmeasured, false)
+    }
+
+    fn compile(
+        &self,
+        stats: &Stats,
+        meters: &Meters,
+        unmeasured: &Unmeasured,
+        is_whole: bool,
+    ) -> Report {
         let now = self.clock.pairing();
         let story = &self.story;
         let length = story.earlier + now.instant.saturating_since(story.begun);
@@ -137,17 +168,13 @@ impl Journalist {
             environment,
             window,
             windows,
+            worst: self.witness.worst(stats, &now),
             bounds,
             host: meters.host(),
             processes: meters.processes(),
             verdict: Verdict::judge(stats, &self.objectives, unmeasured),
+            is_whole,
         })
-    }
-
-    /// The same as JSON without histograms.
-    pub(super) fn status(&self, stats: &Stats, meters: &Meters, unmeasured: &Unmeasured) -> String {
-        // Every key is text and every figure a number, so that writing can't fail.
-        self.report(stats, meters, unmeasured).status_json().unwrap_or_default()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::host::{Cgroup, Host, Pressure, Sample, Sampler, Throttling};
-use crate::report::{HostUsage, Process};
+use crate::report::{HostUsage, Process, ProcessNow, ScopeNow};
 use crate::stats::Starved;
 use crate::telemetry::{HostFigures, ProcessFigures, ScopeFigures, Telemetry};
 
@@ -26,12 +26,18 @@ struct Scope {
     cpu_sum: f64,
     cpu_count: f64,
     usage: HostUsage,
+    /// At the last sample.
+    now: ScopeNow,
 }
 
 struct Usage {
     cpu_at_start: f64,
     cpu: f64,
     peak_rss_bytes: u64,
+    /// At the last sample.
+    resident_bytes: u64,
+    sampled: Instant,
+    cpu_ratio: Option<f64>,
 }
 
 impl Meters {
@@ -69,8 +75,16 @@ impl Meters {
                 cpu_at_start: process.cpu_seconds,
                 cpu: process.cpu_seconds,
                 peak_rss_bytes: 0,
+                resident_bytes: 0,
+                sampled: now,
+                cpu_ratio: None,
             });
-            usage.cpu = process.cpu_seconds;
+            let elapsed = now.saturating_since(usage.sampled).as_secs_f64();
+            if elapsed > 0.0 {
+                usage.cpu_ratio = Some(((process.cpu_seconds - usage.cpu) / elapsed).max(0.0));
+            }
+            (usage.cpu, usage.sampled) = (process.cpu_seconds, now);
+            usage.resident_bytes = process.resident_bytes;
             usage.peak_rss_bytes = usage.peak_rss_bytes.max(process.resident_bytes);
         }
     }
@@ -99,6 +113,23 @@ impl Meters {
         known.map(|(name, scope)| (name.to_owned(), scope.usage.clone())).collect()
     }
 
+    /// What machine and control group used at the last sample, by scope.
+    pub(super) fn host_now(&self) -> BTreeMap<String, ScopeNow> {
+        let scopes = [("host", &self.host), ("cgroup", &self.cgroup)];
+        let known = scopes.into_iter().filter(|(_, scope)| scope.now != ScopeNow::default());
+        known.map(|(name, scope)| (name.to_owned(), scope.now.clone())).collect()
+    }
+
+    /// What processes used at the last sample.
+    pub(super) fn processes_now(&self) -> Vec<ProcessNow> {
+        let process = |(label, usage): (&String, &Usage)| ProcessNow {
+            label: label.clone(),
+            cpu_ratio: usage.cpu_ratio,
+            resident_bytes: usage.resident_bytes,
+        };
+        self.processes.iter().map(process).collect()
+    }
+
     /// What processes used since the first sample.
     pub(super) fn processes(&self) -> Vec<Process> {
         let process = |(label, usage): (&String, &Usage)| Process {
@@ -113,6 +144,11 @@ impl Meters {
 
 impl Scope {
     fn add(&mut self, figures: &ScopeFigures, pressure: Pressure) {
+        self.now = ScopeNow {
+            cpu_utilization_ratio: figures.cpu_utilization,
+            memory_used_bytes: figures.memory_used,
+            memory_total_bytes: figures.memory_total,
+        };
         let usage = &mut self.usage;
         if let Some(cpu) = figures.cpu_utilization {
             self.cpu_sum += cpu;

@@ -98,7 +98,8 @@ pub(super) async fn run(seed: u64, sabotaged: &[String], screen: Screen) -> Resu
     let Some(over) = over else {
         return Ok(130);
     };
-    let Some((mut report, streams)) = finished(over, &loaded, identity, clock).await else {
+    let Some((mut report, streams)) = Box::pin(finished(over, &loaded, identity, clock)).await
+    else {
         screen.print("selftest: interrupted");
         return Ok(130);
     };

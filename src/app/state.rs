@@ -197,6 +197,9 @@ pub(super) fn take_up(
         story.begun = now.instant;
         story.windows.forget_moments();
     }
+    if !is_same_boot {
+        stats.forget_messages();
+    }
     story.restarts += 1;
     story.published_before = published(&stats);
     let publishers = (0..).map(PublisherId).take(leases.len());

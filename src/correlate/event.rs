@@ -60,7 +60,7 @@ impl Outcome {
 }
 
 /// Why a message came out more than once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum DuplicateCause {
     /// We sent it again after a reconnect.
     Resent,
@@ -379,8 +379,14 @@ pub enum Event {
     Corrupt {
         /// Whose message.
         publisher: PublisherId,
+        /// Which slot.
+        sequence: u64,
         /// On which lane.
         lane: Lane,
+        /// When.
+        at: Instant,
+        /// Where it lies; 0 and 0 for an MQTT sink.
+        place: RecordPlace,
     },
     /// A message came out for which another verdict had been announced.
     LateRecovery {

@@ -64,6 +64,13 @@ pub struct Path {
     pub deadline: Duration,
 }
 
+impl Path {
+    /// Every lane and QoS that is measured.
+    pub fn measured(&self) -> impl Iterator<Item = (Lane, Qos)> + use<'_> {
+        self.lanes.iter().flat_map(|&lane| self.qos.iter().map(move |&qos| (lane, qos)))
+    }
+}
+
 /// One publisher: a client with one QoS on one path, or its twin on the control lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publisher {

@@ -13,6 +13,7 @@ use super::figures::duration;
 use super::judged::PathWindows;
 use super::moment::rfc3339;
 use super::uncertainty::Uncertainty;
+use super::worst::WorstMessages;
 
 /// Which landfall made the report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +115,9 @@ pub struct PathReport {
     pub lanes: Vec<LaneReport>,
     /// Its windows as they were judged.
     pub windows: PathWindows,
+    /// Its worst messages, by their trace ids.
+    #[serde(default)]
+    pub worst: WorstMessages,
 }
 
 /// How far the clock of a Kafka leader is from the probe's; append and fetch legs are corrected by it.

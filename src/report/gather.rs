@@ -12,18 +12,21 @@ use super::document::{
     Anomalies, Duplication, Durations, LaneReport, Legs, Outcomes, PathReport, PeerOffset, Stamps,
 };
 use super::judged::PathWindows;
-use super::uncertainty::{Bounds, Sources, Timed};
+use super::uncertainty::{Sources, Timed};
+use super::{Inputs, WorstMessages};
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
 /// Every path of the run, in the order of the configuration.
-pub(super) fn paths(stats: &Stats, bounds: &Bounds, windows: Vec<PathWindows>) -> Vec<PathReport> {
-    let windows = windows.into_iter().chain(std::iter::repeat_with(PathWindows::default));
-    let paths = (0..).map(PathId).take(stats.roster().paths().len());
-    paths.zip(windows).map(|(id, windows)| path(stats, id, bounds, windows)).collect()
+pub(super) fn paths(inputs: &Inputs<'_>) -> Vec<PathReport> {
+    let windows = inputs.windows.iter().cloned();
+    let windows = windows.chain(std::iter::repeat_with(PathWindows::default));
+    let paths = (0..).map(PathId).take(inputs.stats.roster().paths().len());
+    paths.zip(windows).map(|(id, windows)| path(inputs, id, windows)).collect()
 }
 
-fn path(stats: &Stats, id: PathId, bounds: &Bounds, windows: PathWindows) -> PathReport {
+fn path(inputs: &Inputs<'_>, id: PathId, windows: PathWindows) -> PathReport {
+    let Inputs { stats, ref bounds, is_whole, .. } = *inputs;
     let sources = Sources::of(stats, id, bounds);
     let path = stats.roster().path(id);
     let totals = stats.path(id);
@@ -49,9 +52,10 @@ fn path(stats: &Stats, id: PathId, bounds: &Bounds, windows: PathWindows) -> Pat
         stamps: stamps.collect::<BTreeMap<_, _>>(),
         clock_offsets: totals.clocks.iter().map(peer_offset).collect(),
         lanes: measured
-            .map(|(_, qos, lane)| lane_report(stats, id, (qos, lane), &sources))
+            .map(|(_, qos, lane)| lane_report(stats, id, (qos, lane), &sources, is_whole))
             .collect(),
         windows,
+        worst: WorstMessages::default(),
     }
 }
 
@@ -60,6 +64,7 @@ fn lane_report(
     id: PathId,
     (qos, lane): (Qos, Lane),
     sources: &Sources,
+    is_whole: bool,
 ) -> LaneReport {
     let path = stats.roster().path(id);
     let totals = stats.lane(id, qos, lane);
@@ -91,7 +96,7 @@ fn lane_report(
             copies_max: totals.copies_max,
             spread_seconds: durations(&totals.spread, Timed::Spread(lane), sources),
         },
-        histogram: Some(STANDARD.encode(end_to_end.encode())),
+        histogram: is_whole.then(|| STANDARD.encode(end_to_end.encode())),
         histogram_unit: "ns".to_owned(),
     }
 }

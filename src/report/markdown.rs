@@ -41,6 +41,7 @@ pub(super) fn render(report: &Report) -> String {
             lines.extend([String::new(), format!("{}.", clock.sentence(markdown))]);
         }
         section(&mut lines, Some("### Anomalies"), &anomalies(path));
+        section(&mut lines, Some("### Worst messages"), &path.worst.table());
         section(&mut lines, Some("### Uncertainty"), &uncertainties(path));
         section(&mut lines, Some("### Windows"), &windows(path));
     }

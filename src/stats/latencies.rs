@@ -90,11 +90,43 @@ impl Latencies {
         bytes
     }
 
+    /// How many there are by size, ten steps a decade: the end of each step that has any in
+    /// nanoseconds, ascending, right to the resolution. Up to 1 us, and below zero, all is one step.
+    #[must_use]
+    pub fn by_decade(&self) -> Vec<(f64, u64)> {
+        let mut steps: Vec<(i32, u64)> = Vec::new();
+        for (nanos, count) in self.values() {
+            let step = step_of(nanos);
+            match steps.last_mut() {
+                Some((last, sum)) if *last == step => *sum += count,
+                _ => steps.push((step, count)),
+            }
+        }
+        let end = |step| 10_f64.powf(f64::from(step) / STEPS_A_DECADE);
+        steps.into_iter().map(|(step, count)| (end(step), count)).collect()
+    }
+
     /// The distinct values with their counts, ascending: representatives within the resolution.
     pub(super) fn values(&self) -> impl Iterator<Item = (i64, u64)> {
         let below = self.negative.values().rev().map(|(nanos, count)| (-signed(nanos), count));
         below.chain(self.positive.values().map(|(nanos, count)| (signed(nanos), count)))
     }
+}
+
+/// Steps of [`Latencies::by_decade`].
+const STEPS_A_DECADE: f64 = 10.0;
+/// The step that ends at 1 us.
+const STEP_LEAST: i32 = 30;
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "the logarithm of a 64-bit number, ten times"
+)]
+fn step_of(nanos: i64) -> i32 {
+    // Without the epsilon the end of a step would belong to the next one.
+    let step = ((nanos.max(1) as f64).log10() * STEPS_A_DECADE - 1e-9).ceil();
+    (step as i32).max(STEP_LEAST)
 }
 
 fn signed(nanos: u64) -> i64 {
@@ -163,6 +195,16 @@ mod tests {
             prop_assert!(merged.values().eq(together.values()));
             prop_assert_eq!(merged.mean_nanos(), together.mean_nanos());
         }
+    }
+
+    #[test]
+    fn steps_are_ten_a_decade() {
+        let latencies = of(&[-5, 0, 900, 1_200, 1_250, 1_000_000, 2_000_000]);
+        let steps: Vec<_> =
+            latencies.by_decade().iter().map(|&(end, count)| (end.round(), count)).collect();
+        assert_eq!(steps.iter().map(|&(_, count)| count).sum::<u64>(), 7);
+        assert_eq!(steps[..2], [(1_000.0, 3), (1_259.0, 1)], "{steps:?}");
+        assert!(steps.windows(2).all(|pair| pair[0].0 < pair[1].0));
     }
 
     #[test]

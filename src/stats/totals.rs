@@ -6,10 +6,12 @@ use crate::clock::Instant;
 use crate::correlate::{Carrier, Copied, DuplicateCause, Lane, Leg, NotSent, Outcome, Reader};
 
 use super::clocks::PeerClock;
+use super::history::History;
 use super::latencies::Latencies;
 use super::recent::Recent;
 use super::valid::ValidTotals;
 use super::windows::Windows;
+use super::worst::Worst;
 
 /// How many partitions of a path are told apart.
 const PARTITIONS_MAX: usize = 65_536;
@@ -172,6 +174,11 @@ pub struct PathTotals {
     pub poll_lag: [Latencies; Reader::ALL.len()],
     /// The same over all readers, of the window that is not over.
     pub window_poll_lag: Latencies,
+    /// The slowest messages, and the last that went wrong.
+    pub worst: Worst,
+    /// What the windows of the last hour showed.
+    #[serde(skip)]
+    pub history: History,
     /// The windows that are over.
     #[serde(skip)]
     pub windows: Windows,
@@ -221,6 +228,7 @@ impl PathTotals {
             mine.merge(theirs);
         }
         self.window_poll_lag.merge(&other.window_poll_lag);
+        self.worst.merge(&other.worst);
     }
 }
 

@@ -55,8 +55,9 @@ impl Board {
     /// Appends the exposition of every family that has a value.
     pub(super) fn render(&self, text: &mut String) {
         for family in self.lock().values().filter(|family| !family.series.is_empty()) {
-            let Metric { name, labels, .. } = family.metric;
-            heading(text, &family.metric);
+            let Metric { name, kind, help, labels, .. } = family.metric;
+            // Help texts are ours: the catalogue has neither backslash nor line break in them.
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {}", kind.name());
             for (values, value) in &family.series {
                 text.push_str(name);
                 let mut open = '{';
@@ -76,14 +77,7 @@ impl Board {
     }
 }
 
-/// Appends what comes before the series of a metric.
-pub(super) fn heading(text: &mut String, Metric { name, kind, help, .. }: &Metric) {
-    // Help texts are ours: the catalogue has neither backslash nor line break in them.
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {}", kind.name());
-}
-
-/// The value of a label as it is written.
-pub(super) fn escape(value: &str) -> String {
+fn escape(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 

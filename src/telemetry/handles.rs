@@ -2,16 +2,16 @@
 
 use std::sync::OnceLock;
 
-use metrics::{Counter, Histogram, Key, Level, Metadata, Recorder};
+use metrics::{Counter, Histogram, Key, Level, Metadata, Recorder, Unit};
 
 use crate::correlate::{
     Carrier, DuplicateCause, Lane, Leg, Outcome, Path, PathId, Publisher, Qos, Roster,
 };
 use crate::stats::{InvalidCause, Objective};
 
-use super::catalogue::{Metric, STAMP_OUTCOMES};
+use super::catalogue::{Kind, Metric, STAMP_OUTCOMES};
 use super::families::{
-    ACKNOWLEDGED, CONSUMED, CORRUPT, DUPLICATES, DURABILITY_GAP, END_TO_END, FOREIGN,
+    ACKNOWLEDGED, CATALOGUE, CONSUMED, CORRUPT, DUPLICATES, DURABILITY_GAP, END_TO_END, FOREIGN,
     INVALID_WINDOWS, LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLOTS, STAMPS,
 };
 use super::objectives::ObjectiveHandles;
@@ -26,7 +26,16 @@ pub(super) struct Registrar<'a> {
 }
 
 impl<'a> Registrar<'a> {
+    /// Describes the whole catalogue to a recorder.
     pub(super) fn new(recorder: &'a dyn Recorder) -> Self {
+        for metric in &CATALOGUE {
+            let (name, help) = (metric.name.into(), metric.help.into());
+            match metric.kind {
+                Kind::Counter => recorder.describe_counter(name, Some(Unit::Count), help),
+                Kind::Histogram => recorder.describe_histogram(name, Some(Unit::Seconds), help),
+                Kind::Gauge | Kind::FloatCounter => {}
+            }
+        }
         Self { recorder }
     }
 
@@ -48,10 +57,12 @@ pub(super) fn counter(recorder: &dyn Recorder, metric: &Metric, labels: &[&str])
     recorder.register_counter(&key(metric, labels), &METADATA)
 }
 
+/// The recorder takes a backslash in a value for the beginning of an escape that is already there,
+/// and so writes different values alike. Doubled, every backslash comes out as one.
 fn key(metric: &Metric, values: &[&str]) -> Key {
     let labels = metric.labels.iter().zip(values);
     let labels = labels
-        .map(|(label, value)| metrics::Label::new(label.name(), (*value).to_owned()))
+        .map(|(label, value)| metrics::Label::new(label.name(), value.replace('\\', "\\\\")))
         .collect::<Vec<_>>();
     Key::from_parts(metric.name, labels)
 }

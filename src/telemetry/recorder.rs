@@ -5,6 +5,7 @@ mod clocks;
 use std::sync::Arc;
 
 use metrics::{Counter, Histogram, Recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
@@ -13,8 +14,7 @@ use crate::stats::{InvalidCause, Objective, QUANTILES, Stats};
 
 use super::board::Board;
 use super::both::Both;
-use super::catalogue::{Metric, SCOPES};
-use super::exposition::Exposition;
+use super::catalogue::{Metric, SCOPES, buckets};
 use super::families::{
     BUILD_INFO, COMPONENT_UP, CONSUMED, DROPPED, EXPORT_FAILURES, HOST_CPU, HOST_MEMORY_TOTAL,
     HOST_MEMORY_USED, HOST_PRESSURE, IN_FLIGHT, PARTITIONS, PARTITIONS_COVERED, PROCESS_CPU,
@@ -37,7 +37,7 @@ pub struct Telemetry(Arc<Inner>);
 
 struct Inner {
     recorder: Box<dyn Recorder + Send + Sync>,
-    exposition: Exposition,
+    prometheus: PrometheusHandle,
     /// What is sent over OTLP, if anything is.
     meters: Option<Meters>,
     board: Arc<Board>,
@@ -70,15 +70,18 @@ impl Telemetry {
         build: &Build,
         otlp: Option<(Histograms, &Identity)>,
     ) -> Self {
-        let exposition = Exposition::new();
+        // An empty list is all that is refused, and this one is not.
+        let builder = PrometheusBuilder::new().set_buckets(&buckets()).unwrap_or_default();
+        let recorder = builder.build_recorder();
+        let prometheus = recorder.handle();
         let paths = roster.paths();
         let board = Arc::<Board>::default();
         let (recorder, meters): (Box<dyn Recorder + Send + Sync>, _) = match otlp {
-            None => (Box::new(exposition.clone()), None),
+            None => (Box::new(recorder), None),
             Some((histograms, identity)) => {
                 let (instruments, meters) =
                     Instruments::new(histograms, identity, paths.len(), &board);
-                (Box::new(Both(exposition.clone(), instruments)), Some(meters))
+                (Box::new(Both(recorder, instruments)), Some(meters))
             }
         };
         let registrar = Registrar::new(&*recorder);
@@ -95,7 +98,7 @@ impl Telemetry {
             overflow: registrar.counter(&DROPPED, &["correlator", "memory_bound"]),
             missed: registrar.counter(&DROPPED, &["consumer", "missed"]),
             recorder,
-            exposition,
+            prometheus,
             meters,
             board,
         }))
@@ -210,11 +213,16 @@ impl Telemetry {
         }
     }
 
+    /// Sorts what was recorded into buckets. To be called about once a second: until then every
+    /// recorded duration takes memory of its own.
+    pub fn upkeep(&self) {
+        self.0.prometheus.run_upkeep();
+    }
+
     /// All metrics in Prometheus' text format, version 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = String::new();
-        self.0.exposition.render(&mut text);
+        let mut text = self.0.prometheus.render();
         self.0.board.render(&mut text);
         text
     }

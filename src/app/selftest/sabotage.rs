@@ -74,7 +74,7 @@ fn event(counter: &str, publisher: PublisherId, path: PathId) -> Option<Event> {
         "reread" => duplicate(DuplicateCause::Reread),
         "resent" => duplicate(DuplicateCause::Resent),
         "reordered" => Event::Reordered { publisher, lane, depth: 1 },
-        "corrupt" => Event::Corrupt { publisher, lane },
+        "corrupt" => Event::Corrupt { publisher, sequence, lane, at, place },
         "foreign" => Event::Foreign { path, count: 1 },
         "late_recovery" => Event::LateRecovery {
             publisher,

@@ -70,7 +70,8 @@ impl Correlator {
             return;
         }
         if integrity == Integrity::Corrupt {
-            events.push(Event::Corrupt { publisher: id, lane });
+            let place = sink.place();
+            events.push(Event::Corrupt { publisher: id, sequence, lane, at, place });
         }
         let (mut books, state) = self.split(id, events);
         if let Place::Open(entry) = state.ledger.place(sequence)
@@ -140,7 +141,9 @@ impl Correlator {
         let departure = entry.as_ref().map(|entry| entry.departure());
         let is_guessed = entry.as_ref().is_some_and(|entry| entry.is_guessed());
         let Some((was, intended)) = wrong_verdict else {
-            let resent = state.resent.contains(&sequence) || sink == Sink::Mqtt { resent: true };
+            // Between a producer and its log nobody but the producer doubles a message.
+            let resent = state.resent.contains(&sequence)
+                || matches!(sink, Sink::Mqtt { resent: true } | Sink::Control { .. });
             let cause = if resent { DuplicateCause::Resent } else { DuplicateCause::Pipeline };
             let copy = entry.map(|entry| {
                 let (count, spread) = entry.note_arrival(lane, at);

@@ -146,9 +146,9 @@ fn series_max(metric: &Metric, paths: usize) -> usize {
 }
 
 fn labels(key: &Key) -> Vec<KeyValue> {
-    let attribute =
-        |label: &metrics::Label| KeyValue::new(label.key().to_owned(), label.value().to_owned());
-    key.labels().map(attribute).collect()
+    // Backslashes are doubled for the other recorder.
+    let value = |label: &metrics::Label| label.value().replace(r"\\", r"\");
+    key.labels().map(|label| KeyValue::new(label.key().to_owned(), value(label))).collect()
 }
 
 fn described(key: &Key) -> Option<&'static Metric> {
