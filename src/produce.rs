@@ -11,8 +11,11 @@
 //! * Sent is a message when librdkafka takes it, read before that: nothing else is told of its socket.
 //!   While Kafka is away messages wait there, up to the size of its queue, and count from when they were
 //!   due.
-//! * What librdkafka sends again after an interruption must not come out twice (it would be the probe's
-//!   own duplicate), so that its producer is idempotent.
+//! * The producer is not an idempotent one. librdkafka lets five messages of such a producer be on their way
+//!   to a partition, and while one more waits its thread asks all the time whether it may go: with a Kafka
+//!   that is slow for a moment the probe then takes a whole CPU from it, and makes it slow. What is sent
+//!   again after an interruption may so come out twice, or after a later one; the books call such a copy
+//!   what it is, our own.
 //! * Messages take turns over all partitions at random, and with them over the leaders, each of whose
 //!   clocks is to be known. A slow connection is not to be the first message's: all are made before
 //!   the path begins.

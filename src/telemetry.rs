@@ -39,10 +39,11 @@ mod objectives;
 mod otlp;
 mod page;
 mod recorder;
+mod reference;
 mod streams;
 mod traces;
 
-pub use catalogue::{Kind, Label, Metric, buckets, reference};
+pub use catalogue::{Kind, Label, Metric, buckets};
 pub use edition::{Edition, Press, Readers, press};
 pub use families::CATALOGUE;
 pub use figures::{Build, HostFigures, ProcessFigures, Resource, ScopeFigures};
@@ -51,4 +52,5 @@ pub use health_client::{Answer, get};
 pub use http::{HttpServer, Pages};
 pub use otlp::{Histograms, Identity, Otlp, OtlpConfig, Protocol, Target};
 pub use recorder::Telemetry;
+pub use reference::{reference, series_of_path};
 pub use traces::{Choice, Source, SpanQueue, SpanSink, Tracer, span_queue};

@@ -361,10 +361,17 @@ fn the_head_of_the_collectors_configuration_lists_its_variables_and_their_defaul
 
 #[test]
 fn promtool_accepts_the_shipped_configuration_of_prometheus_which_fits_the_collectors() {
-    let prometheus = Prometheus::start(&[]); // installs promtool
+    // Which installs promtool.
+    let prometheus = Prometheus::start_shipped("127.0.0.1:1", "127.0.0.1:2");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("otel/prometheus.yaml");
     let check = Command::new("promtool").args(["check", "config"]).arg(path).output().unwrap();
     assert!(check.status.success(), "{check:?}");
+    // Its rules see that nobody answers at either target.
+    wait_until("evaluated", || {
+        let down = prometheus.query("count by (job) (ALERTS{alertname='LandfallProbeDown'})");
+        let jobs: Vec<_> = down.iter().map(|(labels, _)| labels["job"].as_str()).collect();
+        if jobs == ["landfall", "landfall-collector"] { Ok(()) } else { Err(format!("{jobs:?}")) }
+    });
     drop(prometheus);
 
     let text = shipped("prometheus.yaml");

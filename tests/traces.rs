@@ -211,7 +211,7 @@ fn a_message_is_one_trace_whose_spans_hang_together() {
 
     let (publish, poll) = (attributes(&publish), attributes(&poll));
     for (key, value) in [
-        ("messaging.system", "mqtt"),
+        ("messaging.system.name", "mqtt"),
         ("messaging.operation.type", "send"),
         ("messaging.destination.name", "landfall/p/1"),
         ("messaging.client.id", "landfall-p-1"),
@@ -227,11 +227,11 @@ fn a_message_is_one_trace_whose_spans_hang_together() {
         assert_eq!(publish[key], value, "{key}");
     }
     for (key, value) in [
-        ("messaging.system", "kafka"),
+        ("messaging.system.name", "kafka"),
         ("messaging.operation.type", "receive"),
         ("messaging.destination.name", "mqtt-messages"),
         ("messaging.destination.partition.id", "5"),
-        ("messaging.kafka.offset", "1009"),
+        ("kafka.offset", "1009"),
         ("landfall.lane", "mqtt_kafka"),
         ("landfall.outcome", "delivered"),
     ] {

@@ -20,14 +20,15 @@ const OFFSETS: &str = "landfall decides itself where to read, so that nothing is
 const BROKERS: &str = "give the brokers in kafka.brokers";
 const WATERMARK: &str = "loss is judged against the high watermark, so everything must be read";
 const ANSWERS: &str = "a control message counts as acknowledged when all replicas in sync have it";
-const ONCE: &str = "landfall must not make duplicates of control messages itself";
+const ONCE: &str = "a producer that sends each message once spins while Kafka is slow";
+const PACE: &str = "how many requests are on their way decides how long control messages wait";
 const TURNS: &str = "control messages take turns over all partitions";
 const DEADLINE: &str = "it follows from the path's deadline";
 const QUEUE: &str = "it follows from the path's rate and deadline";
 const WAITING: &str = "waiting for more data would be measured as latency";
 
 /// Properties that measurement depends on, and why they can't be set.
-const OWNED: [(&str, &str); 28] = [
+const OWNED: [(&str, &str); 30] = [
     ("group.id", MEMBERSHIP),
     ("group.instance.id", MEMBERSHIP),
     ("enable.auto.commit", MEMBERSHIP),
@@ -46,6 +47,8 @@ const OWNED: [(&str, &str); 28] = [
     ("request.required.acks", ANSWERS),
     ("enable.idempotence", ONCE),
     ("transactional.id", ONCE),
+    ("max.in.flight", PACE),
+    ("max.in.flight.requests.per.connection", PACE),
     ("linger.ms", WAITING),
     ("queue.buffering.max.ms", WAITING),
     ("partitioner", TURNS),

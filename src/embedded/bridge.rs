@@ -106,7 +106,7 @@ pub enum Error {
     /// No thread to poll the producer on.
     #[error("the bridge gets no thread for its Kafka producer: {0}")]
     Thread(#[source] io::Error),
-    /// The idempotent producer cannot continue without breaking its promise.
+    /// The producer cannot continue, which is so of an idempotent one alone.
     #[error(
         "the bridge's Kafka producer failed for good: {0}; start the bridge anew, it resumes its MQTT session"
     )]

@@ -35,10 +35,12 @@ const QUEUE_KBYTES: usize = 65_536;
 /// Properties of librdkafka that the measurement depends on, and what they are set to. The
 /// configuration refuses them by name, and those that follow from it: `message.timeout.ms` and
 /// `queue.buffering.*`.
-pub const OWNED: [(&str, &str); 8] = [
+pub const OWNED: [(&str, &str); 9] = [
     // A message is acknowledged when all replicas in sync have it.
     ("acks", "all"),
-    ("enable.idempotence", "true"),
+    // As many requests as an idempotent producer has on their way, which this is not: see the room.
+    ("enable.idempotence", "false"),
+    ("max.in.flight", "5"),
     // Waiting for more messages would be measured.
     ("linger.ms", "0"),
     ("socket.nagle.disable", "true"),

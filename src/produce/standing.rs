@@ -3,8 +3,7 @@
 //! # Design
 //!
 //! librdkafka tells that a connection could not be made, and never that it was. Its statistics say of
-//! each broker whether it is up, and of a producer whether Kafka has given it its id, without which an
-//! idempotent one sends nothing.
+//! each broker whether it is up.
 
 use std::collections::HashMap;
 
@@ -23,7 +22,6 @@ struct Statistics {
     brokers: HashMap<String, Broker>,
     #[serde(default)]
     topics: HashMap<String, Topic>,
-    eos: Option<Eos>,
 }
 
 #[derive(Deserialize)]
@@ -40,11 +38,6 @@ struct Topic {
 #[derive(Deserialize)]
 struct Partition {
     leader: i32,
-}
-
-#[derive(Deserialize)]
-struct Eos {
-    idemp_state: String,
 }
 
 /// Reads the statistics: how the connections stand that the topic needs. `leaders` are those that were
@@ -64,10 +57,9 @@ pub(super) fn read(statistics: &[u8], topic: &str, leaders: &mut Vec<i32>) -> Op
     if leaders.is_empty() {
         return None;
     }
-    let has_id = statistics.eos.is_none_or(|eos| eos.idemp_state == "Assigned");
     let is_up = |leader: &&i32| {
         let mut brokers = statistics.brokers.values();
-        has_id && brokers.any(|broker| broker.nodeid == **leader && broker.state == "UP")
+        brokers.any(|broker| broker.nodeid == **leader && broker.state == "UP")
     };
     let up = leaders.iter().filter(is_up).count();
     Some(Standing { up, leaders: leaders.len() })
@@ -78,7 +70,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn told(states: [&str; 2], idemp_state: &str, topics: &Value) -> String {
+    fn told(states: [&str; 2], topics: &Value) -> String {
         json!({
             "brokers": {
                 "k1:9092/1": { "nodeid": 1, "state": states[0], "rtt": {} },
@@ -86,27 +78,25 @@ mod tests {
                 "k1:9092/bootstrap": { "nodeid": -1, "state": "UP" },
             },
             "topics": topics,
-            "eos": { "idemp_state": idemp_state },
         })
         .to_string()
     }
 
     #[test]
-    fn leaders_are_connected_when_all_of_them_are_up_and_the_producer_has_its_id() {
-        let standing = |states, id, topics: &Value, leaders: &mut Vec<i32>| {
-            let standing = read(told(states, id, topics).as_bytes(), "t", leaders)?;
+    fn leaders_are_connected_when_all_of_them_are_up() {
+        let standing = |states, topics: &Value, leaders: &mut Vec<i32>| {
+            let standing = read(told(states, topics).as_bytes(), "t", leaders)?;
             Some((standing.up, standing.leaders))
         };
         let (none, mut leaders) = (json!({}), Vec::new());
-        assert_eq!(standing(["UP", "UP"], "Assigned", &none, &mut leaders), None);
+        assert_eq!(standing(["UP", "UP"], &none, &mut leaders), None);
         leaders = vec![2, 1, 2];
-        assert_eq!(standing(["UP", "INIT"], "Assigned", &none, &mut leaders), Some((1, 2)));
-        assert_eq!(standing(["UP", "UP"], "WaitPID", &none, &mut leaders), Some((0, 2)));
-        assert_eq!(standing(["UP", "UP"], "Assigned", &none, &mut leaders), Some((2, 2)));
+        assert_eq!(standing(["UP", "INIT"], &none, &mut leaders), Some((1, 2)));
+        assert_eq!(standing(["UP", "UP"], &none, &mut leaders), Some((2, 2)));
         let moved = json!({ "t": { "partitions": {
             "0": { "leader": 2 }, "1": { "leader": 2 }, "-1": { "leader": -1 },
         } }, "u": { "partitions": { "0": { "leader": 1 } } } });
-        assert_eq!(standing(["DOWN", "UP"], "Assigned", &moved, &mut leaders), Some((1, 1)));
+        assert_eq!(standing(["DOWN", "UP"], &moved, &mut leaders), Some((1, 1)));
         assert_eq!(leaders, [2], "and so it stays");
     }
 

@@ -1,12 +1,8 @@
-//! Room `telemetry`: what a metric is, its labels and buckets, and the reference text.
-
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
+//! Room `telemetry`: what a metric is, its labels and buckets.
 
 use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Qos};
 use crate::stats::{InvalidCause, Objective, QUANTILES};
 
-use super::families::CATALOGUE;
 use super::figures::Resource;
 use super::health::Component;
 
@@ -142,7 +138,7 @@ impl Label {
     }
 
     /// What bounds a label whose values come from outside.
-    const fn bound(self) -> &'static str {
+    pub(super) const fn bound(self) -> &'static str {
         match self {
             Self::Path => "name of a configured path, at most 128",
             Self::Partition => {
@@ -194,38 +190,9 @@ pub fn buckets() -> Vec<f64> {
     shorter.chain([LONGEST_MICROS]).map(|micros| f64::from(micros) / 1e6).collect()
 }
 
-/// The metric reference as Markdown: every metric, every label and its values, the buckets.
-#[must_use]
-pub fn reference() -> String {
-    let mut text = String::from("# Metrics\n\n| name | type | unit | labels | meaning |\n");
-    text.push_str("|---|---|---|---|---|\n");
-    let mut labels = BTreeSet::<Label>::new();
-    for metric in &CATALOGUE {
-        let names: Vec<_> = metric.labels.iter().map(|label| label.name()).collect();
-        labels.extend(metric.labels);
-        let _ = writeln!(
-            text,
-            "| `{}` | {} | `{}` | {} | {} |",
-            metric.name,
-            metric.kind.name(),
-            metric.unit,
-            names.join(", "),
-            metric.help
-        );
-    }
-    text.push_str("\n## Labels\n\n| label | values |\n|---|---|\n");
-    for label in labels {
-        let values: Vec<_> = label.values().iter().map(|value| format!("`{value}`")).collect();
-        let values = if values.is_empty() { label.bound().to_owned() } else { values.join(", ") };
-        let _ = writeln!(text, "| `{}` | {values} |", label.name());
-    }
-    let bounds: Vec<_> = buckets().iter().map(ToString::to_string).collect();
-    let _ = write!(text, "\n## Buckets\n\nSeconds, of every histogram: {}.\n", bounds.join(", "));
-    text
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::families::CATALOGUE;
     use super::*;
 
     #[test]
@@ -260,19 +227,6 @@ mod tests {
             labels.dedup();
             assert_eq!(labels.len(), metric.labels.len(), "{name}: a label twice");
             assert!(!metric.help.contains('|'), "{name}: would break the table");
-        }
-    }
-
-    #[test]
-    fn the_reference_names_everything() {
-        let text = reference();
-        for metric in &CATALOGUE {
-            assert!(text.contains(&format!("| `{}` | {}", metric.name, metric.kind.name())));
-        }
-        assert!(text.contains("`acked_lost`") && text.contains("0.0001, 0.000126"), "{text}");
-        let open = CATALOGUE.iter().flat_map(|metric| metric.labels);
-        for label in open {
-            assert_ne!(label.values().is_empty(), label.bound().is_empty(), "{label:?}");
         }
     }
 }

@@ -18,7 +18,8 @@
 //! The span id of `publish` is the parent id that the message carries, so that spans which a broker or
 //! bridge makes for it join the trace below ours. Where somebody on the way has put a span of his own
 //! into the property, the receipt links to it. Attributes follow OpenTelemetry's conventions for
-//! messaging; what is landfall's own begins with `landfall.`.
+//! messaging as of 1.45, in which `messaging.system` became `messaging.system.name` and
+//! `messaging.kafka.offset` became `kafka.offset`; what is landfall's own begins with `landfall.`.
 
 mod journey;
 mod span;

@@ -223,6 +223,16 @@ impl Run {
         &self.address
     }
 
+    /// The processor time that it has taken so far, user and system.
+    pub(crate) fn processor_time(&self) -> Duration {
+        // In ticks of 10 ms, behind the name in parentheses (proc(5)).
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.child.id()));
+        let stat = stat.unwrap();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks = [fields[11], fields[12]].map(|field| field.parse::<u64>().unwrap());
+        Duration::from_millis(10 * (ticks[0] + ticks[1]))
+    }
+
     /// Waits until its report is written: the report. It may linger.
     pub(crate) fn await_report(&self) -> Value {
         let file = self.file("report/report.json");

@@ -93,7 +93,7 @@ pub(crate) fn serve() {
     let producer: BaseProducer<Answers> = ClientConfig::new()
         .set("bootstrap.servers", kafka)
         .set("acks", "all")
-        .set("enable.idempotence", "true")
+        .set("max.in.flight", "1")
         .set("linger.ms", "0")
         .set("message.timeout.ms", "0")
         .create_with_context(Answers)

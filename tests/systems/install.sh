@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs the real systems of the integration tests on Debian 12, without a container engine.
 #
-#     install.sh kafka|mosquitto|kcat|collector|prometheus|chromium|all
+#     install.sh kafka|mosquitto|kcat|collector|prometheus|chromium|grafana-schema|manifests|camel|all
 #
-# Debian packages come by apt-get (as root or with sudo), Apache Kafka from Maven Central. The
+# Debian packages come by apt-get (as root or with sudo), Apache Kafka and Camel from Maven Central. The
 # OpenTelemetry Collector is built once from Go modules, by a Go that comes the same way where there
-# is none or an old one. Except for Debian's packages and the caches that Go keeps of its own, all
-# stays under ${LANDFALL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/landfall}. Quiet when nothing is to be done.
+# is none or an old one; so is what reads compose/, with the schemas of Kubernetes and of the
+# Prometheus Operator. The types of Grafana's dashboards come from npm. Except for Debian's packages
+# and the caches that Go keeps of its own, all stays under
+# ${LANDFALL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/landfall}. Quiet when nothing is to be done.
 
 set -euo pipefail
 export PATH="$PATH:/usr/sbin:/usr/local/sbin"
@@ -108,34 +110,44 @@ java_17() {
     return 1
 }
 
-# The jars in $cache/kafka/jars and the Java that runs them as $cache/kafka/java. The stamp is
-# written last and holds the digest of the list of jars, so an interrupted or outdated copy is redone.
-install_kafka() {
-    local home=$cache/kafka digest java
-    digest=$(sha256sum <"$systems/pom.xml")
+# The jars that the project file $2 lists, in $cache/$1/jars, and the Java that runs them as
+# $cache/$1/java; $3 is how to call it. The stamp is written last and holds the digest of the list of
+# jars, so an interrupted or outdated copy is redone.
+install_jars() {
+    local home=$cache/$1 list=$2 name=$3 digest java
+    digest=$(sha256sum <"$list")
     [[ -x $home/java && $(cat "$home/complete" 2>/dev/null) == "$digest" ]] && return
     java_17 >/dev/null || debian openjdk-17-jre-headless
     have mvn || debian maven
     java=$(java_17) || fail "no Java 17 after its installation"
-    echo "install.sh: fetching Apache Kafka from Maven Central" >&2
+    echo "install.sh: fetching $name from Maven Central" >&2
     rm -rf "$home"
     mkdir -p "$home"
-    mvn -q -B -C -f "$systems/pom.xml" -Dmaven.repo.local="$cache/maven" \
+    mvn -q -B -C -f "$list" -Dmaven.repo.local="$cache/maven" \
         org.apache.maven.plugins:maven-dependency-plugin:copy-dependencies \
         -DoutputDirectory="$home/jars" -DincludeScope=runtime >"$cache/maven.log" 2>&1 </dev/null || {
         tail -n 20 "$cache/maven.log" >&2
-        fail "Maven could not fetch Apache Kafka; the end of its output is above"
+        fail "Maven could not fetch $name; the end of its output is above"
     }
     ln -s "$java" "$home/java"
     echo "$digest" >"$home/complete"
 }
 
-# Prints a Go of version 1.25 or newer, which is what the Collector needs.
-go_1_25() {
+install_kafka() {
+    install_jars kafka "$systems/pom.xml" "Apache Kafka"
+}
+
+# The very jars that compose/hivemq/camel/Dockerfile puts into its image.
+install_camel() {
+    install_jars camel "$systems/../../compose/hivemq/camel/pom.xml" "Apache Camel"
+}
+
+# Prints a Go of version 1.26 or newer, which is what all that is built here needs at most.
+go_1_26() {
     local candidate version
     for candidate in "$(command -v go || true)" "$cache/go/bin/go"; do
         version=$("$candidate" env GOVERSION 2>/dev/null) || continue
-        if [[ $(printf '%s\n' go1.25 "$version" | sort -V | head -n 1) == go1.25 ]]; then
+        if [[ $(printf '%s\n' go1.26 "$version" | sort -V | head -n 1) == go1.26 ]]; then
             echo "$candidate"
             return
         fi
@@ -168,8 +180,8 @@ install_collector() {
     digest=$(sha256sum <"$manifest")
     [[ -x $home/otelcol && $(cat "$home/complete" 2>/dev/null) == "$digest" ]] && return
     version=$(sed -n 's/^  version: //p' "$manifest")
-    go_1_25 >/dev/null || install_go
-    go=$(go_1_25) || fail "no Go 1.25 after its installation"
+    go_1_26 >/dev/null || install_go
+    go=$(go_1_26) || fail "no Go 1.26 after its installation"
     echo "install.sh: building OpenTelemetry Collector $version; this takes minutes" >&2
     rm -rf "$home"
     mkdir -p "$home"
@@ -187,6 +199,37 @@ install_collector() {
     echo "$digest" >"$home/complete"
 }
 
+# What reads compose/, as $cache/manifests/manifests, and the schemas that it holds Kubernetes' objects
+# against. Units are read by systemd's own tool.
+install_manifests() {
+    local home=$cache/manifests source=$systems/manifests digest go module file files=()
+    have systemd-analyze || debian systemd
+    digest=$(cat "$source"/* | sha256sum)
+    [[ -x $home/manifests && $(cat "$home/complete" 2>/dev/null) == "$digest" ]] && return
+    go_1_26 >/dev/null || install_go
+    go=$(go_1_26) || fail "no Go 1.26 after its installation"
+    echo "install.sh: building the readers of compose/" >&2
+    rm -rf "$home"
+    mkdir -p "$home"
+    while read -r module file; do
+        # Outside of any module, so that no go.mod is concerned.
+        module=$(cd / && "$go" mod download -json "$module" 2>&1 | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+        files+=("$module/$file")
+    done < <(grep -v '^#' "$source/schemas.list")
+    (cd "$source" && "$go" build -trimpath -o "$home/manifests" . &&
+        "$home/manifests" schemas "$home/schemas" "${files[@]}") >"$cache/manifests.log" 2>&1 </dev/null || {
+        tail -n 20 "$cache/manifests.log" >&2
+        fail "the readers of compose/ could not be built; the end of the output is above"
+    }
+    echo "$digest" >"$home/complete"
+}
+
+# The types of Grafana's dashboards, and the compiler that knows them.
+install_grafana_schema() {
+    have npm || debian nodejs npm
+    "$systems/grafana-schema.sh" install
+}
+
 mkdir -p "$cache"
 exec 9>"$cache/lock" # test programs run side by side; one of them installs
 flock 9
@@ -196,18 +239,24 @@ kafka)
     install_kcat # kafka.sh asks for metadata with it
     install_kafka
     ;;
+camel) install_camel ;;
+manifests) install_manifests ;;
 mosquitto) install_mosquitto ;;
 kcat) install_kcat ;;
 collector) install_collector ;;
 prometheus) install_prometheus ;;
 chromium) install_chromium ;;
+grafana-schema) install_grafana_schema ;;
 all)
     install_mosquitto
     install_kcat
     install_kafka
     install_prometheus
     install_chromium
+    install_grafana_schema
     install_collector
+    install_camel
+    install_manifests
     ;;
-*) fail "usage: install.sh kafka|mosquitto|kcat|collector|prometheus|chromium|all" ;;
+*) fail "usage: install.sh kafka|mosquitto|kcat|collector|prometheus|chromium|grafana-schema|manifests|camel|all" ;;
 esac

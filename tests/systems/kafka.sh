@@ -18,6 +18,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/process.sh"
 
 home=$cache/kafka
+shipped=$systems/../../compose/kafka
 # Any 16 bytes in base64url will do, but a random one that begins with '-' is taken for an option.
 cluster=bGFuZGZhbGwtdGVzdHMtMQ
 
@@ -33,42 +34,30 @@ installed() {
 # Runs one of Kafka's tools: a class and its arguments.
 tool() {
     "$home/java" -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
-        -Dlandfall.log.level=WARN -Dlog4j2.configurationFile="$systems/log4j2.properties" \
+        -Dlandfall.log.level=WARN -Dlog4j2.configurationFile="$shipped/log4j2.properties" \
         -cp "$home/jars/*" "$@" </dev/null
 }
 
-# The broker session is short, because a killed node may rejoin only after its old session.
+# The file that the stacks in compose/ run; of two values for a property the last one holds.
 configure() {
     local dir=$1 port=${ports[0]} controller=${ports[1]}
     shift
-    printf '%s\n' \
-        'process.roles=broker,controller' \
-        'node.id=1' \
-        "controller.quorum.voters=1@127.0.0.1:$controller" \
-        "listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller" \
-        "advertised.listeners=PLAINTEXT://127.0.0.1:$port" \
-        'controller.listener.names=CONTROLLER' \
-        "log.dirs=$dir/data" \
-        'auto.create.topics.enable=false' \
-        'broker.heartbeat.interval.ms=500' \
-        'broker.session.timeout.ms=3000' \
-        'group.initial.rebalance.delay.ms=0' \
-        'offsets.topic.replication.factor=1' \
-        'offsets.topic.num.partitions=1' \
-        'transaction.state.log.replication.factor=1' \
-        'transaction.state.log.min.isr=1' \
-        'transaction.state.log.num.partitions=1' \
-        'share.coordinator.state.topic.replication.factor=1' \
-        'share.coordinator.state.topic.min.isr=1' \
-        'log.cleaner.dedupe.buffer.size=4194304' \
-        "$@" >"$dir/$configuration"
+    {
+        cat "$shipped/server.properties"
+        printf '%s\n' \
+            "controller.quorum.voters=1@127.0.0.1:$controller" \
+            "listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller" \
+            "advertised.listeners=PLAINTEXT://127.0.0.1:$port" \
+            "log.dirs=$dir/data" \
+            "$@"
+    } >"$dir/$configuration"
     tool kafka.tools.StorageTool format --ignore-formatted \
         -t "$cluster" -c "$dir/$configuration" >>"$dir/log" 2>&1 || not_ready "$dir" 0
 }
 
 run() {
     exec setsid "$home/java" -Xms128m -Xmx512m -XX:MaxGCPauseMillis=20 -XX:+ExitOnOutOfMemoryError \
-        -Dlog4j2.configurationFile="$systems/log4j2.properties" \
+        -Dlog4j2.configurationFile="$shipped/log4j2.properties" \
         -cp "$home/jars/*" kafka.Kafka "$1/$configuration"
 }
 
@@ -108,7 +97,7 @@ latency() {
     running "$dir" >/dev/null || fail "no Kafka runs in $dir"
     address=$(sed -n 's/^KAFKA=//p' "$dir/env")
     exec "$home/java" -Xmx128m -Dlandfall.log.level=WARN \
-        -Dlog4j2.configurationFile="$systems/log4j2.properties" -cp "$home/jars/*" \
+        -Dlog4j2.configurationFile="$shipped/log4j2.properties" -cp "$home/jars/*" \
         org.apache.kafka.tools.EndToEndLatency --bootstrap-server "$address" --topic "$2" \
         --num-records "$3" --producer-acks all --record-size 256
 }

@@ -22,22 +22,15 @@ installed() {
     command -v mosquitto >/dev/null
 }
 
-# Logs to stderr, because Mosquitto holds back what it writes to a stdout that is no terminal.
+# The file that the stack in compose/ runs, with a listener on loopback. It logs to stderr, because
+# Mosquitto holds back what it writes to a stdout that is no terminal.
 configure() {
     local dir=$1
     shift
-    printf '%s\n' \
-        "listener ${ports[0]} 127.0.0.1" \
-        'allow_anonymous true' \
-        'max_queued_messages 0' \
-        'max_inflight_messages 0' \
-        'set_tcp_nodelay true' \
-        'persistence false' \
-        "persistence_location $dir/data/" \
-        "user $(id -un)" \
-        'log_dest stderr' \
-        'log_type error' 'log_type warning' 'log_type notice' 'log_type information' \
-        "$@" >"$dir/$configuration"
+    {
+        sed "s/^listener .*/listener ${ports[0]} 127.0.0.1/" "$systems/../../compose/mosquitto/mosquitto.conf"
+        printf '%s\n' "persistence_location $dir/data/" "user $(id -un)" "$@"
+    } >"$dir/$configuration"
 }
 
 run() {

@@ -141,7 +141,9 @@ impl Correlator {
         let departure = entry.as_ref().map(|entry| entry.departure());
         let is_guessed = entry.as_ref().is_some_and(|entry| entry.is_guessed());
         let Some((was, intended)) = wrong_verdict else {
-            let resent = state.resent.contains(&sequence) || sink == Sink::Mqtt { resent: true };
+            // Between a producer and its log nobody but the producer doubles a message.
+            let resent = state.resent.contains(&sequence)
+                || matches!(sink, Sink::Mqtt { resent: true } | Sink::Control { .. });
             let cause = if resent { DuplicateCause::Resent } else { DuplicateCause::Pipeline };
             let copy = entry.map(|entry| {
                 let (count, spread) = entry.note_arrival(lane, at);

@@ -159,7 +159,9 @@ impl Kafka {
             .set("client.id", &config.mqtt.client_id)
             .set("linger.ms", "0")
             .set("acks", "all")
-            .set("enable.idempotence", "true")
+            // One request at a time keeps the order where one is sent again, as an idempotent producer
+            // would. That one spins while Kafka is slow: see the room `produce`.
+            .set("max.in.flight", "1")
             .set("message.timeout.ms", "0")
             .set("socket.nagle.disable", "true")
             .set("allow.auto.create.topics", "false")

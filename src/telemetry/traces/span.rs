@@ -120,10 +120,10 @@ impl Tracer {
         attributes.extend(said(ending));
         let (name, kind) = match ending.lane {
             Lane::MqttKafka | Lane::KafkaKafka => {
-                attributes.push(KeyValue::new("messaging.system", "kafka"));
+                attributes.push(KeyValue::new("messaging.system.name", "kafka"));
                 attributes.push(KeyValue::new("messaging.operation.name", "poll"));
                 attributes.push(KeyValue::new("messaging.operation.type", "receive"));
-                attributes.push(KeyValue::new("messaging.kafka.offset", receipt.place.offset));
+                attributes.push(KeyValue::new("kafka.offset", receipt.place.offset));
                 let path = self.roster.publisher(journey.slot.0).path;
                 let name = match self.sink.telemetry.partition(path, receipt.place.slot) {
                     Some((topic, partition)) => {
@@ -254,7 +254,7 @@ fn salt(ending: &Ending) -> u64 {
 /// Where a publisher's messages go in.
 fn mqtt(source: &Source) -> [KeyValue; 7] {
     [
-        KeyValue::new("messaging.system", "mqtt"),
+        KeyValue::new("messaging.system.name", "mqtt"),
         KeyValue::new("messaging.destination.name", source.topic.clone()),
         KeyValue::new("messaging.destination.template", source.template.clone()),
         KeyValue::new("server.address", source.host.clone()),

@@ -109,6 +109,12 @@ impl Prometheus {
         Self { address: system.offer("PROMETHEUS"), pid: system.pid("PROMETHEUS_PID"), system }
     }
 
+    /// The same with `otel/prometheus.yaml`, the file that ships, and the rules that it loads, for a
+    /// landfall and a Collector there (`HOST:PORT` each). It scrapes and evaluates every second.
+    pub(crate) fn start_shipped(landfall: &str, collector: &str) -> Self {
+        Self::start(&[&format!("shipped={landfall},{collector}")])
+    }
+
     /// Evaluates PromQL now: the labels and value of each series, in the order of the labels.
     pub(crate) fn query(&self, promql: &str) -> Vec<(BTreeMap<String, String>, f64)> {
         let mut path = String::from("/api/v1/query?query=");
