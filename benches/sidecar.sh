@@ -14,45 +14,12 @@ export LC_ALL=C
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 systems=$root/tests/systems
+# shellcheck source=benches/plant/systems.sh
+. "$root/benches/plant/systems.sh"
 minutes=${1:-10}
 rate=${RATE:-100}
 lanes=${LANES:-mqtt_kafka}
-binary=${BINARY:-}
-scratch=$(mktemp -d)
 hz=$(getconf CLK_TCK)
-pids=()
-
-fail() {
-    echo "sidecar.sh: $*" >&2
-    exit 1
-}
-
-# Ends what was started here, by its pid.
-leave() {
-    local pid
-    for pid in "${pids[@]}"; do
-        kill -TERM "$pid" 2>/dev/null || true
-    done
-    for pid in "${pids[@]}"; do
-        wait "$pid" 2>/dev/null || true
-    done
-    "$systems/kafka.sh" stop "$scratch/kafka" || true
-    "$systems/mosquitto.sh" stop "$scratch/mosquitto" || true
-    rm -rf "$scratch"
-}
-trap leave EXIT
-trap 'exit 130' INT TERM
-
-# Waits up to 30 s until file $1 holds the text $2.
-await_text() {
-    local try
-    for ((try = 0; try < 300; try++)); do
-        grep -qF -- "$2" "$1" 2>/dev/null && return
-        sleep 0.1
-    done
-    cat "$1" >&2
-    fail "no '$2' within 30 s"
-}
 
 # Prints CPU ticks and threads of process $1 (proc(5), stat; its name holds no blank), and its resident
 # and anonymous memory in kB.
@@ -69,11 +36,8 @@ now() {
     echo "$seconds"
 }
 
-if [[ -z $binary ]]; then
-    (cd "$root" && cargo build --release --quiet)
-    binary=$root/target/release/landfall
-fi
-"$systems/install.sh" all
+"$systems/install.sh" kafka
+"$systems/install.sh" mosquitto
 "$systems/mosquitto.sh" start "$scratch/mosquitto" --owner $$ >"$scratch/env"
 "$systems/kafka.sh" start "$scratch/kafka" --owner $$ >>"$scratch/env"
 mosquitto=$(sed -n 's/^MOSQUITTO=//p' "$scratch/env")

@@ -333,12 +333,12 @@ impl PathReport {
         };
         let by_qos: BTreeMap<u8, _> =
             self.legs().into_iter().map(|lane| (lane.qos, all(lane))).collect();
-        let mut names = Vec::new();
-        for (name, timed) in by_qos.values().flatten() {
-            if timed.count > 0 && !names.contains(name) {
-                names.push(*name);
-            }
-        }
+        let is_timed = |name: &&str| {
+            by_qos.values().flatten().any(|(of, timed)| of == name && timed.count > 0)
+        };
+        // In the order of a message's way, as the figures are: a QoS may lack what another one has.
+        let ways = by_qos.values().next().into_iter().flatten();
+        let names: Vec<_> = ways.map(|&(name, _)| name).filter(is_timed).collect();
         let of = |timed: Vec<(&'static str, Durations)>| {
             timed.into_iter().filter(|(name, _)| names.contains(name)).map(|(_, it)| it).collect()
         };
@@ -418,4 +418,32 @@ pub struct Process {
     pub peak_rss_bytes: u64,
     /// Messages published in the run for each second of its CPU time; null without CPU time.
     pub messages_per_cpu_second: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timed(count: u64) -> Durations {
+        Durations { count, ..Durations::default() }
+    }
+
+    #[test]
+    fn a_leg_stands_below_its_name_whatever_another_qos_lacks() {
+        let lane = |qos, legs, durability_gap_seconds| LaneReport {
+            lane: "mqtt_kafka".to_owned(),
+            qos,
+            legs,
+            durability_gap_seconds,
+            ..LaneReport::default()
+        };
+        let never = Legs { append: timed(1), fetch: timed(2), ..Legs::default() };
+        let once = Legs { publish_rec: timed(3), publish_ack: timed(4), ..never };
+        let lanes = vec![lane(0, never, timed(0)), lane(2, once, timed(5))];
+        let (names, rows) = PathReport { lanes, ..PathReport::default() }.timed();
+        assert_eq!(names, ["publish_rec", "publish_ack", "append", "fetch", "durability_gap"]);
+        let counts = |timed: &Vec<Durations>| timed.iter().map(|it| it.count).collect::<Vec<_>>();
+        let counts: Vec<_> = rows.iter().map(|(qos, timed)| (*qos, counts(timed))).collect();
+        assert_eq!(counts, [(0, vec![0, 0, 1, 2, 0]), (2, vec![3, 4, 1, 2, 5])]);
+    }
 }
