@@ -4,7 +4,8 @@
 //!
 //! Adding up a run takes a millisecond or more, which a sidecar that nobody looks at must not spend each
 //! second. Whoever reads says so; an edition follows within a second, and one each second for as long as
-//! somebody reads on. There is the latest edition and no queue: who is slow sees fewer.
+//! somebody reads on. There is the latest edition and no queue: who is slow sees fewer. It is encoded
+//! once, and whoever reads it shares the bytes: memory does not grow with readers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,8 @@ const INTEREST: Duration = Duration::from_secs(3);
 const AGE_MAX: Duration = Duration::from_millis(1_200);
 /// How long they wait for a newer one.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// When a browser is to come back.
+const RETRY: &str = "retry: 3000\n";
 
 /// A run as it stood at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,17 +41,46 @@ pub struct Edition {
     pub page: Bytes,
 }
 
+/// An edition as all readers share it.
+#[derive(Debug)]
+pub(super) struct Printed {
+    /// The edition itself.
+    pub(super) edition: Edition,
+    /// The server-sent event `status`, of which the edition's status is a part.
+    pub(super) status_event: Bytes,
+    /// The server-sent event `page`: the page as a JSON string.
+    pub(super) page_event: Bytes,
+}
+
+impl Printed {
+    pub(super) fn of(edition: Edition) -> Self {
+        let (status_event, status) = event("status", &edition.status);
+        // Text can always be written as JSON.
+        let page = serde_json::to_vec(&String::from_utf8_lossy(&edition.page)).unwrap_or_default();
+        let (page_event, _) = event("page", &page);
+        Self { edition: Edition { status, ..edition }, status_event, page_event }
+    }
+}
+
+/// A document without a line break as an event, and the document as a part of that.
+fn event(name: &str, document: &[u8]) -> (Bytes, Bytes) {
+    let head = format!("{RETRY}event: {name}\ndata: ");
+    let event = Bytes::from([head.as_bytes(), document, b"\n\n"].concat());
+    let document = event.slice(head.len()..head.len() + document.len());
+    (event, document)
+}
+
 /// Where editions go out.
 #[derive(Debug)]
 pub struct Press {
-    editions: watch::Sender<Arc<Edition>>,
+    editions: watch::Sender<Arc<Printed>>,
     asked: Arc<AtomicU64>,
 }
 
 /// Where they are read. Clones see the same.
 #[derive(Clone, Debug)]
 pub struct Readers {
-    editions: watch::Receiver<Arc<Edition>>,
+    editions: watch::Receiver<Arc<Printed>>,
     asked: Arc<AtomicU64>,
     clock: Clock,
 }
@@ -57,7 +89,7 @@ pub struct Readers {
 /// stays.
 #[must_use]
 pub fn press(clock: Clock) -> (Press, Readers) {
-    let (sender, editions) = watch::channel(Arc::default());
+    let (sender, editions) = watch::channel(Arc::new(Printed::of(Edition::default())));
     let asked = Arc::new(AtomicU64::new(0));
     (Press { editions: sender, asked: Arc::clone(&asked) }, Readers { editions, asked, clock })
 }
@@ -67,13 +99,13 @@ impl Press {
     #[must_use]
     pub fn is_wanted(&self, now: Instant) -> bool {
         let asked = Instant::from_nanos(self.asked.load(Ordering::Relaxed));
-        let made = self.editions.borrow().made;
+        let made = self.editions.borrow().edition.made;
         asked > Instant::ZERO && now <= asked + INTEREST && now >= made + EVERY
     }
 
     /// Shows readers an edition in the place of the last one.
     pub fn publish(&self, edition: Edition) {
-        self.editions.send_replace(Arc::new(edition));
+        self.editions.send_replace(Arc::new(Printed::of(edition)));
     }
 }
 
@@ -84,17 +116,17 @@ impl Readers {
     }
 
     /// An edition of this second; an older one where nobody makes any more.
-    pub(super) async fn latest(&self) -> Arc<Edition> {
+    pub(super) async fn latest(&self) -> Arc<Printed> {
         self.ask();
         let mut editions = self.editions.clone();
         let oldest = self.clock.now() - AGE_MAX;
         // Either way the last one is what there is to be shown.
-        let _ = timeout(PATIENCE, editions.wait_for(|edition| edition.made >= oldest)).await;
+        let _ = timeout(PATIENCE, editions.wait_for(|it| it.edition.made >= oldest)).await;
         Arc::clone(&editions.borrow())
     }
 
     /// The editions from now on.
-    pub(super) fn editions(&self) -> watch::Receiver<Arc<Edition>> {
+    pub(super) fn editions(&self) -> watch::Receiver<Arc<Printed>> {
         self.editions.clone()
     }
 }
@@ -124,7 +156,7 @@ mod tests {
         press.publish(Edition { made: Instant::ZERO, status: "old".into(), ..Edition::default() });
         drop(press);
         let before = clock.now();
-        assert_eq!(readers.latest().await.status, "old");
+        assert_eq!(readers.latest().await.edition.status, "old");
         assert!(clock.now().saturating_since(before) < PATIENCE / 2);
     }
 }

@@ -221,16 +221,16 @@ async fn readyz(State(pages): State<Pages>) -> impl IntoResponse {
 }
 
 async fn index(State(pages): State<Pages>) -> impl IntoResponse {
-    let edition = pages.readers.latest().await;
-    (page::headers(), page::document(&String::from_utf8_lossy(&edition.page)))
+    let latest = pages.readers.latest().await;
+    (page::headers(), page::document(&String::from_utf8_lossy(&latest.edition.page)))
 }
 
 async fn status(State(pages): State<Pages>) -> impl IntoResponse {
-    json(pages.readers.latest().await.status.clone())
+    json(pages.readers.latest().await.edition.status.clone())
 }
 
 async fn worst(State(pages): State<Pages>) -> impl IntoResponse {
-    json(pages.readers.latest().await.worst.clone())
+    json(pages.readers.latest().await.edition.worst.clone())
 }
 
 fn json(document: Bytes) -> impl IntoResponse {

@@ -22,14 +22,12 @@ use tokio::time::timeout;
 
 use crate::shutdown::Tasks;
 
-use super::edition::{Edition, Readers};
+use super::edition::{Printed, Readers};
 use super::recorder::Telemetry;
 
 /// Whoever looks at a silent connection, a proxy say, is told so often that it lives.
 const HEARTBEAT_SECONDS: u32 = 10;
 const HEARTBEAT: &str = ": alive\n\n";
-/// When a browser is to come back.
-const RETRY: &str = "retry: 3000\n\n";
 
 /// What a stream tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,8 +142,7 @@ impl Stream {
         let mut editions = self.readers.editions();
         let first = self.readers.latest().await;
         editions.mark_unchanged();
-        let first = [RETRY.as_bytes(), &event(self.told, &first)].concat();
-        if !self.send(first.into()).await {
+        if !self.send(event(self.told, &first)).await {
             return;
         }
         let (mut silent, mut is_over) = (0_u32, false);
@@ -194,16 +191,12 @@ impl Stream {
     }
 }
 
-/// An edition as an event. Neither document has a line break in it.
-fn event(told: Told, edition: &Edition) -> Bytes {
-    let (name, data) = match told {
-        Told::Status => ("status", edition.status.clone()),
-        Told::Page => {
-            let page = String::from_utf8_lossy(&edition.page);
-            ("page", serde_json::to_vec(&page).unwrap_or_default().into())
-        }
-    };
-    [format!("event: {name}\ndata: ").as_bytes(), &data, b"\n\n"].concat().into()
+/// An edition as an event, whose bytes all streams share.
+fn event(told: Told, edition: &Printed) -> Bytes {
+    match told {
+        Told::Status => edition.status_event.clone(),
+        Told::Page => edition.page_event.clone(),
+    }
 }
 
 /// What the connection reads of a stream.
@@ -218,5 +211,28 @@ impl hyper::body::Body for Events {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         self.0.poll_recv(context).map(|text| text.map(|text| Ok(Frame::data(text))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::edition::Edition;
+    use super::*;
+
+    #[test]
+    fn streams_share_the_bytes_of_an_edition() {
+        let (status, page) = ("{\"a\":1}".into(), "<p class=\"x\">".into());
+        let edition = Printed::of(Edition { status, page, ..Edition::default() });
+        for (told, event_as_sent) in [
+            (Told::Status, "retry: 3000\nevent: status\ndata: {\"a\":1}\n\n"),
+            (Told::Page, "retry: 3000\nevent: page\ndata: \"<p class=\\\"x\\\">\"\n\n"),
+        ] {
+            let [first, second] = [(); 2].map(|()| event(told, &edition));
+            assert_eq!(first, event_as_sent);
+            assert_eq!(first.as_ptr(), second.as_ptr(), "one copy for both");
+        }
+        let (event, status) = (&edition.status_event, &edition.edition.status);
+        assert_eq!(status, "{\"a\":1}");
+        assert!(event.as_ptr_range().contains(&status.as_ptr()), "it is a part of the event");
     }
 }
