@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::{Instant, Pairing};
-use crate::correlate::{Lane, PathId, RecordPlace, Roster};
+use crate::correlate::{Lane, PathId, Qos, RecordPlace, Roster};
 use crate::report::{MessageLegs, WorstMessage, WorstMessages, rfc3339};
 use crate::stamp::Stamper;
 use crate::stats::{Fate, Message, Stats, Trouble};
@@ -82,7 +82,7 @@ impl Witness {
             due: moment(message.intended),
             arrived: moment(message.at),
             latency_seconds: message.end_to_end.map(seconds),
-            legs: legs(message),
+            legs: legs(message, publisher.qos),
             durability_gap_seconds: message.durability_gap.map(seconds),
             topic,
             partition,
@@ -96,11 +96,15 @@ impl Witness {
     }
 }
 
-fn legs(message: &Message) -> MessageLegs {
-    let acknowledged = message.acknowledged.zip(message.sent);
+/// What accepted a message of QoS 2 over MQTT was its PUBREC; the PUBCOMP comes later.
+fn legs(message: &Message, qos: Qos) -> MessageLegs {
+    let accepted = message.acknowledged.zip(message.sent);
+    let accepted = accepted.map(|(acknowledged, sent)| seconds(acknowledged - sent));
+    let is_rec = qos == Qos::ExactlyOnce && message.lane != Lane::KafkaKafka;
     MessageLegs {
         publish_delay: message.sent.map(seconds),
-        publish_ack: acknowledged.map(|(acknowledged, sent)| seconds(acknowledged - sent)),
+        publish_rec: accepted.filter(|_| is_rec),
+        publish_ack: accepted.filter(|_| !is_rec),
         create: message.create.map(seconds),
         append: message.append.map(seconds),
         fetch: message.fetch.map(seconds),
@@ -110,4 +114,28 @@ fn legs(message: &Message) -> MessageLegs {
 #[expect(clippy::cast_precision_loss, reason = "a duration in seconds needs no 53 bits")]
 fn seconds(nanos: i64) -> f64 {
     nanos as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::correlate::PublisherId;
+
+    #[test]
+    fn what_accepted_a_message_has_the_name_that_it_has_everywhere() {
+        let answers = |lane, qos| {
+            let message = Message {
+                sent: Some(1_000_000),
+                acknowledged: Some(4_000_000),
+                ..Message::new((PublisherId(0), 0, lane), Fate::Corrupt)
+            };
+            let legs = legs(&message, qos);
+            (legs.publish_rec, legs.publish_ack)
+        };
+        let (known, none) = (Some(0.003), None);
+        assert_eq!(answers(Lane::MqttKafka, Qos::AtLeastOnce), (none, known));
+        assert_eq!(answers(Lane::MqttKafka, Qos::ExactlyOnce), (known, none));
+        assert_eq!(answers(Lane::MqttMqtt, Qos::ExactlyOnce), (known, none));
+        assert_eq!(answers(Lane::KafkaKafka, Qos::ExactlyOnce), (none, known), "Kafka's answer");
+    }
 }

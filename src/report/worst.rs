@@ -121,7 +121,11 @@ impl WorstMessage {
 pub struct MessageLegs {
     /// From the intended send time to the socket.
     pub publish_delay: Option<f64>,
-    /// From the socket to PUBACK or PUBREC; on the control lane to Kafka's answer.
+    /// From the socket to PUBREC; QoS 2 alone has it.
+    #[serde(default)]
+    pub publish_rec: Option<f64>,
+    /// From the socket to PUBACK; on the control lane to Kafka's answer. Of a single message of QoS 2
+    /// the PUBCOMP is not kept.
     pub publish_ack: Option<f64>,
     /// From the socket to CreateTime.
     pub create: Option<f64>,
@@ -134,9 +138,10 @@ pub struct MessageLegs {
 impl MessageLegs {
     /// Every leg with its name, in the order of a message's way.
     #[must_use]
-    pub const fn named(&self) -> [(&'static str, Option<f64>); 5] {
+    pub const fn named(&self) -> [(&'static str, Option<f64>); 6] {
         [
             ("publish_delay", self.publish_delay),
+            ("publish_rec", self.publish_rec),
             ("publish_ack", self.publish_ack),
             ("create", self.create),
             ("append", self.append),
