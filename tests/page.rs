@@ -48,12 +48,29 @@ const FIGURES_AND_STATUS: &str = "(async () => {
         const shown = [...document.querySelectorAll('data[data-at]')];
         const edition = shown.find((it) => it.dataset.at === '/live/edition');
         if (edition && Number(edition.value) === status.live.edition) {
-            return { status, shown: shown.map((it) => [it.dataset.at, it.value]) };
+            return { status, shown: shown.map((it) => [it.dataset.at, it.value, it.textContent]) };
         }
         await new Promise((resolve) => setTimeout(resolve, 230));
     }
     return null;
 })()";
+
+/// Cells of tables of figures with a digit that is in no `data` element, and such tables without any.
+const BARE: &str = "(() => {
+    const bare = [];
+    for (const table of document.querySelectorAll('main table.figures')) {
+        if (!table.querySelector('data[data-at]')) bare.push(table.caption.textContent);
+        for (const cell of table.querySelectorAll('td')) {
+            const rest = cell.cloneNode(true);
+            rest.querySelectorAll('data[data-at]').forEach((it) => it.remove());
+            if (/[0-9]/.test(rest.textContent)) bare.push(cell.textContent);
+        }
+    }
+    return bare;
+})()";
+
+/// Where the status has the losses that the page tells first.
+const LOST: &str = "document.querySelector('#acked-lost data')?.dataset.at ?? null";
 
 /// What can be reached with the keyboard.
 const CONTROLS: &str = "[...document.querySelectorAll('a[href], button, summary')]
@@ -112,13 +129,55 @@ fn compare(browser: &mut Browser) -> usize {
     let shown = both["shown"].as_array().unwrap_or_else(|| panic!("never of one moment: {both}"));
     for figure in shown {
         let (at, value) = (figure[0].as_str().unwrap(), figure[1].as_str().unwrap());
-        let truth =
-            both["status"].pointer(at).unwrap_or_else(|| panic!("{at} is not in the status"));
-        let truth = truth.as_f64().unwrap_or_else(|| panic!("{at} is {truth}"));
+        let truth = match at.split_once(" of ") {
+            Some((part, of)) => sum(&both["status"], part) / sum(&both["status"], of),
+            None => sum(&both["status"], at),
+        };
         let value: f64 = value.parse().unwrap();
         assert!((value - truth).abs() <= truth.abs() * 1e-12, "{at}: {value}, and not {truth}");
+        // An edition is told by the time of day that it was made at.
+        if at != "/live/edition" {
+            reads(at, figure[2].as_str().unwrap(), truth);
+        }
     }
+    let bare = browser.evaluate(BARE);
+    assert_eq!(bare, serde_json::json!([]), "figures that are in no data element");
     shown.len()
+}
+
+/// The sum of what the status has at these places.
+fn sum(status: &Value, places: &str) -> f64 {
+    let figure = |at: &str| {
+        let figure = status.pointer(at).unwrap_or_else(|| panic!("{at} is not in the status"));
+        figure.as_f64().unwrap_or_else(|| panic!("{at} is {figure}"))
+    };
+    places.split_whitespace().map(figure).sum()
+}
+
+/// A count must be told exactly, anything else to three digits.
+fn reads(at: &str, text: &str, truth: f64) {
+    let (digits, unit) = text.split_once(['\u{a0}', ' ']).unwrap_or((text, ""));
+    let told: f64 = digits.replace(',', "").parse().unwrap_or_else(|_| panic!("{at}: {text}"));
+    let scale = match unit {
+        "" | "s" | "B" => 1.0,
+        "%" => 0.01,
+        "ns" => 1e-9,
+        "µs" => 1e-6,
+        "ms" => 1e-3,
+        "min" => 60.0,
+        "h" => 3_600.0,
+        "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "TB" => 1e12,
+        _ => panic!("{at}: {text} has no unit of ours"),
+    };
+    let off = match unit {
+        "" => 0.0,
+        "ns" | "B" => 0.501 * scale,
+        _ => (truth.abs() * 0.005_01).max(0.005_01 * scale),
+    };
+    assert!((told * scale - truth).abs() <= off, "{at}: {text} is shown, and it is {truth}");
 }
 
 /// Goes through the page with the keyboard alone.
@@ -219,6 +278,7 @@ fn a_person_in_front_of_it() {
     // The same figures as everywhere, and newer ones without loading the page again.
     browser.evaluate("window.mark = 'the same page'");
     assert!(compare(&mut browser) > 60);
+    assert_eq!(browser.evaluate(LOST), "/paths/0/lanes/0/outcomes/acked_lost");
     let slots = "Number(document.querySelector('[data-at=\"/paths/0/lanes/0/slots\"]').value)";
     let before = browser.evaluate(slots);
     next_edition(&mut browser);
@@ -240,6 +300,9 @@ fn a_person_in_front_of_it() {
     browser.await_that("document.querySelector('.verdict.bad') !== null");
     browser.await_that("document.querySelectorAll('details[open] code').length >= 5");
     assert!(compare(&mut browser) > 60);
+    assert_eq!(browser.evaluate(LOST), "/paths/0/lanes/0/outcomes/acked_lost");
+    let lost = "Number(document.querySelector('#acked-lost').textContent.replaceAll(',', ''))";
+    assert!(browser.evaluate(lost).as_u64().unwrap() > 0);
     browser.look((1280, 1000), "light");
     browser.picture("fault");
     for width in [360, 768] {

@@ -132,16 +132,16 @@ pub struct PeerOffset {
 }
 
 impl PathReport {
-    /// A lane for each QoS that has the legs of what goes in over MQTT; where nothing else is timed,
-    /// those of the control lane.
-    fn legs(&self) -> Vec<&LaneReport> {
+    /// A lane and its index for each QoS that has the legs of what goes in over MQTT; where nothing else is
+    /// timed, those of the control lane.
+    pub(super) fn legs(&self) -> Vec<(usize, &LaneReport)> {
         let control = Lane::KafkaKafka.name();
         let is_control_alone = self.lanes.iter().all(|lane| lane.lane == control);
-        let lanes = self.lanes.iter().filter(|lane| is_control_alone || lane.lane != control);
-        let mut legs: Vec<&LaneReport> = Vec::new();
-        for lane in lanes {
-            if legs.iter().all(|known| known.qos != lane.qos) {
-                legs.push(lane);
+        let lanes = self.lanes.iter().enumerate();
+        let mut legs: Vec<(usize, &LaneReport)> = Vec::new();
+        for (index, lane) in lanes.filter(|(_, it)| is_control_alone || it.lane != control) {
+            if legs.iter().all(|(_, known)| known.qos != lane.qos) {
+                legs.push((index, lane));
             }
         }
         legs
@@ -332,7 +332,7 @@ impl PathReport {
             lane.legs.named().into_iter().chain([gap]).collect::<Vec<_>>()
         };
         let by_qos: BTreeMap<u8, _> =
-            self.legs().into_iter().map(|lane| (lane.qos, all(lane))).collect();
+            self.legs().into_iter().map(|(_, lane)| (lane.qos, all(lane))).collect();
         let is_timed = |name: &&str| {
             by_qos.values().flatten().any(|(of, timed)| of == name && timed.count > 0)
         };

@@ -51,10 +51,14 @@ fn exact_percentage(share: f64) -> String {
     format!("{percent} %")
 }
 
+/// On which side of its target an objective holds.
+pub(super) fn side(judged: &Judged) -> &'static str {
+    if judged.is_least() { "at least" } else { "at most" }
+}
+
 /// What an objective asks for: `at most 250 ms`.
 pub(super) fn bound(judged: &Judged) -> String {
-    let which = if judged.is_least() { "at least" } else { "at most" };
-    format!("{which} {}", figure(&judged.name, Some(judged.target)))
+    format!("{} {}", side(judged), figure(&judged.name, Some(judged.target)))
 }
 
 /// What was found against what was asked for: `312 ms, at most 250 ms`.

@@ -3,8 +3,9 @@
 //! # Design
 //!
 //! Everything that the page shows is written here, from the very document that `/api/v1/status` has, so
-//! that no figure is worked out twice: each stands in a `data` element with its exact value and its place
-//! in that document. The page's script only puts a newer one of these in place. Style and script are
+//! that no figure is worked out twice: each in a sentence, a tile or a table stands in a `data` element
+//! with its exact value and its place in that document, or those of what it is the sum or share of.
+//! Charts are drawn from the same figures, and lists say how long they are. The page's script only puts a newer one of these in place. Style and script are
 //! the server's (room `telemetry`), and so is the frame around this.
 
 mod chart;
@@ -15,6 +16,7 @@ mod standing;
 mod surroundings;
 
 use super::status::Status;
+use crate::study::{Figure, Judged};
 use markup::{Table, count, figure, text, timed, words};
 
 /// What stands in the page's `main`, on one line.
@@ -57,7 +59,8 @@ fn objectives(status: &Status) -> String {
     let caption = "Objectives, judged on what is known so far";
     let mut table =
         Table::new(caption, ["Objective", "Path", "Target", "Figure", "Holds"]).of_words();
-    for judged in &status.report.verdict.objectives {
+    for (index, judged) in status.report.verdict.objectives.iter().enumerate() {
+        let at = format!("/verdict/objectives/{index}");
         let holds = match judged.held {
             Some(true) => "<span class=\"good\">yes</span>".to_owned(),
             Some(false) => "<b class=\"bad\">NO</b>".to_owned(),
@@ -69,8 +72,12 @@ fn objectives(status: &Status) -> String {
         table.push([
             words(judged.name.trim_end_matches("_seconds")),
             text(&judged.path),
-            text(&super::judged::bound(judged)).replace(" us", " µs"),
-            text(&super::judged::figure(&judged.name, judged.figure)).replace(" us", " µs"),
+            format!(
+                "{} {}",
+                super::judged::side(judged),
+                judged_figure(judged, Some(judged.target), &format!("{at}/target"))
+            ),
+            judged_figure(judged, judged.figure, &format!("{at}/figure")),
             holds,
         ]);
     }
@@ -79,5 +86,15 @@ fn objectives(status: &Status) -> String {
         table => {
             format!("<section aria-labelledby=\"o\"><h2 id=\"o\">Objectives</h2>{table}</section>")
         }
+    }
+}
+
+/// A figure with the unit of its objective.
+fn judged_figure(judged: &Judged, value: Option<Figure>, at: &str) -> String {
+    let shown = text(&super::judged::figure(&judged.name, value)).replace(" us", " µs");
+    match value {
+        Some(Figure::Count(number)) => figure(&shown, number, at),
+        Some(Figure::Number(number)) => figure(&shown, number, at),
+        None => shown,
     }
 }

@@ -25,11 +25,6 @@ pub(super) fn duration(seconds: f64) -> String {
     unbroken(&figures::duration(seconds).replace(" us", " µs"))
 }
 
-/// The same where there may be none.
-pub(super) fn duration_or_none(seconds: Option<f64>) -> String {
-    seconds.map_or_else(|| NONE.to_owned(), duration)
-}
-
 /// A figure and its unit that stay together.
 pub(super) fn unbroken(figure: &str) -> String {
     figure.replace(' ', "\u{a0}")
@@ -40,7 +35,8 @@ pub(super) fn words(name: &str) -> String {
     text(&name.replace('_', " "))
 }
 
-/// A figure, with its exact value and where the status has it (a JSON pointer).
+/// A figure, with its exact value and where the status has it: a JSON pointer. Of a sum it is those
+/// of all its parts, and of a share those of the two sums with ` of ` between.
 pub(super) fn figure(shown: &str, value: impl Display, at: &str) -> String {
     format!("<data value=\"{value}\" data-at=\"{}\">{shown}</data>", text(at))
 }
@@ -48,6 +44,34 @@ pub(super) fn figure(shown: &str, value: impl Display, at: &str) -> String {
 /// A count at that place.
 pub(super) fn count(number: u64, at: &str) -> String {
     figure(&figures::count(number), number, at)
+}
+
+/// A sum of counts, and where the status has its parts.
+#[derive(Default)]
+pub(super) struct Sum {
+    pub(super) number: u64,
+    pub(super) at: String,
+}
+
+impl Sum {
+    pub(super) fn html(&self) -> String {
+        count(self.number, &self.at)
+    }
+}
+
+impl FromIterator<(u64, String)> for Sum {
+    fn from_iter<I: IntoIterator<Item = (u64, String)>>(parts: I) -> Self {
+        let (numbers, places): (Vec<u64>, Vec<String>) = parts.into_iter().unzip();
+        Self { number: numbers.iter().sum(), at: places.join(" ") }
+    }
+}
+
+/// Where the status has a leg, or the durability gap, of what stands at that place.
+pub(super) fn leg_at(at: &str, leg: &str) -> String {
+    match leg {
+        "durability_gap" => format!("{at}/durability_gap_seconds"),
+        leg => format!("{at}/legs/{leg}"),
+    }
 }
 
 /// A duration at that place; a dash where there is none.

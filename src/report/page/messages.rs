@@ -7,7 +7,7 @@ use crate::report::figures::NONE;
 use crate::report::worst::WorstMessage;
 
 use super::clock;
-use super::markup::{Table, duration, text, timed, words};
+use super::markup::{Table, figure, leg_at, text, timed, words};
 
 /// The worst messages of a path. Losses are open at first, whatever else can be opened.
 pub(super) fn html(path: &PathReport, index: usize) -> String {
@@ -70,20 +70,22 @@ fn row(message: &WorstMessage, at: &str) -> [String; 6] {
             words(&message.outcome),
             detail.unwrap_or_default(),
             text(&message.lane),
-            message.qos,
-            message.publisher,
-            message.sequence
+            figure(&message.qos.to_string(), message.qos, &format!("{at}/qos")),
+            figure(&message.publisher.to_string(), message.publisher, &format!("{at}/publisher")),
+            figure(&message.sequence.to_string(), message.sequence, &format!("{at}/sequence")),
         ),
-        way(message),
+        way(message, at),
         place.unwrap_or_else(|| NONE.to_owned()),
     ]
 }
 
 /// The legs of a message that are known.
-fn way(message: &WorstMessage) -> String {
+fn way(message: &WorstMessage, at: &str) -> String {
     let gap = ("durability_gap", message.durability_gap_seconds);
     let legs = message.legs.named().into_iter().chain([gap]);
-    let known = legs.filter_map(|(name, leg)| Some(format!("{} {}", words(name), duration(leg?))));
-    let known: Vec<_> = known.collect();
+    let known = legs.filter(|(_, leg)| leg.is_some());
+    let known: Vec<_> = known
+        .map(|(name, leg)| format!("{} {}", words(name), timed(leg, &leg_at(at, name))))
+        .collect();
     if known.is_empty() { NONE.to_owned() } else { known.join("; ") }
 }

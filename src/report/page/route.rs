@@ -2,11 +2,10 @@
 
 use crate::correlate::Lane;
 use crate::report::document::{Durations, LaneReport, PathReport};
-use crate::report::figures;
 use crate::report::status::{PathNow, Status, WindowNow};
 
 use super::chart::{self, Curve, Window};
-use super::markup::{Table, count, duration, duration_or_none, text, timed, words};
+use super::markup::{Sum, Table, count, leg_at, text, timed, words};
 use super::{clock, messages, standing};
 
 /// How many stretches of windows that are not valid are told one by one.
@@ -62,10 +61,15 @@ impl Route<'_> {
                 let is_loss = matches!(name, "acked_lost" | "unacked_lost");
                 row.push(if is_loss { standing::loss(number, &at) } else { count(number, &at) });
             }
-            let at = at.replacen("/paths", "/live/paths", 1);
-            row.push(count(now.in_flight, &format!("{at}/in_flight")));
-            let anomalies = figures::nonzero(lane.anomalies.named());
-            row.push(if anomalies.is_empty() { "nothing".to_owned() } else { words(&anomalies) });
+            let live = at.replacen("/paths", "/live/paths", 1);
+            row.push(count(now.in_flight, &format!("{live}/in_flight")));
+            let beside = lane.anomalies.named().into_iter().filter(|&(_, number)| number > 0);
+            let beside: Vec<_> = beside
+                .map(|(name, number)| {
+                    format!("{} {}", words(name), count(number, &format!("{at}/anomalies/{name}")))
+                })
+                .collect();
+            row.push(if beside.is_empty() { "nothing".to_owned() } else { beside.join(", ") });
             table.push(row);
         }
         table.html()
@@ -130,17 +134,33 @@ impl Route<'_> {
         let key = key(Lane::ALL
             .into_iter()
             .filter(|lane| drawn.clone().any(|it| it.lane == lane.name())));
-        let mut table = Table::new("Messages by latency, all QoS together", ["Up to", main.name()]);
-        for (end, number) in &summed {
-            table.push([duration(*end), figures::count(*number)]);
-        }
         format!(
             "<figure><figcaption>How latencies are spread over the run (share of messages, \
              logarithmic)</figcaption>{svg}<p class=\"key\">{key}</p>\
              <details id=\"d{}\"><summary>As a table</summary>{}</details></figure>",
             self.index,
-            table.html()
+            self.spread(main, &summed)
         )
+    }
+
+    /// The distribution of a lane as a table.
+    fn spread(&self, lane: Lane, steps: &[(f64, u64)]) -> String {
+        let mut table = Table::new("Messages by latency, all QoS together", ["Up to", lane.name()]);
+        let of_lane = || self.now.lanes.iter().enumerate().filter(|(_, it)| it.lane == lane.name());
+        for (end, _) in steps {
+            let parts = of_lane().filter_map(|(index, it)| {
+                let mut known = it.distribution.iter();
+                let step = known.position(|(known, _)| known.total_cmp(end).is_eq())?;
+                let path = self.index;
+                let at = format!("/live/paths/{path}/lanes/{index}/distribution/{step}");
+                Some((it.distribution[step].1, at))
+            });
+            let parts: Vec<_> = parts.collect();
+            let end_at = parts.first().map(|(_, at)| format!("{at}/0")).unwrap_or_default();
+            let parts: Sum = parts.into_iter().map(|(part, at)| (part, at + "/1")).collect();
+            table.push([timed(Some(*end), &end_at), parts.html()]);
+        }
+        table.html()
     }
 
     /// A lane over all QoS.
@@ -249,13 +269,19 @@ impl Route<'_> {
         let caption =
             "Legs: where the time goes, over the run (the bar goes from p50 to p99, logarithmic)";
         let mut table = Table::new(caption, ["Leg", "p50", "p99", "Max", "Messages", "p50 to p99"]);
+        let lanes = self.path.legs();
         for (qos, legs) in &by_qos {
+            let lane = lanes.iter().find(|(_, lane)| lane.qos == *qos).map_or(0, |(lane, _)| *lane);
+            let at = format!("/paths/{}/lanes/{lane}", self.index);
             for (name, leg) in names.iter().zip(legs) {
-                let Durations { p50, p99, max, count, .. } = *leg;
+                let at = leg_at(&at, name);
+                let Durations { p50, p99, max, count: messages, .. } = *leg;
                 let bar = p50.zip(p99).map(|ends| chart::bar(ends, (least, most.max(least))));
-                let figures = [p50, p99, max].map(duration_or_none);
+                let figures = [(p50, "p50"), (p99, "p99"), (max, "max")]
+                    .map(|(figure, name)| timed(figure, &format!("{at}/{name}")));
+                let messages = count(messages, &format!("{at}/count"));
                 let row = [format!("{}, QoS {qos}", words(name))].into_iter().chain(figures);
-                table.push(row.chain([figures::count(count), bar.unwrap_or_default()]));
+                table.push(row.chain([messages, bar.unwrap_or_default()]));
             }
         }
         table.html()

@@ -51,8 +51,12 @@ fn host(status: &Status) -> String {
         let usage = status.report.host.get(scope).cloned().unwrap_or_default();
         let (live, run) = (format!("/live/host/{scope}"), format!("/host/{scope}"));
         let pressure = usage.pressure_ratio_max.iter().filter(|&(_, &share)| share > 0.0);
-        let pressure: Vec<_> =
-            pressure.map(|(name, &it)| format!("{} {}", words(name), ratio(it))).collect();
+        let pressure: Vec<_> = pressure
+            .map(|(name, &it)| {
+                let at = format!("{run}/pressure_ratio_max/{name}");
+                format!("{} {}", words(name), figure(&ratio(it), it, &at))
+            })
+            .collect();
         let pressure = if pressure.is_empty() { "none".to_owned() } else { pressure.join(", ") };
         table.push([
             words(scope),
