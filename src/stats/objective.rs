@@ -132,7 +132,9 @@ impl Objective {
     pub fn covers(&self, of: Lane) -> bool {
         match *self {
             Self::Latency { lane, .. } | Self::Availability { lane, .. } => lane == of,
-            Self::AckedLost { .. } | Self::Duplicates { .. } => true,
+            Self::AckedLost { .. } => true,
+            // A copy on the control lane is its producer's own.
+            Self::Duplicates { .. } => of != Lane::KafkaKafka,
         }
     }
 
@@ -253,5 +255,7 @@ mod tests {
         }
         assert_eq!(names.len(), 8);
         assert!(!every_kind()[0].covers(Lane::MqttMqtt) && every_kind()[1].covers(Lane::MqttMqtt));
+        let of_control = every_kind().map(|objective| objective.covers(Lane::KafkaKafka));
+        assert_eq!(of_control, [false, true, false, false]);
     }
 }

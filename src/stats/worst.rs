@@ -6,7 +6,8 @@
 //! stretch of five minutes. Whoever is among the slowest of the run or of the last hour is among the
 //! slowest of its stretch, too, so that no other comparison is needed, and thirteen stretches hold the
 //! last hour, which is 60 to 65 minutes long. Everything is bounded, and shards merge without loss: a list is what
-//! sorting all of its messages and keeping the first would be.
+//! sorting all of its messages and keeping the first would be. One exception: a lost message that comes out
+//! after all leaves its list, and whom it had pushed out does not come back. The counts of losses know better.
 
 use std::collections::VecDeque;
 

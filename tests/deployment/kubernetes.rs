@@ -143,6 +143,35 @@ fn the_sidecar_starts_before_its_workload_and_never_takes_it_down() {
 }
 
 #[test]
+fn a_bridge_carries_what_both_probes_publish_to_where_they_look_for_it() {
+    let objects = shipped();
+    let deployments = of_kind(&objects, "Deployment");
+    let beside = containers(deployments["mosquitto"]);
+    let bridge = beside.iter().find(|container| container["name"] == "bridge").unwrap();
+    let mut arguments = texts(&bridge["args"]);
+    for (name, deployment) in &deployments {
+        let (_, configuration) = probe(&objects, deployment);
+        let path = &configuration["paths"][0];
+        let topic = path["mqtt"]["topic"].as_str().unwrap();
+        assert!(topic.starts_with("landfall/"), "{name}: {topic}");
+        let brokers = path["kafka"]["brokers"].as_str().unwrap();
+        let topics = texts(&path["kafka"]["topics"]).join(",");
+        let kafka = [format!("--kafka={brokers}"), format!("--topic={topics}")];
+        for argument in ["--filter=landfall/#", kafka[0].as_str(), kafka[1].as_str()] {
+            assert!(arguments.iter().any(|it| it == argument), "{name}: {argument}");
+        }
+    }
+    // Mosquitto is its neighbour in the pod.
+    let workload = beside.iter().find(|container| container["name"] == "mosquitto").unwrap();
+    let mqtt = format!("--mqtt=127.0.0.1:{}", workload["ports"][0]["containerPort"]);
+    assert!(arguments.contains(&mqtt), "{mqtt}");
+    // Refused only when all else was understood.
+    arguments.push("--in-flight=0".to_owned());
+    let (code, said) = landfall(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(code == Some(2) && said.contains("max_in_flight is 0"), "{said}");
+}
+
+#[test]
 fn services_find_their_pods_and_prometheus_the_services() {
     let objects = shipped();
     let deployments = of_kind(&objects, "Deployment");
@@ -177,6 +206,12 @@ fn services_find_their_pods_and_prometheus_the_services() {
     });
     let scraped: BTreeMap<_, _> = scraped.collect();
     assert_eq!(scraped.len(), 2, "{:?}", scraped.keys());
+    // A series outlives its pod, so that rules see a restart.
+    let relabelings = json!([
+        { "sourceLabels": ["__meta_kubernetes_service_name"], "targetLabel": "instance" },
+        { "action": "labeldrop", "regex": "pod|container|endpoint" },
+    ]);
+    assert_eq!(monitor["endpoints"][0]["relabelings"], relabelings);
     for (name, service) in scraped {
         let port = &monitor["endpoints"][0]["port"];
         assert!(items(&service["spec"]["ports"]).any(|it| it["name"] == *port), "{name}");
