@@ -355,6 +355,9 @@ fn is_named_everywhere(run: Running, scratch: &TempDir) {
     assert_eq!((&slow["topic"], slow["offset"].is_u64()), (&"page".into(), true), "{slow}");
     run.signal("TERM");
     run.wait_until("/api/v1/status", "over", |answer| answer.body.contains("\"phase\":\"over\""));
+    // Whatever still runs is stopped then, which a second signal would cut short.
+    let written = scratch.path().join("report/junit.xml");
+    run.wait_until("/livez", "the reports", |_| written.exists());
     run.signal("TERM");
     let ended = run.end();
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
