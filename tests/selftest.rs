@@ -40,7 +40,15 @@ fn said(output: &Output) -> String {
 /// Alone at first, and then the falsified ones together: of those nobody says that nothing else differs.
 #[test]
 fn every_figure_agrees_and_each_falsified_counter_is_found_out() {
-    let honest = start(&[]).wait_with_output().unwrap();
+    let mut honest = start(&[]).wait_with_output().unwrap();
+    if honest.status.code() == Some(1) {
+        // A processor that stands still for a moment makes one message late that the sleeper beside it does
+        // not feel. Counts hold whatever the machine does; of durations another run may say that it did.
+        let text = said(&honest);
+        let mut differing = text.lines().filter(|line| line.ends_with("DIFFERS"));
+        assert!(differing.all(|line| line.contains(" (from ")), "{text}");
+        honest = start(&[]).wait_with_output().unwrap();
+    }
     let text = said(&honest);
     assert_eq!(honest.status.code(), Some(0), "{text}");
     assert!(text.contains("figures agree (seed 1, "), "{text}");

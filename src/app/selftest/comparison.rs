@@ -88,6 +88,7 @@ impl Lag {
     /// much later than the sleeper was; for the few of whom that is not true, the truth of a rank that is
     /// higher by as many stands. `latencies` ascend.
     fn latest(&self, of: f64, latencies: &[i64]) -> f64 {
+        let of = at_most_all(of, latencies.len());
         let higher = quantile(latencies, of + spared(of)).map_or(0.0, seconds);
         higher + self.waking(of).max(SHARE * higher.abs())
     }
@@ -95,6 +96,7 @@ impl Lag {
     /// How early at least, where both ends of it are moments that somebody is woken for: who tells the
     /// truth may have been late for the first of them. `durations` ascend.
     fn earliest(&self, of: f64, durations: &[i64]) -> f64 {
+        let of = at_most_all(of, durations.len());
         let lower = quantile(durations, of - spared(of)).map_or(0.0, seconds);
         lower - (2.0 * self.waking(of)).max(SHARE * lower.abs())
     }
@@ -102,6 +104,12 @@ impl Lag {
     fn waking(&self, of: f64) -> f64 {
         WAY_SECONDS + WAKES * quantile(&self.0, 1.0 - spared(of)).map_or(0.0, seconds)
     }
+}
+
+/// The quantile, or 1 where it is the largest of so few.
+#[expect(clippy::cast_precision_loss, reason = "a count of messages")]
+fn at_most_all(of: f64, count: usize) -> f64 {
+    if (1.0 - of) * (count as f64) < 1.0 { 1.0 } else { of }
 }
 
 /// How large a share of all may be late beyond what the sleeper found, of a quantile.
