@@ -36,12 +36,7 @@ published() {
     exec 3>&-
 }
 
-"$systems/install.sh" kafka
-"$systems/install.sh" mosquitto
-"$systems/mosquitto.sh" start "$scratch/mosquitto" --owner $$ >"$scratch/env"
-"$systems/kafka.sh" start "$scratch/kafka" --owner $$ >>"$scratch/env"
-mosquitto=$(sed -n 's/^MOSQUITTO=//p' "$scratch/env")
-kafka=$(sed -n 's/^KAFKA=//p' "$scratch/env")
+start_systems
 
 declare -A landfall port
 for kind in "${kinds[@]}"; do

@@ -36,12 +36,7 @@ now() {
     echo "$seconds"
 }
 
-"$systems/install.sh" kafka
-"$systems/install.sh" mosquitto
-"$systems/mosquitto.sh" start "$scratch/mosquitto" --owner $$ >"$scratch/env"
-"$systems/kafka.sh" start "$scratch/kafka" --owner $$ >>"$scratch/env"
-mosquitto=$(sed -n 's/^MOSQUITTO=//p' "$scratch/env")
-kafka=$(sed -n 's/^KAFKA=//p' "$scratch/env")
+start_systems
 "$systems/kafka.sh" topic "$scratch/kafka" sidecar 3 message.timestamp.type=LogAppendTime
 
 "$binary" bridge --mqtt "$mosquitto" --kafka "$kafka" --topic sidecar --filter 'landfall/#' \

@@ -36,6 +36,16 @@ await_text() {
     fail "no '$2' within 30 s"
 }
 
+# Starts Mosquitto and Kafka, and sets `mosquitto` and `kafka` to their addresses.
+start_systems() {
+    "$systems/install.sh" kafka
+    "$systems/install.sh" mosquitto
+    "$systems/mosquitto.sh" start "$scratch/mosquitto" --owner $$ >"$scratch/env"
+    "$systems/kafka.sh" start "$scratch/kafka" --owner $$ >>"$scratch/env"
+    mosquitto=$(sed -n 's/^MOSQUITTO=//p' "$scratch/env")
+    kafka=$(sed -n 's/^KAFKA=//p' "$scratch/env")
+}
+
 binary=${BINARY:-}
 if [[ -z $binary ]]; then
     (cd "$root" && cargo build --release --quiet)
