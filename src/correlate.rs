@@ -1,5 +1,6 @@
 //! Room `correlate` (pure): observations in, exactly one outcome per slot and lane out.
 
+mod batch;
 mod books;
 mod elapsed;
 mod event;
@@ -13,6 +14,7 @@ mod roster;
 mod sinks;
 mod verdicts;
 
+pub use batch::Batch;
 pub use elapsed::Elapsed;
 pub use event::{Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Gap, Leg, Outcome};
 pub use inbox::{Inbox, PartitionName, Router, Shard};

@@ -42,14 +42,36 @@ impl Inbox {
     pub fn push(&self, observation: Observation) {
         let mut state = self.lock();
         if state.observations.len() >= self.capacity {
-            self.waits.fetch_add(1, Ordering::Relaxed);
-            while state.observations.len() >= self.capacity && !state.closed {
-                state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
+            state = self.await_room(state);
         }
         if !state.closed {
             state.observations.push(observation);
         }
+    }
+
+    /// Adds observations in their order and leaves `batch` empty, waiting for room where there is none.
+    /// After [`Inbox::close`] nobody reads any more and they are let go.
+    pub fn append(&self, batch: &mut Vec<Observation>) {
+        let mut state = self.lock();
+        let mut rest = batch.as_slice();
+        while !rest.is_empty() && !state.closed {
+            let room = self.capacity.saturating_sub(state.observations.len());
+            let (next, behind) = rest.split_at(room.min(rest.len()));
+            state.observations.extend_from_slice(next);
+            rest = behind;
+            if !rest.is_empty() {
+                state = self.await_room(state);
+            }
+        }
+        batch.clear();
+    }
+
+    /// Counts the wait, and waits until there is room or nobody reads any more.
+    fn await_room<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        let is_full =
+            |state: &mut State| state.observations.len() >= self.capacity && !state.closed;
+        self.room.wait_while(state, is_full).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes everything, leaving `batch`, whose content goes, in its place.
@@ -138,18 +160,41 @@ impl Router {
 
     /// Hands on what a publisher saw.
     pub fn publish(&self, publisher: PublisherId, observation: Observation) {
-        self.shards[publisher.0 as usize % self.shards.len()].publish.push(observation);
+        self.shards[self.shard_of(publisher)].publish.push(observation);
     }
 
     /// Hands on a message that came out, to the shard of the publisher that its stamp names.
     pub fn receive(&self, path: PathId, publisher: u32, observation: Observation) {
+        self.shards[self.shard_of_received(path, publisher, &observation)]
+            .receive
+            .push(observation);
+    }
+
+    /// The shard that a publisher's messages are booked in.
+    #[inline]
+    pub(super) fn shard_of(&self, publisher: PublisherId) -> usize {
+        publisher.0 as usize % self.shards.len()
+    }
+
+    /// The shard of the publisher that a message's stamp names; some shard where it names nobody.
+    #[inline]
+    pub(super) fn shard_of_received(
+        &self,
+        path: PathId,
+        publisher: u32,
+        observation: &Observation,
+    ) -> usize {
         let control = matches!(
             observation,
             Observation::Received { sink: Sink::Control { .. }, .. }
                 | Observation::Found { lane: Lane::KafkaKafka, .. }
         );
-        let id = self.roster.find(path, publisher, control).unwrap_or(PublisherId(0));
-        self.shards[id.0 as usize % self.shards.len()].receive.push(observation);
+        self.shard_of(self.roster.find(path, publisher, control).unwrap_or(PublisherId(0)))
+    }
+
+    /// The shard that a path's counts go to.
+    pub(super) fn shard_of_path(&self, path: PathId) -> usize {
+        usize::from(path.0) % self.shards.len()
     }
 
     /// Names partitions, before anything is observed of them.
@@ -166,7 +211,7 @@ impl Router {
 
     /// Hands on a count to one shard.
     pub fn count(&self, path: PathId, observation: Observation) {
-        self.shards[usize::from(path.0) % self.shards.len()].receive.push(observation);
+        self.shards[self.shard_of_path(path)].receive.push(observation);
     }
 
     /// Hands on what every shard must know.
@@ -232,6 +277,29 @@ mod tests {
         });
         assert_eq!(taken(&inbox), [woken(2)]);
         assert_eq!(inbox.waits(), 1);
+    }
+
+    #[test]
+    fn a_batch_that_finds_no_room_waits_with_what_is_left_of_it() {
+        let inbox = Inbox::new(2);
+        thread::scope(|scope| {
+            let appending = scope.spawn(|| {
+                let mut batch = (0..5).map(woken).collect();
+                inbox.append(&mut batch);
+                batch
+            });
+            for (waits, expected) in [(1, [woken(0), woken(1)]), (2, [woken(2), woken(3)])] {
+                await_waits(&inbox, waits);
+                assert_eq!(taken(&inbox), expected);
+            }
+            assert_eq!(appending.join().unwrap(), [], "all of it went in");
+        });
+        assert_eq!(taken(&inbox), [woken(4)]);
+        assert_eq!(inbox.waits(), 2);
+        inbox.close();
+        let mut batch = vec![woken(5)];
+        inbox.append(&mut batch);
+        assert_eq!((taken(&inbox), batch), (vec![], vec![]), "nobody reads any more");
     }
 
     #[test]
