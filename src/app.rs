@@ -27,6 +27,7 @@ mod results;
 mod resume;
 mod selftest;
 mod state;
+mod teams;
 mod threads;
 mod wiring;
 mod witness;

@@ -33,7 +33,7 @@ mod wording;
 pub use overrides::Overrides;
 pub use problem::Problems;
 pub use resolved::{
-    KafkaConfig, MqttConfig, PathConfig, PayloadConfig, Resolved, SloConfig, TelemetryConfig,
+    KafkaConfig, MqttConfig, PathConfig, PayloadConfig, Rate, Resolved, SloConfig, TelemetryConfig,
     TopicSelector, TopicTemplate, Url,
 };
 pub use schema::schema;

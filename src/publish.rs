@@ -11,10 +11,12 @@
 mod composer;
 mod pacer;
 mod probe;
+mod rooms;
 
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
 
@@ -29,7 +31,7 @@ use crate::wire::{Bell, Client, Endpoint, EventLoop, Sending, Session};
 pub use probe::{SEQUENCE, Seen, Sight, probe};
 
 use composer::Composer;
-use pacer::Pacer;
+use pacer::{Pacer, Publisher};
 
 /// What one publisher sends, and where to.
 #[derive(Clone, Debug)]
@@ -72,7 +74,7 @@ pub struct Surroundings {
 }
 
 /// Keeps publishers connected and sends every slot of the stretches that `told` tells as it comes due,
-/// until the group of `pacing` is told to stop; its hold is let go when what was due by then is sent. It
+/// until the group of `pacing` is told to stop, waking at most once in `tick`; its hold is let go when what was due by then is sent. It
 /// goes on reporting what happens to their messages until `tasks` is; then they say goodbye and let the
 /// broker forget their sessions. `bell` must be rung at each of the three.
 ///
@@ -82,23 +84,33 @@ pub struct Surroundings {
 pub fn run(
     publishers: Vec<(Config, schedule::Config)>,
     around: Surroundings,
-    told: Receiver<Stretch>,
+    (told, tick): (Receiver<Stretch>, Duration),
     bell: Bell,
     pacing: (Tasks, Hold),
     tasks: &Tasks,
 ) -> io::Result<()> {
-    let (clock, stamper) = (around.clock, around.stamper.clone());
-    let ids = publishers.iter().map(|(config, _)| (config.publisher, config.path)).collect();
+    let (clock, stamper) = (around.clock, Arc::new(around.stamper.clone()));
+    let described = publishers.iter().map(|(config, _)| Publisher {
+        id: config.publisher,
+        path: config.path,
+        qos: config.qos,
+        inflight: config.session.inflight,
+    });
+    let described = described.collect();
     let (configs, plans): (Vec<_>, Vec<_>) = publishers.into_iter().unzip();
     let takes_over = around.takes_over;
-    let pacer = Pacer::new(ids, plans, around, told, pacing);
-    let clients = configs.into_iter().map(|config| client(config, stamper.clone()));
-    let event_loop = EventLoop::new(clock, pacer, clients, bell)?;
+    let pacer = Pacer::new(described, plans, around, told, pacing);
+    let clients = configs.into_iter().map(|config| client(config, &stamper));
+    let event_loop = EventLoop::new(clock, pacer, clients, bell)?.ticking(tick);
     if takes_over { event_loop.taking_over() } else { event_loop }.run(tasks)
 }
 
-fn client(config: Config, stamper: Stamper) -> Client<Composer> {
-    let source = Composer::new(stamper, (config.path, config.index), (config.format, config.size));
+fn client(config: Config, stamper: &Arc<Stamper>) -> Client<Composer> {
+    let source = Composer::new(
+        Arc::clone(stamper),
+        (config.path, config.index),
+        (config.format, config.size),
+    );
     let sending = Sending { topic: config.topic, qos: config.qos, source };
     Client::new(config.endpoint, config.session, sending)
 }

@@ -5,13 +5,20 @@
 //! A slot is due whatever became of the slots before it: nothing here knows whether the system
 //! keeps up. With fixed arrivals the due time is a function of the index, in wide integers, so that
 //! no rounding adds up over months; with Poisson arrivals each gap is a function of seed and index,
-//! and the due times are their sum.
+//! and the due times are their sum. A [`Profile`] moves them.
+//!
+//! The one exception is named as such wherever it shows: a closed loop has no plan. Its slots are
+//! due when they are asked for, since there is room for another message.
+
+mod profile;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::clock::Instant;
 use crate::splitmix::mix;
+
+pub use profile::Profile;
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
@@ -23,6 +30,8 @@ pub enum Arrivals {
     Poisson,
     /// At equal distances.
     Fixed,
+    /// Whenever there is room for one more: a closed loop, whose rate the system decides.
+    Closed,
 }
 
 /// The plan of one publisher.
@@ -36,6 +45,8 @@ pub struct Config {
     pub phase: f64,
     /// Makes the plan; the same seed gives the same plan.
     pub seed: u64,
+    /// How the rate changes.
+    pub profile: Profile,
 }
 
 impl Config {
@@ -54,6 +65,7 @@ impl Config {
             interval_nanos,
             phase: (f64::from(client) + shift) / f64::from(clients),
             seed: mix(seed ^ mix(u64::from(client))),
+            profile: Profile::Steady,
         })
     }
 }
@@ -96,8 +108,10 @@ impl Agenda {
     /// Begins a publisher's plan at `start`. Once: its slots would else be given out twice.
     pub fn begin(&mut self, publisher: u32, start: Instant) {
         if let Some(plan) = self.plans.get_mut(publisher as usize) {
-            plan.start = start;
-            self.due.push(Reverse(plan.next_slot(publisher)));
+            (plan.start, plan.has_begun) = (start, true);
+            if plan.config.arrivals != Arrivals::Closed {
+                self.due.push(Reverse(plan.next_slot(publisher)));
+            }
         }
     }
 
@@ -106,6 +120,19 @@ impl Agenda {
         if let Some(plan) = self.plans.get_mut(publisher as usize) {
             (plan.first, plan.sequence) = (first, first);
         }
+    }
+
+    /// Takes a slot of a publisher in a closed loop, due at `now`; nothing before its plan begins, nor
+    /// of any other publisher.
+    pub fn take_closed(&mut self, publisher: u32, now: Instant) -> Option<Slot> {
+        let plan = self.plans.get_mut(publisher as usize)?;
+        let is_open = plan.config.arrivals == Arrivals::Closed && plan.has_begun;
+        if !is_open || now < plan.start {
+            return None;
+        }
+        let sequence = plan.sequence;
+        plan.sequence += 1;
+        Some(Slot { intended: now, publisher, sequence })
     }
 
     /// When the next slot is due; `None` where no plan has begun.
@@ -133,6 +160,7 @@ impl Agenda {
 struct Plan {
     config: Config,
     start: Instant,
+    has_begun: bool,
     /// The sequence that the plan begins with.
     first: u64,
     sequence: u64,
@@ -142,20 +170,27 @@ struct Plan {
 
 impl Plan {
     fn new(config: Config) -> Self {
-        Self { config, start: Instant::ZERO, first: 0, sequence: 0, elapsed_nanos: 0 }
+        Self {
+            config,
+            start: Instant::ZERO,
+            has_begun: false,
+            first: 0,
+            sequence: 0,
+            elapsed_nanos: 0,
+        }
     }
 
     fn next_slot(&mut self, publisher: u32) -> Slot {
         let sequence = self.sequence;
         self.sequence += 1;
         let nanos = match self.config.arrivals {
-            Arrivals::Fixed => self.fixed_nanos(sequence - self.first),
+            Arrivals::Fixed | Arrivals::Closed => self.fixed_nanos(sequence - self.first),
             Arrivals::Poisson => {
                 self.elapsed_nanos = self.elapsed_nanos.saturating_add(self.gap_nanos(sequence));
                 self.elapsed_nanos
             }
         };
-        let nanos = i64::try_from(nanos).unwrap_or(i64::MAX);
+        let nanos = i64::try_from(self.config.profile.warp(nanos)).unwrap_or(i64::MAX);
         Slot { intended: self.start.offset(nanos), publisher, sequence }
     }
 
@@ -276,6 +311,39 @@ mod tests {
             let seconds = slots[999].intended.saturating_since(Instant::ZERO).as_secs_f64();
             assert!((8.0..12.0).contains(&seconds), "{seconds}");
         }
+    }
+
+    #[test]
+    fn a_closed_loop_is_due_when_it_is_asked() {
+        let mut agenda = Agenda::new(Config::shared(Arrivals::Closed, 100.0, (2, 0.0), 7));
+        let (start, later) = (Instant::from_nanos(1_000), Instant::from_nanos(5_000));
+        assert_eq!(agenda.take_closed(0, later), None, "it has not begun");
+        agenda.number_from(0, 10);
+        agenda.begin(0, start);
+        assert_eq!(agenda.next_due(), None);
+        assert_eq!(agenda.take_closed(0, start.offset(-1)), None);
+        for sequence in 10..13 {
+            let slot = Slot { intended: later, publisher: 0, sequence };
+            assert_eq!(agenda.take_closed(0, later), Some(slot));
+        }
+        assert_eq!(agenda.take_closed(1, later), None);
+        let mut open = self::agenda(Arrivals::Fixed, 100.0, 1, 7);
+        assert_eq!(open.take_closed(0, later), None, "it has a plan");
+    }
+
+    #[test]
+    fn a_profile_moves_slots_and_leaves_none_out() {
+        let profile = Profile::Burst { every_nanos: 100_000_000 };
+        let plans = Config::shared(Arrivals::Fixed, 1_000.0, (10, 0.0), 0);
+        let mut agenda = Agenda::new(plans.map(|plan| Config { profile, ..plan }));
+        (0..10).for_each(|client| agenda.begin(client, Instant::ZERO));
+        let slots = take(&mut agenda, 250);
+        let due = |slot: &Slot| slot.intended.nanos() / 1_000_000;
+        assert!(slots[..100].iter().all(|slot| due(slot) == 0));
+        assert!(slots[100..200].iter().all(|slot| due(slot) == 100));
+        let mut burst: Vec<_> = slots[..100].iter().map(|it| (it.publisher, it.sequence)).collect();
+        burst.sort_unstable();
+        assert!(burst.into_iter().eq((0..10).flat_map(|of| (0..10).map(move |n| (of, n)))));
     }
 
     #[test]

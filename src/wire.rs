@@ -37,6 +37,7 @@ use bytes::Bytes;
 use secrecy::SecretString;
 
 use crate::correlate::{Qos, Stage};
+use crate::stamp::TRACEPARENT_LEN;
 
 pub use bell::Bell;
 pub use client::Client;
@@ -88,6 +89,8 @@ pub struct Session {
     pub inflight: u16,
     /// How many messages may wait for the connection.
     pub queue: usize,
+    /// How long after the others it connects first: not all come at once.
+    pub connect_after: Duration,
     /// Largest packet that is accepted, in bytes.
     pub packet_bytes_max: u32,
 }
@@ -111,18 +114,13 @@ pub trait Source {
     /// How long a payload is, in bytes: the same for all.
     fn size(&self) -> usize;
 
-    /// Writes a message; the same bytes whenever it is asked for the same number.
-    fn compose(&mut self, number: u64) -> Composed<'_>;
+    /// Writes the payload of a message into `payload`, whose old content goes, and gives its property;
+    /// the same bytes whenever it is asked for the same number.
+    fn compose(&mut self, number: u64, payload: &mut Vec<u8>) -> Property;
 }
 
-/// A message as its source wrote it.
-#[derive(Clone, Copy, Debug)]
-pub struct Composed<'a> {
-    /// The payload.
-    pub payload: &'a [u8],
-    /// Value of the user property that carries the stamp; left out in 3.1.1.
-    pub property: &'a [u8],
-}
+/// Value of the user property that carries the stamp, where there is one; left out in 3.1.1.
+pub type Property = Option<[u8; TRACEPARENT_LEN]>;
 
 /// The source of a client that publishes nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -133,8 +131,9 @@ impl Source for Mute {
         0
     }
 
-    fn compose(&mut self, _: u64) -> Composed<'_> {
-        Composed { payload: &[], property: &[] }
+    fn compose(&mut self, _: u64, payload: &mut Vec<u8>) -> Property {
+        payload.clear();
+        None
     }
 }
 
@@ -165,6 +164,15 @@ pub enum Happening {
     Ping,
     /// The broker answered it.
     Pong,
+}
+
+/// How long it took to be let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    /// From asking for a connection to having it.
+    pub tcp: Duration,
+    /// From then to CONNACK.
+    pub connack: Duration,
 }
 
 /// What a broker takes, as it said when it accepted a connection. MQTT 3.1.1 says nothing.

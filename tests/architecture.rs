@@ -61,6 +61,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "correlate::Lane",
             "correlate::Qos",
             "schedule::Arrivals",
+            "schedule::Profile",
             "stamp::Format",
             "stamp::PATHS_MAX",
             "wire::Version",

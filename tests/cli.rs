@@ -118,7 +118,7 @@ fn bad_values_are_named_with_file_and_line() {
         ("topic: landfall/#", "mqtt.topic: "),
         ("topic: landfall/+/{client}", "mqtt.topic: "),
         ("rate: 0/s", "mqtt.rate: "),
-        ("rate: max", "mqtt.rate: max (closed loop) is known but not built yet"),
+        ("rate: fastest", "mqtt.rate: \"fastest\" is not a rate"),
         ("password_file: none", "mqtt.password_file: "),
         ("password_file: directory", "mqtt.password_file: \"directory\": is a directory"),
     ] {

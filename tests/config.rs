@@ -10,11 +10,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use landfall::config::{
-    Loaded, Overrides, Resolved, SloConfig, TopicSelector, load, load_text, schema,
+    Loaded, Overrides, Rate, Resolved, SloConfig, TopicSelector, load, load_text, schema,
 };
 use landfall::correlate::{Lane, Qos};
 use landfall::host::ProcessSelector;
-use landfall::schedule::Arrivals;
+use landfall::schedule::{Arrivals, Profile};
 use landfall::stamp::Format;
 use landfall::wire::Version;
 use secrecy::ExposeSecret;
@@ -113,7 +113,7 @@ fn every_value_is_read() {
     assert_eq!(mqtt.password.as_ref().unwrap().expose_secret(), "swordfish");
     assert_eq!(mqtt.topic.expand("plant-7", "telemetry", 3), "plant/plant-7/telemetry/3");
     assert_eq!(mqtt.qos, [Qos::AtMostOnce, Qos::ExactlyOnce]);
-    assert_eq!((mqtt.clients, mqtt.rate), (4, 0.5));
+    assert_eq!((mqtt.clients, mqtt.rate), (4, Rate::PerSecond(0.5)));
     assert_eq!((mqtt.payload.size, mqtt.payload.format), (65_536, Format::Binary));
 
     let kafka = paths[0].kafka.as_ref().unwrap();
@@ -162,7 +162,9 @@ fn every_default_holds() {
     assert_eq!(telemetry.listen.to_string(), "127.0.0.1:9464");
     let mqtt = &paths[0].mqtt;
     assert_eq!((mqtt.version, mqtt.schedule), (Version::V5, Arrivals::Poisson));
-    assert_eq!((mqtt.qos.as_slice(), mqtt.clients, mqtt.rate), (&[Qos::AtLeastOnce][..], 1, 10.0));
+    assert_eq!((mqtt.qos.as_slice(), mqtt.clients), (&[Qos::AtLeastOnce][..], 1));
+    assert_eq!((mqtt.rate, mqtt.profile), (Rate::PerSecond(10.0), Profile::Steady));
+    assert_eq!((mqtt.inflight, mqtt.connect_rate), (None, 10_000.0));
     assert_eq!((mqtt.payload.size, mqtt.payload.format), (256, Format::Json));
     assert_eq!(mqtt.topic.expand("p", "a", 0), "landfall/p/a/0");
     assert!(paths[0].lanes.is_empty(), "nothing to time without kafka");
@@ -385,5 +387,7 @@ fn secrets_that_cannot_be_read_are_named() {
 
 #[path = "config/otlp.rs"]
 mod otlp;
+#[path = "config/pace.rs"]
+mod pace;
 #[path = "config/refused.rs"]
 mod refused;

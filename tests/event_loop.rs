@@ -17,7 +17,7 @@ use landfall::correlate::{Qos, Stage};
 use landfall::embedded::mqtt::{Broker, Config};
 use landfall::shutdown::Tasks;
 use landfall::wire::{
-    Bell, Client, Clients, Composed, Endpoint, EventLoop, Failure, Handler, Happening, Sending,
+    Bell, Client, Clients, Endpoint, EventLoop, Failure, Handler, Happening, Property, Sending,
     Session, Source, Version,
 };
 
@@ -29,17 +29,17 @@ const PUBLISHER: usize = 1;
 
 /// Large messages that say their number.
 #[derive(Debug)]
-struct Large(Vec<u8>);
+struct Large;
 
 impl Source for Large {
     fn size(&self) -> usize {
         BYTES
     }
 
-    fn compose(&mut self, number: u64) -> Composed<'_> {
-        self.0.clear();
-        self.0.extend((0..BYTES as u64 / 8).flat_map(|place| (number + place).to_be_bytes()));
-        Composed { payload: &self.0, property: b"00-00-00-01" }
+    fn compose(&mut self, number: u64, payload: &mut Vec<u8>) -> Property {
+        payload.clear();
+        payload.extend((0..BYTES as u64 / 8).flat_map(|place| (number + place).to_be_bytes()));
+        Some([b'0'; 55])
     }
 }
 
@@ -90,7 +90,9 @@ impl Handler for Exchange {
             }
             (SUBSCRIBER, Happening::Message(message)) => {
                 let number = u64::from_be_bytes(*message.payload.first_chunk().unwrap());
-                assert_eq!(message.payload, Large(Vec::new()).compose(number).payload);
+                let mut payload = Vec::new();
+                Large.compose(number, &mut payload);
+                assert_eq!(message.payload, payload);
                 *counts.received.entry(number).or_default() += 1;
             }
             other => panic!("{other:?}"),
@@ -135,9 +137,10 @@ fn client(
         keep_alive: Duration::from_secs(30),
         inflight: 8,
         queue: 16,
+        connect_after: Duration::ZERO,
         packet_bytes_max: 1 << 20,
     };
-    let sending = Sending { topic: topic.into(), qos, source: Large(Vec::new()) };
+    let sending = Sending { topic: topic.into(), qos, source: Large };
     Client::new(endpoint, session, sending)
 }
 

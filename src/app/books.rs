@@ -21,6 +21,8 @@ use super::state::Story;
 
 /// How often observations are taken in: what is on screen is so much older at most.
 const TICK: Duration = Duration::from_millis(100);
+/// How long publishers may take to say that they sent a message, which may come out before they do.
+const SETTLE: Duration = Duration::from_millis(5);
 /// How often deadlines are looked at.
 const JUDGE_EVERY: Duration = Duration::from_millis(250);
 
@@ -115,6 +117,7 @@ impl Bookkeeper {
             // a message's sending is known before its arrival.
             let shard = &self.router.shards()[self.shard];
             shard.receive.swap(&mut received);
+            self.clock.sleep_until(self.clock.now() + SETTLE);
             shard.publish.swap(&mut published);
             let now = self.clock.now();
             let judges = stopping || now >= judged + JUDGE_EVERY;

@@ -9,6 +9,7 @@ use tokio::runtime;
 use tokio::sync::mpsc::Sender;
 
 use super::books::Bookkeeper;
+use super::teams::{self, Team};
 use super::wiring::Parts;
 use crate::clock::{Clock, Instant};
 use crate::correlate::{Leases, PathId, Router};
@@ -103,7 +104,7 @@ impl Threads {
             threads.produce(config)?;
         }
         threads.subscribe(parts.subscribers)?;
-        threads.publish(parts.publishers)?;
+        threads.publish(teams::of(parts.publishers))?;
         Ok(threads)
     }
 
@@ -190,17 +191,12 @@ impl Threads {
         })
     }
 
-    fn publish(
-        &mut self,
-        mut publishers: Vec<(publish::Config, schedule::Config)>,
-    ) -> io::Result<()> {
-        let share = publishers.len().div_ceil(self.around.router.shards().len());
-        while !publishers.is_empty() {
-            let from = publishers.len().saturating_sub(share);
+    fn publish(&mut self, teams: Vec<Team>) -> io::Result<()> {
+        for Team { publishers, tick } in teams {
             let (start, told) = channel();
             let bell = Bell::new()?;
             self.starts.push((start, bell.clone()));
-            self.publish_share(publishers.split_off(from), told, bell)?;
+            self.publish_share(publishers, (told, tick), bell)?;
         }
         Ok(())
     }
@@ -209,7 +205,7 @@ impl Threads {
     fn publish_share(
         &self,
         publishers: Vec<(publish::Config, schedule::Config)>,
-        told: Receiver<Stretch>,
+        told: (Receiver<Stretch>, Duration),
         bell: Bell,
     ) -> io::Result<()> {
         let Surroundings { clock, router, notices, leases, takes_over, .. } = self.around.clone();

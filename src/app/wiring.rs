@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use crate::config::{MqttConfig, PathConfig, Resolved};
+use crate::config::{MqttConfig, PathConfig, Rate, Resolved};
 use crate::correlate::{self, Carrier, Lane, PathId, PublisherId, Qos, Roster};
 use crate::schedule;
 use crate::splitmix::mix;
@@ -22,6 +22,8 @@ const SETTLE_MARGIN: Duration = Duration::from_secs(10);
 /// A publisher may have this many seconds of its rate unacknowledged.
 const INFLIGHT_SECONDS: f64 = 5.0;
 const INFLIGHT_RANGE: (f64, f64) = (16.0, 1_024.0);
+/// How many messages a publisher in a closed loop may have under way.
+const INFLIGHT_OF_MAX: u16 = 100;
 /// A publisher may have this much of its rate waiting for its connection, beside its deadline.
 const QUEUE_RANGE: (f64, f64) = (64.0, 65_536.0);
 /// By how much of a turn paths are apart: the golden section, which spreads any number of them.
@@ -98,7 +100,7 @@ impl Parts {
     ) {
         let mqtt = &path.mqtt;
         // A QoS has its even share of the rate, whatever its share of the clients.
-        let share = mqtt.rate / f64::from(u32::try_from(mqtt.qos.len()).unwrap_or(1));
+        let share = mqtt.rate.nominal() / f64::from(u32::try_from(mqtt.qos.len()).unwrap_or(1));
         let seed = mix(u64::from(id.0));
         for (place, &level) in (0_u32..).zip(&mqtt.qos) {
             // Levels and paths take turns too: what leaves together waits for each other.
@@ -111,14 +113,19 @@ impl Parts {
             let seed = mix(seed ^ u64::from(level.level()));
             let plans =
                 schedule::Config::shared(mqtt.schedule, share, (count, shift.fract()), seed);
+            let rate = share / f64::from(count);
             for (&index, plan) in members.iter().zip(plans) {
-                let rate = share / f64::from(count);
+                let plan = schedule::Config { profile: mqtt.profile, ..plan };
+                let after = Duration::from_secs_f64(f64::from(index) / mqtt.connect_rate);
                 let publisher = publish::Config {
                     publisher: PublisherId(u32::try_from(first).unwrap_or(0) + index),
                     path: id.0,
                     index,
                     endpoint: endpoint(mqtt),
-                    session: session(format!("{prefix}-{index}"), rate, path.deadline),
+                    session: Session {
+                        connect_after: after,
+                        ..session(mqtt, format!("{prefix}-{index}"), (rate, path.deadline))
+                    },
                     topic: mqtt.topic.expand(probe, &path.name, index),
                     qos: level,
                     format: mqtt.payload.format,
@@ -239,12 +246,14 @@ fn endpoint(mqtt: &MqttConfig) -> Endpoint {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
-fn session(client_id: String, rate: f64, deadline: Duration) -> Session {
+fn session(mqtt: &MqttConfig, client_id: String, (rate, deadline): (f64, Duration)) -> Session {
     let inflight = (rate * INFLIGHT_SECONDS).clamp(INFLIGHT_RANGE.0, INFLIGHT_RANGE.1);
+    let inflight = if mqtt.rate == Rate::Max { INFLIGHT_OF_MAX } else { inflight as u16 };
     Session {
         client_id,
         keep_alive: Duration::from_secs(30),
-        inflight: inflight as u16,
+        inflight: mqtt.inflight.unwrap_or(inflight),
+        connect_after: Duration::ZERO,
         queue: queue(rate, deadline),
         packet_bytes_max: PACKET_BYTES_MAX,
     }
@@ -266,6 +275,7 @@ fn subscriber(path: &PathConfig, id: PathId, (probe, prefix): (&str, &str)) -> s
             keep_alive: subscribe::PING_EVERY,
             inflight: 1,
             queue: 16,
+            connect_after: Duration::ZERO,
             packet_bytes_max: PACKET_BYTES_MAX,
         },
         filter: mqtt.topic.filter(probe, &path.name),

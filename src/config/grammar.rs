@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use super::resolved::{TopicSelector, TopicTemplate, Url};
+use super::resolved::{Rate, TopicSelector, TopicTemplate, Url};
 use super::wording::quote;
 use crate::host::ProcessSelector;
 
@@ -90,11 +90,18 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
     (1..=9).contains(&number.len()).then(|| number.parse::<u64>().ok())??.checked_mul(unit)
 }
 
+/// `max`, or a rate as [`steady_rate`] reads it.
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
+    if text == "max" { Ok(Rate::Max) } else { steady_rate(text).map(Rate::PerSecond) }
+}
+
+/// The same, or nothing at all: `0/s`.
+pub(super) fn low_rate(text: &str) -> Result<f64, String> {
+    if matches!(text, "0/s" | "0/min") { Ok(0.0) } else { steady_rate(text) }
+}
+
 /// Messages a second from `20/s`, `0.5/s` or `30/min`.
-pub(super) fn rate(text: &str) -> Result<f64, String> {
-    if text == "max" {
-        return Err("max (closed loop) is known but not built yet; give a rate such as 20/s".into());
-    }
+pub(super) fn steady_rate(text: &str) -> Result<f64, String> {
     let shape = number_and_rest(text).and_then(|(whole, fraction, unit)| {
         let number: f64 = format!("{whole}.{fraction}").parse().ok()?;
         match unit {
@@ -339,9 +346,12 @@ mod tests {
 
     #[test]
     fn rates_are_per_second() {
-        assert_eq!(rate("30/min"), Ok(0.5));
-        assert_eq!(rate("0.001/s"), Ok(0.001));
-        assert_eq!(rate("10000000/s"), Ok(10_000_000.0));
+        assert_eq!(steady_rate("30/min"), Ok(0.5));
+        assert_eq!(steady_rate("0.001/s"), Ok(0.001));
+        assert_eq!(rate("10000000/s"), Ok(Rate::PerSecond(10_000_000.0)));
+        assert_eq!(rate("max"), Ok(Rate::Max));
+        assert!(steady_rate("max").is_err() && steady_rate("0/s").is_err());
+        assert_eq!(low_rate("0/s"), Ok(0.0));
     }
 
     #[test]

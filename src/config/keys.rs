@@ -1,6 +1,15 @@
 //! Room `config` (wiring): every key of the file: its meaning, default and kind. Readers, defaults,
 //! messages about unknown keys and the JSON Schema all come from this table.
 
+macro_rules! key {
+    ($ident:ident: $kind:ty = $name:literal, $fallback:expr, $value:expr, $about:literal) => {
+        pub(in crate::config) static $ident: Key<$kind> =
+            Key { name: $name, about: $about, fallback: $fallback, kind: $value };
+    };
+}
+
+pub(super) mod pace;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,13 +35,6 @@ pub(super) const PAYLOAD_MAX: u32 = 268_435_455 - 128;
 
 type Keys = &'static [&'static dyn Described];
 
-macro_rules! key {
-    ($ident:ident: $kind:ty = $name:literal, $fallback:expr, $value:expr, $about:literal) => {
-        pub(super) static $ident: Key<$kind> =
-            Key { name: $name, about: $about, fallback: $fallback, kind: $value };
-    };
-}
-
 /// The keys at top level.
 pub(super) static ROOT: Keys =
     &[&PROBE, &KEY_FILE, &PATHS, &WINDOW, &DRAIN, &HOST, &TELEMETRY, &STATE_DIR];
@@ -45,8 +47,11 @@ static MQTT_KEYS: Keys = &[
     &TOPIC,
     &QOS,
     &CLIENTS,
-    &RATE,
+    &pace::RATE,
     &SCHEDULE,
+    &pace::PROFILE,
+    &pace::INFLIGHT,
+    &pace::CONNECT_RATE,
     &PAYLOAD,
     &TLS,
 ];
@@ -140,10 +145,6 @@ key!(QOS: List<Choice<Qos>> = "qos", Fallback::Yaml("1"), List {
 key!(CLIENTS: Count = "clients", Fallback::From(clients),
     Count { min: 1, max: 131_072, bytes: false },
     "How many clients publish, at least one for each QoS. Default: one for each QoS.");
-key!(RATE: Text<f64> = "rate", Fallback::Yaml("10/s"), Text {
-        what: "a rate such as 20/s", instead_of_number: "say for what time, such as 10/s or 10/min",
-        pattern: r"^[0-9]{1,9}(\.[0-9]{1,9})?/(s|min)$", parse: grammar::rate },
-    "Messages of the whole path, a second (20/s) or a minute (30/min).");
 key!(SCHEDULE: Choice<Arrivals> = "schedule", Fallback::Yaml("poisson"), Choice {
         what: "a schedule", not_built: &[],
         options: &[("poisson", Arrivals::Poisson), ("fixed", Arrivals::Fixed)] },

@@ -2,6 +2,7 @@
 
 mod control;
 mod otlp;
+mod pace;
 mod slo;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use super::keys::{self, PAYLOAD_MAX};
 use super::kind::Kind;
 use super::problem::Problems;
 use super::resolved::{
-    KafkaConfig, MqttConfig, PathConfig, PayloadConfig, Resolved, TelemetryConfig,
+    KafkaConfig, MqttConfig, PathConfig, PayloadConfig, Rate, Resolved, TelemetryConfig,
 };
 use super::standard;
 use super::table::Key;
@@ -57,6 +58,11 @@ impl<'a> View<'a> {
     /// Where the value of a key came from.
     fn origin_of<K>(&self, key: &Key<K>) -> Origin {
         self.node.get(key.name).map_or(self.node.origin, |node| node.origin)
+    }
+
+    /// Whether the user gave a key.
+    fn is_given<K>(&self, key: &Key<K>) -> bool {
+        self.node.get(key.name).is_some_and(|node| node.origin != Origin::Default)
     }
 
     fn section<K>(&self, key: &Key<K>) -> Option<View<'a>> {
@@ -142,8 +148,11 @@ impl Reader<'_> {
         let topic = view.get(&keys::TOPIC, self.problems);
         let qos = view.get(&keys::QOS, self.problems);
         let clients = view.get(&keys::CLIENTS, self.problems);
-        let rate = view.get(&keys::RATE, self.problems);
-        let schedule = view.get(&keys::SCHEDULE, self.problems);
+        let rate = view.get(&keys::pace::RATE, self.problems);
+        let schedule = self.arrivals(view, rate);
+        let profile = self.profile(view, rate);
+        let inflight = view.get(&keys::pace::INFLIGHT, self.problems);
+        let connect_rate = view.get(&keys::pace::CONNECT_RATE, self.problems);
         let payload = view.section(&keys::PAYLOAD);
         let size = payload.as_ref().and_then(|view| view.get(&keys::SIZE, self.problems));
         let format = payload.as_ref().and_then(|view| view.get(&keys::FORMAT, self.problems));
@@ -162,6 +171,8 @@ impl Reader<'_> {
         let payload = PayloadConfig { size: size?, format: format? };
         self.check_size(view, payload, longest);
         let (url, version, rate, schedule) = (url?, version?, rate?, schedule?);
+        let (profile, connect_rate) = (profile?, connect_rate?);
+        let inflight = inflight.and_then(|inflight| u16::try_from(inflight).ok());
         Some(MqttConfig {
             url,
             version,
@@ -172,6 +183,9 @@ impl Reader<'_> {
             clients,
             rate,
             schedule,
+            profile,
+            inflight,
+            connect_rate,
             payload,
         })
     }
@@ -276,7 +290,11 @@ impl Reader<'_> {
 
     /// Every slot waits for its outcome until its deadline, and each takes memory.
     fn check_in_flight(&mut self, root: &View<'_>, paths: &[PathConfig]) {
-        let slots = |path: &PathConfig| path.messages_a_second() * path.deadline.as_secs_f64();
+        // A closed loop waits for what it sent.
+        let open = |path: &PathConfig| path.mqtt.rate != Rate::Max;
+        let slots = |path: &PathConfig| {
+            if open(path) { path.messages_a_second() * path.deadline.as_secs_f64() } else { 0.0 }
+        };
         let total: f64 = paths.iter().map(slots).sum();
         if total <= IN_FLIGHT_MAX {
             return;

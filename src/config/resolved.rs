@@ -9,7 +9,7 @@ use secrecy::{SecretSlice, SecretString};
 
 use crate::correlate::{Lane, Qos};
 use crate::host;
-use crate::schedule::Arrivals;
+use crate::schedule::{Arrivals, Profile};
 use crate::stamp::Format;
 use crate::telemetry::OtlpConfig;
 use crate::wire::Version;
@@ -79,7 +79,7 @@ impl PathConfig {
     #[must_use]
     pub fn messages_a_second(&self) -> f64 {
         let control = self.lanes.contains(&Lane::KafkaKafka);
-        self.mqtt.rate * if control { 2.0 } else { 1.0 }
+        self.mqtt.rate.nominal() * if control { 2.0 } else { 1.0 }
     }
 }
 
@@ -100,12 +100,41 @@ pub struct MqttConfig {
     pub qos: Vec<Qos>,
     /// How many publishers there are, at least one for each QoS.
     pub clients: u32,
-    /// Messages a second of the whole path, above 0.
-    pub rate: f64,
-    /// How the slots lie in time.
+    /// Messages of the whole path.
+    pub rate: Rate,
+    /// How the slots lie in time; closed where the rate is [`Rate::Max`], and nowhere else.
     pub schedule: Arrivals,
+    /// How the rate changes; steady in a closed loop.
+    pub profile: Profile,
+    /// How many messages of a client may be unacknowledged, if that is given.
+    pub inflight: Option<u16>,
+    /// How many clients begin to connect, a second.
+    pub connect_rate: f64,
     /// What is published.
     pub payload: PayloadConfig,
+}
+
+/// How many messages a path has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rate {
+    /// So many a second, above 0.
+    PerSecond(f64),
+    /// As many as the system takes.
+    Max,
+}
+
+impl Rate {
+    /// What a closed loop is reckoned with where room is made for its messages.
+    const OF_MAX: f64 = 100_000.0;
+
+    /// Messages a second, by which room is made for them.
+    #[must_use]
+    pub const fn nominal(self) -> f64 {
+        match self {
+            Self::PerSecond(rate) => rate,
+            Self::Max => Self::OF_MAX,
+        }
+    }
 }
 
 /// An MQTT broker's address.

@@ -1,29 +1,28 @@
 //! Room `publish`: one publisher's messages.
 
-use crate::stamp::{Format, Stamper, TRACEPARENT_LEN};
-use crate::wire::{Composed, Source};
+use std::sync::Arc;
+
+use crate::stamp::{Format, Stamper};
+use crate::wire::{Property, Source};
 
 /// Makes a publisher's messages of their sequence numbers.
 #[derive(Debug)]
 pub(super) struct Composer {
-    stamper: Stamper,
+    stamper: Arc<Stamper>,
     path: u8,
     publisher: u32,
     format: Format,
     size: usize,
-    payload: Vec<u8>,
-    property: [u8; TRACEPARENT_LEN],
 }
 
 impl Composer {
     /// Path and publisher as the stamp has them.
     pub(super) fn new(
-        stamper: Stamper,
+        stamper: Arc<Stamper>,
         (path, publisher): (u8, u32),
         (format, size): (Format, usize),
     ) -> Self {
-        let property = [0; TRACEPARENT_LEN];
-        Self { stamper, path, publisher, format, size, payload: Vec::new(), property }
+        Self { stamper, path, publisher, format, size }
     }
 }
 
@@ -32,11 +31,10 @@ impl Source for Composer {
         self.size.max(self.format.size_min())
     }
 
-    fn compose(&mut self, number: u64) -> Composed<'_> {
+    fn compose(&mut self, number: u64, payload: &mut Vec<u8>) -> Property {
         let identity = self.stamper.identity(self.path, self.publisher, number);
-        let id = self.stamper.write(&mut self.payload, self.format, self.size, identity);
-        self.property = id.traceparent();
-        Composed { payload: &self.payload, property: &self.property }
+        let id = self.stamper.write(payload, self.format, self.size, identity);
+        Some(id.traceparent())
     }
 }
 
@@ -47,14 +45,19 @@ mod tests {
 
     #[test]
     fn a_message_is_the_same_whenever_it_is_written() {
-        let stamper = Stamper::new(b"plant-7", Run { epoch: 1, instance: 2 });
+        let stamper = Arc::new(Stamper::new(b"plant-7", Run { epoch: 1, instance: 2 }));
         for format in [Format::Json, Format::Text, Format::Binary] {
-            let mut composer = Composer::new(stamper.clone(), (3, 4), (format, 300));
-            let first = (composer.compose(5).payload.to_vec(), composer.property);
-            composer.compose(6);
-            let again = composer.compose(5);
-            assert_eq!((again.payload, again.property), (&first.0[..], &first.1[..]));
-            let Reading::Ours(found) = stamper.read(Some(again.property), again.payload) else {
+            let mut composer = Composer::new(Arc::clone(&stamper), (3, 4), (format, 300));
+            let mut composed = |number| {
+                let mut payload = vec![7; 99];
+                let property = composer.compose(number, &mut payload);
+                (payload, property.unwrap())
+            };
+            let first = composed(5);
+            assert_ne!(composed(6), first);
+            let again = composed(5);
+            assert_eq!(again, first);
+            let Reading::Ours(found) = stamper.read(Some(&again.1), &again.0) else {
                 panic!("not found");
             };
             assert_eq!((found.identity.publisher, found.identity.sequence), (4, 5));

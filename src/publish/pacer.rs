@@ -6,22 +6,27 @@ use std::time::Duration;
 
 use super::Surroundings;
 use super::composer::Composer;
+use super::rooms::Rooms;
 use crate::clock::Instant;
-use crate::correlate::{NotSent, Observation, PathId, PublisherId, Reader};
-use crate::schedule::{self, Agenda, Stretch};
+use crate::correlate::{Batch, NotSent, Observation, PathId, PublisherId, Qos, Reader, Stage};
+use crate::schedule::{self, Agenda, Arrivals, Slot, Stretch};
 use crate::shutdown::{Hold, Tasks};
 use crate::study::{Notice, Role};
 use crate::wire::{Client, Clients, Failure, Handler, Happening, Unsendable};
 
 /// How many overdue slots are sent before the connections of the thread get their turn.
-const TURN_MAX: usize = 64;
+const TURN_MAX: usize = 512;
 
 /// Sends the slots of some publishers and reports what happens to them.
 pub(super) struct Pacer {
-    /// The publishers and their paths, as the event loop numbers them.
-    publishers: Vec<(PublisherId, u8)>,
+    /// As the event loop numbers them.
+    publishers: Vec<Publisher>,
     around: Surroundings,
+    batch: Batch,
     agenda: Agenda,
+    rooms: Rooms,
+    /// When closed loops begin that have not.
+    opens: Vec<Instant>,
     /// The paths whose brokers have answered since the event loop was woken.
     answered: BTreeSet<u8>,
     /// Slots are sent up to this moment.
@@ -33,22 +38,46 @@ pub(super) struct Pacer {
     pacing: Option<Hold>,
 }
 
+/// What is to be known of a publisher.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Publisher {
+    pub(super) id: PublisherId,
+    pub(super) path: u8,
+    pub(super) qos: Qos,
+    /// How many messages it may have under way in a closed loop.
+    pub(super) inflight: u16,
+}
+
 impl Pacer {
     pub(super) fn new(
-        publishers: Vec<(PublisherId, u8)>,
+        publishers: Vec<Publisher>,
         plans: Vec<schedule::Config>,
         around: Surroundings,
         told: Receiver<Stretch>,
         (tasks, held): (Tasks, Hold),
     ) -> Self {
+        let rooms = Rooms::new(plans.iter().map(|plan| plan.arrivals == Arrivals::Closed));
         let (mut agenda, last) = (Agenda::new(plans), Instant::from_nanos(u64::MAX));
         if let Some(leases) = &around.leases {
-            for (client, &(publisher, _)) in (0..).zip(&publishers) {
-                agenda.number_from(client, leases.first(publisher));
+            for (client, publisher) in (0..).zip(&publishers) {
+                agenda.number_from(client, leases.first(publisher.id));
             }
         }
-        let (answered, pacing) = (BTreeSet::new(), Some(held));
-        Self { publishers, around, agenda, answered, last, told, tasks, pacing }
+        let (answered, pacing, batch) = (BTreeSet::new(), Some(held), Batch::new(&around.router));
+        let opens = Vec::new();
+        Self {
+            publishers,
+            around,
+            batch,
+            agenda,
+            rooms,
+            opens,
+            answered,
+            last,
+            told,
+            tasks,
+            pacing,
+        }
     }
 
     /// Begins the plans of a path's publishers.
@@ -56,9 +85,10 @@ impl Pacer {
         if let Some(until) = until {
             self.last = self.last.min(until.offset(-1));
         }
-        for (client, _) in (0..).zip(&self.publishers).filter(|(_, of)| of.1 == path) {
+        for (client, _) in (0..).zip(&self.publishers).filter(|(_, of)| of.path == path) {
             self.agenda.begin(client, start);
         }
+        self.opens.push(start);
     }
 
     /// Lets the hold go once nothing more will be sent.
@@ -71,56 +101,95 @@ impl Pacer {
     /// Returns when a slot of this number may be given out.
     fn await_lease(&self, client: usize, sequence: u64) {
         if let Some(leases) = &self.around.leases
-            && let Some(&(publisher, _)) = self.publishers.get(client)
+            && let Some(publisher) = self.publishers.get(client)
         {
-            leases.await_grant(publisher, sequence);
+            leases.await_grant(publisher.id, sequence);
         }
     }
 
-    fn tell(&self, client: usize, observation: impl FnOnce(PublisherId) -> Observation) {
-        if let Some(&(publisher, _)) = self.publishers.get(client) {
-            self.around.router.publish(publisher, observation(publisher));
+    fn tell(&mut self, client: usize, observation: impl FnOnce(PublisherId) -> Observation) {
+        if let Some(publisher) = self.publishers.get(client) {
+            self.batch.publish(publisher.id, observation(publisher.id));
         }
     }
 
     fn say(&self, client: usize, notice: impl FnOnce(Role) -> Notice) {
-        if let Some((publisher, _)) = self.publishers.get(client) {
+        if let Some(publisher) = self.publishers.get(client) {
             // Fails only when nobody listens any more, at the end of the run.
-            let _ = self.around.notices.blocking_send(notice(Role::Publisher(publisher.0)));
+            let _ = self.around.notices.blocking_send(notice(Role::Publisher(publisher.id.0)));
         }
     }
+
+    /// Offers a slot; whether its client took it.
+    fn offer(&mut self, slot: Slot, clients: &mut Clients<'_, Composer>) -> bool {
+        let (client, intended, sequence) = (slot.publisher as usize, slot.intended, slot.sequence);
+        self.await_lease(client, sequence);
+        self.tell(client, |publisher| Observation::Offered { publisher, sequence, intended });
+        let Err(why) = clients.publish(client, sequence) else { return true };
+        let cause = match why {
+            Unsendable::Disconnected => NotSent::Disconnected,
+            Unsendable::QueueFull => NotSent::QueueFull,
+            Unsendable::TooLarge => NotSent::Refused,
+        };
+        self.tell(client, |publisher| Observation::NotSent { publisher, sequence, cause });
+        false
+    }
+
+    /// Fills the room that closed loops have.
+    fn fill(&mut self, now: Instant, clients: &mut Clients<'_, Composer>) {
+        while now <= self.last
+            && let Some((client, free)) = self.rooms.next()
+        {
+            for _ in 0..free {
+                let publisher = u32::try_from(client).unwrap_or(u32::MAX);
+                let Some(slot) = self.agenda.take_closed(publisher, now) else { break };
+                // What can't be sent now is not asked for again before there is news.
+                if !self.offer(slot, clients) {
+                    break;
+                }
+                self.rooms.took(client);
+            }
+        }
+    }
+}
+
+/// Whether nothing more is awaited of a message that got this answer.
+fn is_over(stage: Stage, reason: u8) -> bool {
+    stage != Stage::Pubrec || reason >= 0x80
 }
 
 impl Handler for Pacer {
     type Source = Composer;
 
     fn next_due(&self) -> Option<Instant> {
-        self.agenda.next_due().filter(|&due| due <= self.last)
+        // Who is to stop asks for nothing more.
+        if self.rooms.any() && !self.tasks.stopping() {
+            return Some(Instant::ZERO);
+        }
+        let due = self.agenda.next_due().into_iter().chain(self.opens.iter().copied()).min();
+        due.filter(|&due| due <= self.last)
     }
 
     fn act(&mut self, now: Instant, clients: &mut Clients<'_, Composer>) {
         let (mut now, mut woken) = (now, true);
         for _ in 0..TURN_MAX {
             let Some(slot) = self.agenda.take_due(now.min(self.last)) else { break };
-            let (client, intended, sequence) =
-                (slot.publisher as usize, slot.intended, slot.sequence);
             // Only the first shows how late the thread was woken.
             if std::mem::take(&mut woken) {
-                let nanos = now.nanos_since(intended);
+                let nanos = now.nanos_since(slot.intended);
+                let client = slot.publisher as usize;
                 self.tell(client, |publisher| Observation::Woken { publisher, nanos });
             }
-            self.await_lease(client, sequence);
-            self.tell(client, |publisher| Observation::Offered { publisher, sequence, intended });
-            if let Err(why) = clients.publish(client, sequence) {
-                let cause = match why {
-                    Unsendable::Disconnected => NotSent::Disconnected,
-                    Unsendable::QueueFull => NotSent::QueueFull,
-                    Unsendable::TooLarge => NotSent::Refused,
-                };
-                self.tell(client, |publisher| Observation::NotSent { publisher, sequence, cause });
-            }
+            self.offer(slot, clients);
             now = self.around.clock.now();
         }
+        let opened = self.opens.extract_if(.., |&mut opens| opens <= now).count();
+        if opened > 0 {
+            self.rooms.list_all();
+        }
+        self.fill(now, clients);
+        // Before anything is written: what comes out must find its slot in the books.
+        self.batch.hand_over();
         self.look_for_end();
     }
 
@@ -137,17 +206,29 @@ impl Handler for Pacer {
 
     fn happened(
         &mut self,
-        (client, _): (usize, &mut Client<Composer>),
+        (client, connection): (usize, &mut Client<Composer>),
         happening: Happening,
         at: Instant,
     ) {
         match happening {
-            Happening::Connected => self.say(client, Notice::Up),
+            Happening::Connected => {
+                let takes = connection.limits().and_then(|limits| limits.receive_max);
+                if let Some(&Publisher { inflight, .. }) = self.publishers.get(client) {
+                    self.rooms.connected(client, takes.unwrap_or(inflight).min(inflight));
+                }
+                self.say(client, Notice::Up);
+            }
             Happening::Sent(sequence) => {
+                if self.publishers.get(client).is_some_and(|of| of.qos == Qos::AtMostOnce) {
+                    self.rooms.gave(client);
+                }
                 self.tell(client, |publisher| Observation::Sent { publisher, sequence, at });
             }
             Happening::Answered { number: sequence, stage, reason } => {
-                self.answered.extend(self.publishers.get(client).map(|&(_, path)| path));
+                self.answered.extend(self.publishers.get(client).map(|of| of.path));
+                if is_over(stage, reason) {
+                    self.rooms.gave(client);
+                }
                 self.tell(client, |publisher| Observation::Acknowledged {
                     publisher,
                     sequence,
@@ -156,11 +237,11 @@ impl Handler for Pacer {
                     at,
                 });
             }
-            Happening::Dropped(sequence) => self.tell(client, |publisher| Observation::NotSent {
-                publisher,
-                sequence,
-                cause: NotSent::ClientDropped,
-            }),
+            Happening::Dropped(sequence) => {
+                self.rooms.gave(client);
+                let cause = NotSent::ClientDropped;
+                self.tell(client, |publisher| Observation::NotSent { publisher, sequence, cause });
+            }
             Happening::Message(_)
             | Happening::Subscribed(_)
             | Happening::Ping
@@ -168,15 +249,17 @@ impl Handler for Pacer {
         }
     }
 
-    fn turned(&mut self, busy: Duration) {
-        let nanos = i64::try_from(busy.as_nanos()).unwrap_or(i64::MAX);
+    fn turned(&mut self, lag: Duration) {
+        let nanos = i64::try_from(lag.as_nanos()).unwrap_or(i64::MAX);
         while let Some(path) = self.answered.pop_first().map(PathId) {
             let reader = Reader::Publisher;
-            self.around.router.count(path, Observation::Polled { path, reader, nanos });
+            self.batch.count(path, Observation::Polled { path, reader, nanos });
         }
+        self.batch.hand_over();
     }
 
     fn broke(&mut self, client: usize, failure: &Failure) {
+        self.rooms.broke(client);
         self.say(client, |role| Notice::Down(role, failure.to_string()));
     }
 }

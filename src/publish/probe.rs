@@ -1,6 +1,7 @@
 //! Room `publish`: one message of each publisher, for a check.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -63,7 +64,8 @@ pub fn probe(
     tasks: &Tasks,
 ) -> io::Result<()> {
     let probe = Probe { clock, count: publishers.len(), go, tell, is_due: false };
-    let clients = publishers.into_iter().map(|config| client(config, stamper.clone()));
+    let stamper = Arc::new(stamper.clone());
+    let clients = publishers.into_iter().map(|config| client(config, &stamper));
     EventLoop::new(clock, probe, clients, bell)?.run(tasks)
 }
 

@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use super::frame::Frame;
+use super::outbox::Buffers;
 use super::protocol::Protocol;
 use super::{Endpoint, Failure, Happening, Limits, Sending, Session, Source, Unsendable};
 use crate::correlate::Qos;
@@ -45,6 +46,10 @@ impl<S: Source> Client<S> {
 
     pub(super) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    pub(super) fn connect_after(&self) -> Duration {
+        self.session.connect_after
     }
 
     pub(super) fn stream(&self) -> Option<&TcpStream> {
@@ -107,7 +112,18 @@ impl<S: Source> Client<S> {
     }
 
     /// Writes as much as the socket takes now and appends what was sent; whether that was everything.
-    pub(super) fn flush(&mut self, happenings: &mut Vec<Happening>) -> Result<bool, Failure> {
+    pub(super) fn flush(
+        &mut self,
+        buffers: &mut Buffers,
+        happenings: &mut Vec<Happening>,
+    ) -> Result<bool, Failure> {
+        self.protocol.borrow(buffers);
+        let flushed = self.write(happenings);
+        self.protocol.give_back(buffers);
+        flushed
+    }
+
+    fn write(&mut self, happenings: &mut Vec<Happening>) -> Result<bool, Failure> {
         let Some(stream) = &mut self.stream else { return Ok(true) };
         let mut total = 0;
         while total < WRITE_BYTES {

@@ -1,6 +1,7 @@
 //! Room `wire`: many clients on one thread.
 
 mod connecting;
+mod rhythm;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,15 +9,16 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
-use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::io::Errno;
+use rustix::event::epoll::{self, Event, EventData, EventFlags};
 
 use super::dial::{self, Resolver};
+use super::outbox::Buffers;
 use super::place::{CONNECT_MAX, Leaving, Phase, Place};
 use super::{Bell, Client, Clients, Failure, Handler, Happening};
 use crate::clock::{Alarm, Clock, Instant};
 use crate::shutdown::Tasks;
+use connecting::Lobby;
+use rhythm::Rhythm;
 
 /// How much is read from a socket at a time.
 const READ_BYTES: usize = 64 * 1_024;
@@ -38,10 +40,13 @@ pub struct EventLoop<H: Handler> {
     resolver: Resolver,
     /// When to look at which client; entries that its timer does not confirm are void.
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    lobby: Lobby,
     /// When whoever has not left is left behind.
     end: Option<Instant>,
     happenings: Vec<Happening>,
     space: Vec<u8>,
+    buffers: Buffers,
+    rhythm: Rhythm,
 }
 
 impl<H: Handler> EventLoop<H> {
@@ -80,9 +85,12 @@ impl<H: Handler> EventLoop<H> {
             resolver,
             bell,
             timers: BinaryHeap::new(),
+            lobby: Lobby::default(),
             end: None,
             happenings: Vec::new(),
             space: vec![0; READ_BYTES],
+            buffers: Buffers::default(),
+            rhythm: Rhythm::new(clock.now()),
         })
     }
 
@@ -95,18 +103,16 @@ impl<H: Handler> EventLoop<H> {
     /// When the system takes its descriptors away.
     pub fn run(mut self, stop: &Tasks) -> io::Result<()> {
         for client in 0..self.places.len() {
-            self.dial(client);
+            match self.places[client].client.connect_after() {
+                Duration::ZERO => self.dial(client),
+                later => self.set_timer(client, later),
+            }
         }
-        let mut events = Vec::with_capacity(EVENTS_MAX);
+        let mut events: Vec<Event> = Vec::with_capacity(EVENTS_MAX);
         let mut touched = Vec::new();
         while !self.is_over() {
-            let due = self.next_due();
-            self.alarm.set(due)?;
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), None) {
-                Ok(_) | Err(Errno::INTR) => (),
-                Err(error) => return Err(error.into()),
-            }
-            let woken = self.clock.now();
+            self.admit();
+            self.wait(&mut events)?;
             let mut called = false;
             // What has come is taken in before anything is sent: a late answer would look like the
             // broker's doing, a late sending is told as our own.
@@ -128,9 +134,12 @@ impl<H: Handler> EventLoop<H> {
             if self.handler.next_due().is_some_and(|due| due <= now) {
                 let places = &mut self.places;
                 self.handler.act(now, &mut Clients::new(places, &mut touched));
-                touched.drain(..).for_each(|client| self.flush(client));
+                for client in touched.drain(..) {
+                    self.places[client].is_touched = false;
+                    self.flush(client);
+                }
             }
-            self.handler.turned(self.clock.now().saturating_since(woken));
+            self.rest();
         }
         Ok(())
     }
@@ -195,7 +204,9 @@ impl<H: Handler> EventLoop<H> {
         match place.phase {
             Phase::Connecting(_) => match place.open() {
                 Ok(()) => {
-                    self.handler.opened(client, self.clock.now());
+                    let now = self.clock.now();
+                    self.places[client].opened = now;
+                    self.handler.opened(client, now);
                     self.await_room(client, false);
                     self.set_timer(client, CONNECT_MAX);
                     self.flush(client);
@@ -203,7 +214,7 @@ impl<H: Handler> EventLoop<H> {
                 Err(failure) => self.try_next(client, &failure),
             },
             Phase::Open => self.flush(client),
-            Phase::Waiting | Phase::Resolving | Phase::Gone => (),
+            Phase::Waiting | Phase::Lobby | Phase::Resolving | Phase::Gone => (),
         }
     }
 
@@ -213,7 +224,7 @@ impl<H: Handler> EventLoop<H> {
         if !matches!(place.phase, Phase::Open) {
             return;
         }
-        let flushed = place.client.flush(&mut self.happenings);
+        let flushed = place.client.flush(&mut self.buffers, &mut self.happenings);
         self.tell(client);
         match flushed {
             Ok(all) => {
@@ -250,6 +261,7 @@ impl<H: Handler> EventLoop<H> {
                 Happening::Connected => {
                     let keep_alive = self.places[client].client.keep_alive();
                     self.set_timer(client, keep_alive);
+                    self.let_in(client, at);
                 }
                 Happening::Answered { .. } | Happening::Message(_) | Happening::Pong => {
                     self.places[client].forget_delays();
@@ -278,6 +290,7 @@ impl<H: Handler> EventLoop<H> {
 
     /// Closes a client's connection, and dials again after a delay where that is to be.
     fn close(&mut self, client: usize) {
+        self.lobby.left(client);
         self.places[client].client.broke(&mut self.happenings);
         self.tell(client);
         match self.places[client].go_on() {
@@ -313,7 +326,7 @@ impl<H: Handler> EventLoop<H> {
                 }
                 Phase::Open => self.ping(client),
                 Phase::Resolving => self.complain_of_resolver(client),
-                Phase::Gone => (),
+                Phase::Lobby | Phase::Gone => (),
             }
         }
     }

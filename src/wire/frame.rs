@@ -1,6 +1,6 @@
 //! Room `wire`: packets as bytes, as far as both versions write them alike.
 
-use super::{Composed, Failure, Version};
+use super::{Failure, Version};
 use crate::correlate::Qos;
 use crate::stamp::PROPERTY;
 
@@ -109,9 +109,9 @@ pub(super) fn publish(
     out: &mut Vec<u8>,
     (version, qos, topic): (Version, Qos, &str),
     (packet_id, again): (u16, bool),
-    message: Composed<'_>,
+    (payload, property): (&[u8], &[u8]),
 ) {
-    let lengths = (topic.len(), message.payload.len(), message.property.len());
+    let lengths = (topic.len(), payload.len(), property.len());
     out.push((PUBLISH << 4) | if again { DUP } else { 0 } | (qos.level() << 1));
     push_length(out, publish_rest((version, qos), lengths));
     push_text(out, topic.as_bytes());
@@ -119,14 +119,14 @@ pub(super) fn publish(
         out.extend_from_slice(&packet_id.to_be_bytes());
     }
     if version == Version::V5 {
-        push_length(out, properties(message.property.len()));
-        if !message.property.is_empty() {
+        push_length(out, properties(property.len()));
+        if !property.is_empty() {
             out.push(USER_PROPERTY);
             push_text(out, PROPERTY.as_bytes());
-            push_text(out, message.property);
+            push_text(out, property);
         }
     }
-    out.extend_from_slice(message.payload);
+    out.extend_from_slice(payload);
 }
 
 /// Appends a text with its length. The configuration holds topics to what two bytes can say.
@@ -176,10 +176,9 @@ mod tests {
             stamped in any::<bool>(),
         ) {
             let property = if stamped { STAMP } else { b"" };
-            let message = Composed { payload: &payload, property };
             let written = |version| {
                 let mut out = Vec::new();
-                publish(&mut out, (version, qos, &topic), (packet_id, again), message);
+                publish(&mut out, (version, qos, &topic), (packet_id, again), (&payload, property));
                 let lengths = (topic.len(), payload.len(), property.len());
                 assert_eq!(out.len(), publish_size((version, qos), lengths));
                 BytesMut::from(out.as_slice())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::place::Place;
-use super::{Client, Failure, Happening, Source, Unsendable};
+use super::{Client, Failure, Handshake, Happening, Source, Unsendable};
 use crate::clock::Instant;
 
 /// What the clients of an event loop are for. It is called on the loop's thread and must not wait.
@@ -25,6 +25,9 @@ pub trait Handler {
     /// A client's socket is connected, at a moment, and CONNECT comes next.
     fn opened(&mut self, _client: usize, _at: Instant) {}
 
+    /// The broker accepted a client, which took so long.
+    fn shook_hands(&mut self, _client: usize, _took: Handshake) {}
+
     /// Something happened to a client at a moment. What it then asks of the client is done at once.
     fn happened(
         &mut self,
@@ -33,9 +36,13 @@ pub trait Handler {
         at: Instant,
     );
 
-    /// Everything that had come by the last waking is taken in and dealt with, which took so long:
-    /// what came meanwhile waits for so long at most.
-    fn turned(&mut self, _busy: Duration) {}
+    /// Everything that had come by the last waking is taken in and dealt with; none of it had waited, or
+    /// will wait, for longer than that.
+    fn turned(&mut self, _lag: Duration) {}
+
+    /// The loop's thread was busy for this share of the time since it said so last: it can't do more
+    /// once that is 1.
+    fn worked(&mut self, _share: f64) {}
 
     /// A client's connection broke or could not be made; it is made again after a while.
     fn broke(&mut self, client: usize, failure: &Failure);
@@ -50,6 +57,7 @@ pub trait Handler {
 #[derive(Debug)]
 pub struct Clients<'a, S> {
     places: &'a mut [Place<S>],
+    /// Those that have something to write.
     touched: &'a mut Vec<usize>,
 }
 
@@ -67,7 +75,7 @@ impl<'a, S: Source> Clients<'a, S> {
     pub fn publish(&mut self, client: usize, number: u64) -> Result<(), Unsendable> {
         let place = self.places.get_mut(client).ok_or(Unsendable::Disconnected)?;
         place.client.publish(number)?;
-        if !self.touched.contains(&client) {
+        if !std::mem::replace(&mut place.is_touched, true) {
             self.touched.push(client);
         }
         Ok(())

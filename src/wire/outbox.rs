@@ -2,8 +2,12 @@
 
 use std::collections::VecDeque;
 
-/// Memory beyond this is given back once a burst is written.
-const KEEP_BYTES: usize = 16 * 1_024;
+/// Memory beyond this is given back once a burst is written: there may be many clients.
+const KEEP_BYTES: usize = 512;
+/// What is written is let go from so many bytes on: moving what is left for fewer costs too much.
+const MOVE_BYTES: usize = 16 * 1_024;
+/// Room for more marks is given back with it.
+const KEEP_MARKS: usize = 16;
 
 /// A message among the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,10 +19,21 @@ pub(super) struct Mark {
     end: u64,
 }
 
+/// Room that the clients of a thread lend each other while they write: it stays warm, and none of them
+/// needs it for itself.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    bytes: Vec<u8>,
+    payload: Vec<u8>,
+    marks: VecDeque<Mark>,
+}
+
 /// What is to be written, and how much of it was.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     bytes: Vec<u8>,
+    /// Where payloads are written before they become part of `bytes`.
+    payload: Vec<u8>,
     written: usize,
     /// How many bytes of the stream came before `bytes`.
     gone: u64,
@@ -29,6 +44,32 @@ impl Outbox {
     /// Where packets are appended.
     pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
+    }
+
+    /// Where packets are appended, and where a payload may be written first.
+    pub(super) fn parts(&mut self) -> (&mut Vec<u8>, &mut Vec<u8>) {
+        (&mut self.bytes, &mut self.payload)
+    }
+
+    /// Goes on in borrowed buffers, which are empty.
+    pub(super) fn swap(&mut self, buffers: &mut Buffers) {
+        let Buffers { bytes, payload, marks } = buffers;
+        bytes.extend_from_slice(&self.bytes[self.written..]);
+        self.gone += self.written as u64;
+        self.written = 0;
+        self.bytes.clear();
+        marks.append(&mut self.marks);
+        std::mem::swap(&mut self.bytes, bytes);
+        std::mem::swap(&mut self.payload, payload);
+        std::mem::swap(&mut self.marks, marks);
+    }
+
+    /// Gives the buffers back and keeps what was not written.
+    pub(super) fn swap_back(&mut self, buffers: &mut Buffers) {
+        self.swap(buffers);
+        buffers.bytes.clear();
+        self.bytes.shrink_to(KEEP_BYTES);
+        self.marks.shrink_to(KEEP_MARKS);
     }
 
     /// Says that what was appended last ends a message.
@@ -51,11 +92,10 @@ impl Outbox {
     pub(super) fn advance(&mut self, count: usize) {
         self.written = (self.written + count).min(self.bytes.len());
         // A socket that never takes everything must not make the written part grow for ever.
-        if self.written == self.bytes.len() || self.written >= KEEP_BYTES {
+        if self.written == self.bytes.len() || self.written >= MOVE_BYTES {
             self.gone += self.written as u64;
             self.bytes.drain(..self.written);
             self.written = 0;
-            self.bytes.shrink_to(KEEP_BYTES);
         }
     }
 
@@ -122,10 +162,24 @@ mod tests {
 
     #[test]
     fn memory_of_a_burst_is_given_back() {
-        let mut outbox = Outbox::default();
-        outbox.bytes().extend(std::iter::repeat_n(0, 1_000_000));
-        outbox.advance(999_999);
-        assert!(outbox.bytes.capacity() <= KEEP_BYTES);
-        assert_eq!(outbox.unwritten().len(), 1);
+        let (mut outbox, mut buffers) = (outbox(), Buffers::default());
+        for _ in 0..2 {
+            outbox.swap(&mut buffers);
+            let start = outbox.messages() as u64;
+            for number in start..1_000 {
+                outbox.bytes().extend(std::iter::repeat_n(0, 1_000));
+                outbox.mark(number, true);
+            }
+            let left = outbox.unwritten().len();
+            outbox.advance(left - 1);
+            assert_eq!(written(&mut outbox).last(), Some(&998));
+            outbox.swap_back(&mut buffers);
+            assert!(outbox.bytes.capacity() <= KEEP_BYTES);
+            assert!(outbox.marks.capacity() <= KEEP_MARKS);
+            assert_eq!((outbox.unwritten().len(), outbox.messages()), (1, 1));
+            outbox.advance(1);
+            assert_eq!(written(&mut outbox), [999]);
+        }
+        assert!(buffers.bytes.capacity() > 100_000, "what is shared is kept");
     }
 }

@@ -21,6 +21,8 @@ pub(super) const CONNECT_MAX: Duration = Duration::from_secs(5);
 pub(super) enum Phase {
     /// It will dial again.
     Waiting,
+    /// It waits until there is room for one more on the way in.
+    Lobby,
     /// Its broker's name is looked up.
     Resolving,
     /// Its socket is being connected; the other addresses are still to be tried.
@@ -59,6 +61,12 @@ pub(super) struct Place<S> {
     pub(super) timer: Option<Instant>,
     /// Whether the loop waits for room in its socket.
     pub(super) is_blocked: bool,
+    /// Whether the handler has given it something to write.
+    pub(super) is_touched: bool,
+    /// When it began to connect to an address.
+    pub(super) dialed: Instant,
+    /// When its socket was connected.
+    pub(super) opened: Instant,
     /// Of a row of failures.
     delays: Option<ExponentialBackoff>,
 }
@@ -71,6 +79,9 @@ impl<S: Source> Place<S> {
             leaving: Leaving::No,
             timer: None,
             is_blocked: false,
+            is_touched: false,
+            dialed: Instant::ZERO,
+            opened: Instant::ZERO,
             delays: None,
         }
     }

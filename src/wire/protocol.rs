@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::frame;
-use super::outbox::Outbox;
+use super::outbox::{Buffers, Outbox};
 use super::window::{Stand, Window};
 use super::{
     Endpoint, Failure, Happening, Limits, Message, Sending, Session, Source, Unsendable, Version,
@@ -17,6 +17,8 @@ use crate::stamp::TRACEPARENT_LEN;
 
 /// No more messages are written ahead of the socket than these bytes.
 const AHEAD_BYTES: usize = 64 * 1_024;
+/// Room for more messages that wait is given back once none does.
+const KEEP_WAITING: usize = 32;
 /// Packet id of every SUBSCRIBE; messages have lower ones.
 const SUBSCRIBE_ID: u16 = u16::MAX;
 
@@ -208,6 +210,19 @@ impl<S: Source> Protocol<S> {
         theirs.unwrap_or(ours).min(ours)
     }
 
+    /// Writes into these buffers, which all clients of a thread share, until they are given back.
+    pub(super) fn borrow(&mut self, buffers: &mut Buffers) {
+        self.outbox.swap(buffers);
+    }
+
+    /// Keeps what the socket did not take, and no more.
+    pub(super) fn give_back(&mut self, buffers: &mut Buffers) {
+        self.outbox.swap_back(buffers);
+        if self.waiting.is_empty() && self.waiting.capacity() > KEEP_WAITING {
+            self.waiting = VecDeque::new();
+        }
+    }
+
     /// What is to be written next; empty where there is nothing to write.
     pub(super) fn unwritten(&mut self) -> &[u8] {
         while self.state == State::Up && self.outbox.unwritten().len() < AHEAD_BYTES {
@@ -288,8 +303,10 @@ impl<S: Source> Protocol<S> {
 
     fn write(&mut self, number: u64, (id, again): (u16, bool)) {
         let Sending { topic, qos, source } = &mut self.sending;
-        let message = source.compose(number);
-        frame::publish(self.outbox.bytes(), (self.version, *qos, topic), (id, again), message);
+        let (out, payload) = self.outbox.parts();
+        let property = source.compose(number, payload);
+        let property = property.as_ref().map_or(&[][..], |value| &value[..]);
+        frame::publish(out, (self.version, *qos, topic), (id, again), (payload, property));
         self.outbox.mark(number, !again);
     }
 }

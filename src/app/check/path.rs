@@ -169,8 +169,8 @@ impl Path {
         let clients = (mqtt.clients / levels.max(1)).max(1);
         Needs {
             payload_bytes: u64::from(mqtt.payload.size),
-            rate: mqtt.rate,
-            client_rate: mqtt.rate / f64::from(levels * clients),
+            rate: mqtt.rate.nominal(),
+            client_rate: mqtt.rate.nominal() / f64::from(levels * clients),
             deadline: self.config.deadline,
         }
     }

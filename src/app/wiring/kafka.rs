@@ -57,7 +57,7 @@ pub(super) fn producer<'a>(
         twins: publishers.map(twin).collect(),
         format: mqtt.payload.format,
         size: mqtt.payload.size as usize,
-        queue: queue(mqtt.rate, path.deadline),
+        queue: queue(mqtt.rate.nominal(), path.deadline),
         patience: patience(path.deadline),
     })
 }

@@ -1,12 +1,37 @@
 //! Room `wire`: how an event loop gets its clients connected.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::super::place::{CONNECT_MAX, Leaving, Phase, Place, RESOLVE_MAX};
-use super::super::{Failure, Handler};
+use super::super::{Failure, Handler, Handshake};
 use super::EventLoop;
+use crate::clock::Instant;
+
+/// How many clients may be on their way in at a time: brokers keep some 100 waiting before they drop
+/// what comes, and who was dropped tries again after a second.
+const ON_THE_WAY_MAX: usize = 64;
+
+/// Who wants in, and who is on the way.
+#[derive(Debug, Default)]
+pub(super) struct Lobby {
+    waiting: VecDeque<usize>,
+    on_the_way: BTreeSet<usize>,
+}
+
+impl Lobby {
+    /// A client is in, or is not on the way any more.
+    pub(super) fn left(&mut self, client: usize) {
+        self.on_the_way.remove(&client);
+    }
+
+    /// Whether somebody could come in now.
+    fn next(&mut self) -> Option<usize> {
+        if self.on_the_way.len() >= ON_THE_WAY_MAX { None } else { self.waiting.pop_front() }
+    }
+}
 
 impl<H: Handler> EventLoop<H> {
     /// Has each client connect once before it begins, so that the broker forgets the session of a
@@ -34,7 +59,39 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
+    /// Has a client connected as soon as there is room for it.
     pub(super) fn dial(&mut self, client: usize) {
+        let place = &mut self.places[client];
+        place.phase = Phase::Lobby;
+        place.timer = None;
+        self.lobby.waiting.push_back(client);
+    }
+
+    /// Begins to connect those that wait for it, as many as there is room for.
+    pub(super) fn admit(&mut self) {
+        while let Some(client) = self.lobby.next() {
+            // Who has left meanwhile does not want in any more.
+            if matches!(self.places[client].phase, Phase::Lobby) {
+                self.lobby.on_the_way.insert(client);
+                self.look_up(client);
+            }
+        }
+    }
+
+    /// The broker has accepted a client.
+    pub(super) fn let_in(&mut self, client: usize, at: Instant) {
+        self.lobby.left(client);
+        let place = &self.places[client];
+        if place.leaving == Leaving::No {
+            let handshake = Handshake {
+                tcp: place.opened.saturating_since(place.dialed),
+                connack: at.saturating_since(place.opened),
+            };
+            self.handler.shook_hands(client, handshake);
+        }
+    }
+
+    fn look_up(&mut self, client: usize) {
         let place = &mut self.places[client];
         place.phase = Phase::Resolving;
         place.timer = None;
@@ -63,6 +120,7 @@ impl<H: Handler> EventLoop<H> {
         let waiting = connecting.and_then(|()| {
             let place = &mut self.places[client];
             place.is_blocked = true;
+            place.dialed = self.clock.now();
             let Some(stream) = place.client.stream() else { return Ok(()) };
             epoll::add(&self.epoll, stream, EventData::new_u64(client as u64), EventFlags::OUT)
                 .map_err(|error| place.unreachable(&io::Error::from(error).to_string()))

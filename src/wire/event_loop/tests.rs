@@ -32,6 +32,7 @@ fn client() -> Client<Mute> {
         keep_alive: Duration::from_secs(30),
         inflight: 1,
         queue: 1,
+        connect_after: Duration::ZERO,
         packet_bytes_max: 1_000,
     };
     let sending = Sending { topic: "t".into(), qos: Qos::AtMostOnce, source: Mute };

@@ -22,6 +22,7 @@ fn session(inflight: u16) -> Session {
         keep_alive: Duration::from_secs(30),
         inflight,
         queue: 20,
+        connect_after: Duration::ZERO,
         packet_bytes_max: 1_000,
     }
 }
@@ -94,7 +95,7 @@ fn a_full_queue_takes_nothing_more() {
 fn a_message_that_the_broker_would_not_take_is_refused() {
     // Topic, payload and a property of 55 bytes: 85 in all.
     for (bytes_max, taken) in [(85, Ok(())), (84, Err(Unsendable::TooLarge))] {
-        let mut protocol = protocol(Qos::AtMostOnce, 1, Numbers([0; 8]));
+        let mut protocol = protocol(Qos::AtMostOnce, 1, Numbers);
         up(&mut protocol, &[0x20, 8, 0, 0, 5, 0x27, 0, 0, 0, bytes_max]);
         assert_eq!(protocol.publish(0), taken);
     }
@@ -102,7 +103,7 @@ fn a_message_that_the_broker_would_not_take_is_refused() {
 
 #[test]
 fn a_qos_that_the_broker_does_not_take_is_said() {
-    let mut protocol = protocol(Qos::ExactlyOnce, 1, Numbers([0; 8]));
+    let mut protocol = protocol(Qos::ExactlyOnce, 1, Numbers);
     protocol.connect(&endpoint(), &session(1), false);
     let packet = [0x20, 5, 0, 0, 2, 0x24, 1];
     let packet = Frame::first(&packet, u32::MAX).unwrap().unwrap();

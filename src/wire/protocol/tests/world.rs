@@ -9,20 +9,20 @@ use super::{connack, endpoint, protocol, session};
 use crate::correlate::{Qos, Stage};
 use crate::wire::frame::Frame;
 use crate::wire::protocol::Protocol;
-use crate::wire::{Composed, Happening, Source, Unsendable};
+use crate::wire::{Happening, Property, Source, Unsendable};
 
 /// Writes messages that say their number.
 #[derive(Debug)]
-pub(super) struct Numbers(pub(super) [u8; 8]);
+pub(super) struct Numbers;
 
 impl Source for Numbers {
     fn size(&self) -> usize {
         8
     }
 
-    fn compose(&mut self, number: u64) -> Composed<'_> {
-        self.0 = number.to_be_bytes();
-        Composed { payload: &self.0, property: b"" }
+    fn compose(&mut self, number: u64, payload: &mut Vec<u8>) -> Property {
+        number.to_be_bytes().as_slice().clone_into(payload);
+        None
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(qos: Qos, inflight: u16, receive_max: u16) -> Self {
         let mut world = Self {
-            protocol: protocol(qos, inflight, Numbers([0; 8])),
+            protocol: protocol(qos, inflight, Numbers),
             broker: Broker::default(),
             qos,
             receive_max,

@@ -1,0 +1,84 @@
+//! Room `app`: which publishers share a thread.
+//!
+//! # Design
+//!
+//! A thread that is woken for each message sends it when it is due, to the precision of the kernel's
+//! timers. Waking is most of what a message costs, so at high rates that would measure the generator:
+//! there a thread wakes at most once in a tick and does together what is due by then. Paths that measure
+//! at low rates have threads of their own, which never wait for a load.
+
+use std::num::NonZero;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use crate::publish;
+use crate::schedule::{self, Arrivals};
+
+/// How late a message of a load may be sent, so that others are sent with it.
+const TICK: Duration = Duration::from_millis(1);
+/// The same in a closed loop, where nothing is due at any time.
+const CLOSED_TICK: Duration = Duration::from_millis(4);
+/// A path is a load from so many messages a second on: two of them would share each tick.
+const LOAD_RATE: f64 = 2_000.0;
+/// One thread sends so many messages a second of loads.
+const RATE_PER_THREAD: f64 = 100_000.0;
+/// One thread keeps so many connections.
+const CLIENTS_PER_THREAD: usize = 20_000;
+/// More messages a second than any broker takes: how long those under way keep it at work at least.
+const CLOSED_RATE: f64 = 2_000_000.0;
+
+type Publisher = (publish::Config, schedule::Config);
+
+/// Publishers of one thread.
+pub(super) struct Team {
+    pub(super) publishers: Vec<Publisher>,
+    /// How often it wakes at most.
+    pub(super) tick: Duration,
+}
+
+/// Spreads publishers over threads: those of loads apart from the others, no more of either kind than
+/// there are processors.
+pub(super) fn of(publishers: Vec<Publisher>) -> Vec<Team> {
+    let cpus = available_parallelism().map_or(1, NonZero::get);
+    let mut rates = vec![0.0; 1 + usize::from(u8::MAX)];
+    for (config, plan) in &publishers {
+        rates[usize::from(config.path)] += 1e9 / plan.interval_nanos;
+    }
+    let is_load = |(config, _): &Publisher| rates[usize::from(config.path)] >= LOAD_RATE;
+    let (loads, others): (Vec<_>, Vec<_>) = publishers.into_iter().partition(is_load);
+    let is_closed = |(_, plan): &Publisher| plan.arrivals == Arrivals::Closed;
+    let (closed, open): (Vec<_>, Vec<_>) = loads.into_iter().partition(is_closed);
+    let exact = spread(others, cpus).into_iter().map(|team| (team, Duration::ZERO));
+    let open = spread(open, cpus).into_iter().map(|team| (team, TICK));
+    let closed = spread(closed, cpus.div_ceil(2)).into_iter().map(|team| {
+        let tick = closed_tick(&team);
+        (team, tick)
+    });
+    let teams = exact.chain(open).chain(closed);
+    teams.map(|(publishers, tick)| Team { publishers, tick }).collect()
+}
+
+/// In a closed loop nothing is due, but who sleeps while the broker has nothing left to do is the
+/// limit itself.
+fn closed_tick(team: &[Publisher]) -> Duration {
+    let under_way: f64 = team.iter().map(|(config, _)| f64::from(config.session.inflight)).sum();
+    CLOSED_TICK.min(Duration::from_secs_f64(under_way / CLOSED_RATE))
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to the number of processors"
+)]
+fn spread(mut publishers: Vec<Publisher>, threads_max: usize) -> Vec<Vec<Publisher>> {
+    let rate: f64 = publishers.iter().map(|(_, plan)| 1e9 / plan.interval_nanos).sum();
+    let for_rate = (rate / RATE_PER_THREAD).ceil() as usize;
+    let for_clients = publishers.len().div_ceil(CLIENTS_PER_THREAD);
+    let threads = for_rate.max(for_clients).clamp(1, threads_max);
+    let share = publishers.len().div_ceil(threads).max(1);
+    let mut teams = Vec::new();
+    while !publishers.is_empty() {
+        teams.push(publishers.split_off(publishers.len().saturating_sub(share)));
+    }
+    teams
+}

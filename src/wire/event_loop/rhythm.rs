@@ -1,0 +1,91 @@
+//! Room `wire`: when an event loop wakes, and how much of the time it works.
+
+use std::io;
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, Event};
+use rustix::io::Errno;
+use rustix::time::Timespec;
+
+use super::super::Handler;
+use super::EventLoop;
+use crate::clock::Instant;
+
+/// How often is said how busy the thread is.
+const TELL_EVERY: Duration = Duration::from_millis(250);
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
+/// When a loop woke, and what it did since.
+#[derive(Debug)]
+pub(super) struct Rhythm {
+    /// It sleeps for so long after it woke, whatever comes.
+    tick: Duration,
+    woken: Instant,
+    /// How long what had come by the last waking may have waited for it.
+    gap: Duration,
+    /// Since when it adds up its work.
+    since: Instant,
+    busy: Duration,
+}
+
+impl Rhythm {
+    pub(super) fn new(now: Instant) -> Self {
+        let (tick, gap, busy) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        Self { tick, woken: now, gap, since: now, busy }
+    }
+}
+
+impl<H: Handler> EventLoop<H> {
+    /// Has it wake at most once in `tick`. What is due or comes meanwhile is done together, so late at
+    /// most: at high rates waking for each message is most of what it costs.
+    #[must_use]
+    pub fn ticking(mut self, tick: Duration) -> Self {
+        self.rhythm.tick = tick;
+        self
+    }
+
+    /// Waits until there is something to do; what has come is appended to `events`.
+    pub(super) fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
+        let mut due = self.next_due();
+        let mut now = self.rhythm.woken;
+        if !self.rhythm.tick.is_zero() {
+            now = self.clock.now();
+            let next = self.rhythm.woken + self.rhythm.tick;
+            // Who is behind does not rest.
+            if due.is_none_or(|due| due > now) && next > now {
+                self.clock.sleep_until(next);
+                now = self.clock.now();
+                due = self.next_due();
+            }
+            self.rhythm.gap = now.saturating_since(self.rhythm.woken);
+        }
+        let timeout = due.is_some_and(|due| due <= now).then_some(&AT_ONCE);
+        if timeout.is_none() {
+            self.alarm.set(due)?;
+        }
+        match epoll::wait(&self.epoll, spare_capacity(events), timeout) {
+            Ok(_) | Err(Errno::INTR) => (),
+            Err(error) => return Err(error.into()),
+        }
+        self.rhythm.woken = self.clock.now();
+        Ok(())
+    }
+
+    /// Takes note of what the turn took.
+    pub(super) fn rest(&mut self) {
+        let now = self.clock.now();
+        let rhythm = &mut self.rhythm;
+        let busy = now.saturating_since(rhythm.woken);
+        rhythm.busy += busy;
+        let passed = now.saturating_since(rhythm.since);
+        let told = (passed >= TELL_EVERY).then(|| rhythm.busy.as_secs_f64() / passed.as_secs_f64());
+        if told.is_some() {
+            (rhythm.since, rhythm.busy) = (now, Duration::ZERO);
+        }
+        self.handler.turned(busy.max(rhythm.gap));
+        if let Some(share) = told {
+            self.handler.worked(share);
+        }
+    }
+}
