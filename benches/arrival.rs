@@ -109,7 +109,7 @@ impl World {
         let (stage, reason) = (Stage::Puback, 0);
         [
             Observation::Offered { publisher, sequence, intended },
-            Observation::Sent { publisher, sequence, at },
+            Observation::Sent { publisher, sequence, at, held: false },
             Observation::Acknowledged { publisher, sequence, stage, reason, at },
         ]
     }

@@ -16,7 +16,9 @@ mod verdicts;
 
 pub use batch::Batch;
 pub use elapsed::Elapsed;
-pub use event::{Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Gap, Leg, Outcome};
+pub use event::{
+    Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Gap, LateSend, Leg, Outcome,
+};
 pub use inbox::{Inbox, PartitionName, Router, Shard};
 pub use leases::Leases;
 pub use limits::Limits;

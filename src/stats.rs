@@ -3,6 +3,7 @@
 mod booking;
 mod clocks;
 mod counts;
+mod effort;
 mod history;
 mod latencies;
 mod objective;
@@ -22,6 +23,8 @@ use crate::clock::Instant;
 use crate::correlate::{Lane, PathId, PublisherId, Qos, Roster};
 
 pub use clocks::{Clocks, Led, PEERS_MAX, PeerClock};
+pub use effort::Connects;
+use effort::Work;
 pub use history::{History, PastLane, PastWindow};
 pub use latencies::Latencies;
 pub use objective::{Objective, Quantile};
@@ -203,6 +206,8 @@ impl Stats {
         self.window_lag.clear();
         for path in &mut self.paths {
             path.window_poll_lag.clear();
+            path.busiest = path.busiest.max(path.work.most().unwrap_or(0.0));
+            path.work = Work::default();
         }
     }
 

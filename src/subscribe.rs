@@ -181,7 +181,7 @@ impl Subscriber {
                 }
             }
             Happening::Ping
-            | Happening::Sent(_)
+            | Happening::Sent { .. }
             | Happening::Dropped(_)
             | Happening::Answered { .. } => (),
         }

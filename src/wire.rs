@@ -143,7 +143,12 @@ pub enum Happening {
     /// The broker accepted the connection.
     Connected,
     /// A message was handed to the socket; once more for each time that it is sent again.
-    Sent(u64),
+    Sent {
+        /// Which message.
+        number: u64,
+        /// Whether it had to wait for room: in the socket, or among what the broker takes at a time.
+        held: bool,
+    },
     /// A message was given up: its connection broke before all of it was handed to the socket, and
     /// QoS 0 promises nothing.
     Dropped(u64),

@@ -234,7 +234,7 @@ fn observations() -> impl Strategy<Value = Observation> {
         1 => (publishers(), sequences(), cause)
             .prop_map(|(publisher, sequence, cause)| Observation::NotSent { publisher, sequence, cause }),
         4 => (publishers(), sequences(), instants())
-            .prop_map(|(publisher, sequence, at)| Observation::Sent { publisher, sequence, at }),
+            .prop_map(|(publisher, sequence, at)| Observation::Sent { publisher, sequence, at, held: false }),
         2 => (publishers(), sequences(), stage, any::<u8>(), instants()).prop_map(
             |(publisher, sequence, stage, reason, at)| Observation::Acknowledged {
                 publisher, sequence, stage, reason, at,
@@ -334,7 +334,7 @@ proptest! {
             for (sequence, &(acknowledged, comes_out, millis)) in (0..).zip(&fates) {
                 let (publisher, intended) = (PublisherId(1), Instant::from_nanos(sequence * 1_000_000));
                 sending.push(Observation::Offered { publisher, sequence, intended });
-                sending.push(Observation::Sent { publisher, sequence, at: intended });
+                sending.push(Observation::Sent { publisher, sequence, at: intended, held: false });
                 if acknowledged {
                     let (stage, reason, at) = (Stage::Puback, 0, intended);
                     sending.push(Observation::Acknowledged { publisher, sequence, stage, reason, at });
@@ -417,7 +417,7 @@ impl Story {
 
     fn sent(&mut self, publisher: u32, sequence: u64, at: u64) {
         let publisher = PublisherId(publisher);
-        self.tell(Observation::Sent { publisher, sequence, at: seconds(at) });
+        self.tell(Observation::Sent { publisher, sequence, at: seconds(at), held: false });
     }
 
     fn answered(&mut self, publisher: u32, sequence: u64, (stage, reason): (Stage, u8), at: u64) {
@@ -546,8 +546,10 @@ fn open_slots_are_bounded_and_the_excess_is_counted() {
             let intended = seconds(1);
             correlator
                 .observe(&Observation::Offered { publisher, sequence, intended }, &mut events);
-            correlator
-                .observe(&Observation::Sent { publisher, sequence, at: intended }, &mut events);
+            correlator.observe(
+                &Observation::Sent { publisher, sequence, at: intended, held: false },
+                &mut events,
+            );
             assert!(correlator.open_outcomes() <= 10 * 2);
         }
     }
@@ -574,7 +576,10 @@ fn verdicts_are_bounded_over_all_publishers_and_the_forgotten_are_counted() {
         let intended = seconds(1);
         let offered = Observation::Offered { publisher, sequence, intended };
         correlator.observe(&offered, &mut events);
-        correlator.observe(&Observation::Sent { publisher, sequence, at: intended }, &mut events);
+        correlator.observe(
+            &Observation::Sent { publisher, sequence, at: intended, held: false },
+            &mut events,
+        );
     }
     for lane in Lane::OF_MQTT {
         let caught_up = Observation::CaughtUp { path: PATH, lane, at: seconds(7) };
@@ -609,7 +614,7 @@ fn a_twin_has_outcomes_of_its_own_and_leaves_the_mqtt_publishers_books_alone() {
         let intended = seconds(1 + sequence);
         for publisher in [publisher, twin] {
             see(Observation::Offered { publisher, sequence, intended });
-            see(Observation::Sent { publisher, sequence, at: intended });
+            see(Observation::Sent { publisher, sequence, at: intended, held: false });
         }
         let (stage, at) = (Stage::Puback, seconds(2 + sequence));
         see(Observation::Acknowledged { publisher: twin, sequence, stage, reason: 0, at });

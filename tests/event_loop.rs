@@ -83,7 +83,9 @@ impl Handler for Exchange {
             (SUBSCRIBER, Happening::Connected) => client.1.subscribe(&self.filter, self.qos),
             (SUBSCRIBER, Happening::Subscribed(true)) => self.subscribed = true,
             (PUBLISHER, Happening::Connected) => self.connected = true,
-            (PUBLISHER, Happening::Sent(number)) => *counts.sent.entry(number).or_default() += 1,
+            (PUBLISHER, Happening::Sent { number, .. }) => {
+                *counts.sent.entry(number).or_default() += 1;
+            }
             (PUBLISHER, Happening::Answered { stage: Stage::Pubrec, .. }) => (),
             (PUBLISHER, Happening::Answered { number, reason: 0, .. }) => {
                 *counts.answered.entry(number).or_default() += 1;

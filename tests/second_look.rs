@@ -63,7 +63,7 @@ fn twenty_sent(roster: &Arc<Roster>, intended: Instant) -> Correlator {
     for sequence in 0..20 {
         for observation in [
             Observation::Offered { publisher, sequence, intended },
-            Observation::Sent { publisher, sequence, at: intended },
+            Observation::Sent { publisher, sequence, at: intended, held: false },
             Observation::Acknowledged { publisher, sequence, stage, reason: 0, at: intended },
         ] {
             correlator.observe(&observation, &mut Vec::new());

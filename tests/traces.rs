@@ -135,7 +135,7 @@ fn instant(millis: u64) -> Instant {
 fn offered(publisher: PublisherId, sequence: u64, millis: u64) -> [Observation; 2] {
     [
         Observation::Offered { publisher, sequence, intended: instant(millis) },
-        Observation::Sent { publisher, sequence, at: instant(millis + 1) },
+        Observation::Sent { publisher, sequence, at: instant(millis + 1), held: false },
     ]
 }
 

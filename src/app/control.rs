@@ -265,12 +265,14 @@ impl Control {
                 first,
                 away: is_away && !first,
                 poll_lag_p99_nanos: totals.window_poll_lag.quantile_nanos(0.99),
+                saturated: totals.work.saturated(),
                 behind: consumes.then(|| now.saturating_since(totals.caught_up)),
                 ..common
             };
             let covered = totals.covered.iter().filter(|&&covered| covered).count();
             let known = self.state.partitions[usize::from(id.0)].len();
             let bounded = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+            self.telemetry.set_busiest(id, totals.work.most());
             self.telemetry.set_partitions(id, bounded(known), bounded(covered.min(known)));
             let causes = facts.causes();
             self.telemetry.window_judged(id, &causes);

@@ -251,6 +251,29 @@ pub struct Copied {
 
 const _: () = assert!(size_of::<Event>() <= 128, "an event of a message fits two lines of cache");
 
+/// What a message waited for that was sent late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LateSend {
+    /// The probe itself: it woke late, or had too much to do.
+    Probe,
+    /// The system: the socket took no more, or the broker had not answered enough.
+    Backpressure,
+}
+
+impl LateSend {
+    /// Every cause, in the order of their indices.
+    pub const ALL: [Self; 2] = [Self::Probe, Self::Backpressure];
+
+    /// The name in metrics and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::Backpressure => "backpressure",
+        }
+    }
+}
+
 /// One thing that the correlator concluded. `publisher` names path and QoS through the
 /// [`Roster`](super::Roster). Durations are signed nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -276,10 +299,40 @@ pub enum Event {
         /// Whose slot.
         publisher: PublisherId,
     },
+    /// A slot will not be sent; its outcomes follow.
+    Skipped {
+        /// Whose slot.
+        publisher: PublisherId,
+        /// Why not.
+        cause: NotSent,
+    },
     /// A message left for the first time.
     Published {
         /// Who sent it.
         publisher: PublisherId,
+    },
+    /// It left later than its schedule allows.
+    SentLate {
+        /// Who sent it.
+        publisher: PublisherId,
+        /// What it waited for.
+        cause: LateSend,
+    },
+    /// The broker accepted a connection.
+    Connected {
+        /// Whose path.
+        path: PathId,
+        /// From asking for a connection to having it, in nanoseconds.
+        tcp_nanos: i64,
+        /// From then to CONNACK, in nanoseconds.
+        connack_nanos: i64,
+    },
+    /// How much of the time a thread worked that sends for a path.
+    Worked {
+        /// The path.
+        path: PathId,
+        /// The share of the last stretch of time, 0 to 1.
+        share: f32,
     },
     /// The broker took a message (PUBACK or PUBREC below 0x80).
     Acknowledged {

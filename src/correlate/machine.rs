@@ -18,10 +18,12 @@ use super::verdicts::Verdicts;
 pub use restart::{Kept, TakenUp};
 
 use super::{
-    Event, Lane, Leg, NotSent, Observation, Outcome, PathId, Publisher, PublisherId, Qos, Roster,
-    Stage,
+    Event, Lane, LateSend, Leg, NotSent, Observation, Outcome, PathId, Publisher, PublisherId, Qos,
+    Roster, Stage,
 };
 
+/// A message is sent late from so many nanoseconds on, which is what a window may be late by.
+const SEND_LATE_NANOS: i64 = 10_000_000;
 /// How many resends of a publisher are remembered.
 const RESENT_MAX: usize = 4_096;
 
@@ -133,9 +135,13 @@ impl Correlator {
             Observation::NotSent { publisher, sequence, cause } => {
                 self.not_sent(publisher, sequence, cause, events);
             }
-            Observation::Sent { publisher, sequence, at } => {
-                self.sent(publisher, sequence, at, events);
+            Observation::Sent { publisher, sequence, at, held } => {
+                self.sent(publisher, sequence, (at, held), events);
             }
+            Observation::Connected { path, tcp_nanos, connack_nanos } => {
+                events.push(Event::Connected { path, tcp_nanos, connack_nanos });
+            }
+            Observation::Worked { path, share } => events.push(Event::Worked { path, share }),
             Observation::Acknowledged { publisher, sequence, stage, reason, at } => {
                 self.acknowledged(publisher, sequence, (stage, reason, at), events);
             }
@@ -192,6 +198,10 @@ impl Correlator {
             let (mut books, state) = self.split(publisher, events);
             let path = books.path;
             for (sequence, entry) in state.ledger.iter_mut() {
+                if entry.sent().is_none() && !entry.is_answered() {
+                    let cause = NotSent::Stopped;
+                    books.events.push(Event::Skipped { publisher, cause });
+                }
                 for &lane in &path.lanes {
                     let (outcome, cause) = books.last_word(entry, lane);
                     if confirming && entry.is_open(lane) {
@@ -224,12 +234,19 @@ impl Correlator {
         if let Place::Open(entry) = state.ledger.place(sequence)
             && entry.sent().is_none()
         {
+            books.events.push(Event::Skipped { publisher: id, cause: why });
             books.resolve_all((sequence, entry), Outcome::NotSent, Some(why));
             entry.set_answered();
         }
     }
 
-    fn sent(&mut self, id: PublisherId, sequence: u64, at: Instant, events: &mut Vec<Event>) {
+    fn sent(
+        &mut self,
+        id: PublisherId,
+        sequence: u64,
+        (at, held): (Instant, bool),
+        events: &mut Vec<Event>,
+    ) {
         let (mut books, state) = self.split(id, events);
         let entry = match state.ledger.place(sequence) {
             Place::Open(entry) if entry.sent().is_none() => entry,
@@ -252,6 +269,10 @@ impl Correlator {
         let nanos = at.nanos_since(entry.intended);
         books.events.push(Event::Published { publisher: id });
         books.events.push(Event::Timed { publisher: id, leg: Leg::PublishDelay, nanos });
+        if nanos > SEND_LATE_NANOS {
+            let cause = if held { LateSend::Backpressure } else { LateSend::Probe };
+            books.events.push(Event::SentLate { publisher: id, cause });
+        }
     }
 
     fn acknowledged(

@@ -231,6 +231,9 @@ pub enum Observation {
         sequence: u64,
         /// When; a second observation for the same slot is a resend after a reconnect.
         at: Instant,
+        /// Whether it had to wait for the system: for room in the socket, or among what the broker
+        /// takes at a time.
+        held: bool,
     },
     /// The broker answered; of the control lane, Kafka did.
     Acknowledged {
@@ -337,5 +340,21 @@ pub enum Observation {
         from: Instant,
         /// First moment at which it was certainly there again.
         until: Instant,
+    },
+    /// The broker accepted a connection.
+    Connected {
+        /// Whose path.
+        path: PathId,
+        /// From asking for a connection to having it, in nanoseconds.
+        tcp_nanos: i64,
+        /// From then to CONNACK, in nanoseconds.
+        connack_nanos: i64,
+    },
+    /// How much of the time a thread worked that sends for a path.
+    Worked {
+        /// The path.
+        path: PathId,
+        /// The share of the last stretch of time in which it did not wait, 0 to 1.
+        share: f32,
     },
 }

@@ -140,7 +140,7 @@ impl Pacer<'_> {
         let at = self.around.clock.now();
         let taken = producer.send(record);
         if taken.is_ok() {
-            self.tell(publisher, Observation::Sent { publisher, sequence, at });
+            self.tell(publisher, Observation::Sent { publisher, sequence, at, held: false });
         }
         drop(turn);
         match taken {

@@ -12,7 +12,7 @@ use crate::correlate::{Batch, NotSent, Observation, PathId, PublisherId, Qos, Re
 use crate::schedule::{self, Agenda, Arrivals, Slot, Stretch};
 use crate::shutdown::{Hold, Tasks};
 use crate::study::{Notice, Role};
-use crate::wire::{Client, Clients, Failure, Handler, Happening, Unsendable};
+use crate::wire::{Client, Clients, Failure, Handler, Handshake, Happening, Unsendable};
 
 /// How many overdue slots are sent before the connections of the thread get their turn.
 const TURN_MAX: usize = 512;
@@ -21,6 +21,7 @@ const TURN_MAX: usize = 512;
 pub(super) struct Pacer {
     /// As the event loop numbers them.
     publishers: Vec<Publisher>,
+    paths: BTreeSet<PathId>,
     around: Surroundings,
     batch: Batch,
     agenda: Agenda,
@@ -56,6 +57,7 @@ impl Pacer {
         told: Receiver<Stretch>,
         (tasks, held): (Tasks, Hold),
     ) -> Self {
+        let paths = publishers.iter().map(|of| PathId(of.path)).collect();
         let rooms = Rooms::new(plans.iter().map(|plan| plan.arrivals == Arrivals::Closed));
         let (mut agenda, last) = (Agenda::new(plans), Instant::from_nanos(u64::MAX));
         if let Some(leases) = &around.leases {
@@ -67,6 +69,7 @@ impl Pacer {
         let opens = Vec::new();
         Self {
             publishers,
+            paths,
             around,
             batch,
             agenda,
@@ -218,11 +221,11 @@ impl Handler for Pacer {
                 }
                 self.say(client, Notice::Up);
             }
-            Happening::Sent(sequence) => {
+            Happening::Sent { number: sequence, held } => {
                 if self.publishers.get(client).is_some_and(|of| of.qos == Qos::AtMostOnce) {
                     self.rooms.gave(client);
                 }
-                self.tell(client, |publisher| Observation::Sent { publisher, sequence, at });
+                self.tell(client, |publisher| Observation::Sent { publisher, sequence, at, held });
             }
             Happening::Answered { number: sequence, stage, reason } => {
                 self.answered.extend(self.publishers.get(client).map(|of| of.path));
@@ -256,6 +259,23 @@ impl Handler for Pacer {
             self.batch.count(path, Observation::Polled { path, reader, nanos });
         }
         self.batch.hand_over();
+    }
+
+    fn worked(&mut self, share: f64) {
+        #[expect(clippy::cast_possible_truncation, reason = "three digits are enough")]
+        let share = share as f32;
+        for &path in &self.paths {
+            self.batch.count(path, Observation::Worked { path, share });
+        }
+        self.batch.hand_over();
+    }
+
+    fn shook_hands(&mut self, client: usize, took: Handshake) {
+        let nanos = |took: Duration| i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
+        if let Some(path) = self.publishers.get(client).map(|of| PathId(of.path)) {
+            let (tcp_nanos, connack_nanos) = (nanos(took.tcp), nanos(took.connack));
+            self.batch.count(path, Observation::Connected { path, tcp_nanos, connack_nanos });
+        }
     }
 
     fn broke(&mut self, client: usize, failure: &Failure) {

@@ -118,7 +118,7 @@ impl Handler for Probe {
     ) {
         let what = match happening {
             Happening::Connected => client.limits().map(Seen::Accepted),
-            Happening::Sent(_) => Some(Seen::Sent),
+            Happening::Sent { .. } => Some(Seen::Sent),
             Happening::Answered { stage, reason, .. } => Some(Seen::Answered(stage, reason)),
             // The connection broke, which is told beside it.
             Happening::Dropped(_)

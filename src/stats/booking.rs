@@ -1,7 +1,7 @@
 //! Room `stats`: how events become totals.
 
 use crate::clock::Instant;
-use crate::correlate::{Arrival, Event, Lane, NotSent, Outcome, PublisherId};
+use crate::correlate::{Arrival, Event, Lane, Outcome, PublisherId};
 
 use super::{Stats, series};
 
@@ -36,7 +36,21 @@ impl Stats {
                 self.paths[usize::from(path.0)].note_poll(reader, nanos);
             }
             Event::Offered { publisher } => self.publish_of(publisher).offered += 1,
+            Event::Skipped { publisher, cause } => {
+                self.publish_of(publisher).not_sent[cause as usize] += 1;
+            }
             Event::Published { publisher } => self.publish_of(publisher).published += 1,
+            Event::SentLate { publisher, cause } => {
+                self.publish_of(publisher).sent_late[cause as usize] += 1;
+            }
+            Event::Connected { path, tcp_nanos, connack_nanos } => {
+                let connects = &mut self.paths[usize::from(path.0)].connects;
+                connects.tcp.record(tcp_nanos);
+                connects.connack.record(connack_nanos);
+            }
+            Event::Worked { path, share } => {
+                self.paths[usize::from(path.0)].work.note(share);
+            }
             Event::Acknowledged { publisher, .. } => self.publish_of(publisher).acknowledged += 1,
             Event::Resolved { .. } => self.book_outcome(event),
             Event::Timed { publisher, leg, nanos } => {
@@ -88,9 +102,7 @@ impl Stats {
     }
 
     fn book_outcome(&mut self, event: &Event) {
-        let Event::Resolved {
-            publisher, lane, outcome, not_sent, ref departure, ref arrival, ..
-        } = *event
+        let Event::Resolved { publisher, lane, outcome, ref departure, ref arrival, .. } = *event
         else {
             return;
         };
@@ -99,9 +111,6 @@ impl Stats {
             self.book_arrival(publisher, (lane, outcome), arrival, (at, event));
         } else {
             self.lane_of(publisher, lane).announced[outcome.index()] += 1;
-        }
-        if let Some(cause) = not_sent {
-            self.book_not_sent(publisher, lane, cause);
         }
     }
 
@@ -137,15 +146,6 @@ impl Stats {
             if let Some(survived) = survived {
                 counts[usize::from(!survived)] += 1;
             }
-        }
-    }
-
-    fn book_not_sent(&mut self, id: PublisherId, lane: Lane, cause: NotSent) {
-        let publisher = self.roster.publisher(id);
-        // A slot is offered once and has as many lanes as its publisher: it is counted on the first.
-        let share = self.roster.share(publisher.path, publisher.control);
-        if share.lanes.first() == Some(&lane) {
-            self.publish_of(id).not_sent[cause as usize] += 1;
         }
     }
 }

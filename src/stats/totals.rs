@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
-use crate::correlate::{Carrier, Copied, DuplicateCause, Lane, Leg, NotSent, Outcome, Reader};
+use crate::correlate::{
+    Carrier, Copied, DuplicateCause, Lane, LateSend, Leg, NotSent, Outcome, Reader,
+};
 
 use super::clocks::PeerClock;
+use super::effort::{Connects, Work};
 use super::history::History;
 use super::latencies::Latencies;
 use super::recent::Recent;
@@ -129,6 +132,8 @@ pub struct PublishTotals {
     pub acknowledged: u64,
     /// Slots that were not sent, by [`NotSent`] in the order of [`NotSent::ALL`].
     pub not_sent: [u64; NotSent::ALL.len()],
+    /// Messages that were sent more than 10 ms after they were due, by [`LateSend`].
+    pub sent_late: [u64; LateSend::ALL.len()],
     /// Stamps by [`Carrier::index`]: that survived, and that did not.
     pub stamps: [[u64; 2]; Carrier::ALL.len()],
     /// Durations by [`Leg::index`].
@@ -143,6 +148,7 @@ impl PublishTotals {
         self.published += other.published;
         self.acknowledged += other.acknowledged;
         add(&mut self.not_sent, &other.not_sent);
+        add(&mut self.sent_late, &other.sent_late);
         for (mine, theirs) in self.stamps.iter_mut().zip(&other.stamps) {
             add(mine, theirs);
         }
@@ -174,6 +180,13 @@ pub struct PathTotals {
     pub poll_lag: [Latencies; Reader::ALL.len()],
     /// The same over all readers, of the window that is not over.
     pub window_poll_lag: Latencies,
+    /// How long its MQTT connections took.
+    pub connects: Connects,
+    /// How much the threads that send for it had to do, in the window that is not over.
+    #[serde(skip)]
+    pub work: Work,
+    /// The most that such a thread had to do in a window: a share of the time, 0 to 1.
+    pub busiest: f32,
     /// The slowest messages, and the last that went wrong.
     pub worst: Worst,
     /// What the windows of the last hour showed.
@@ -228,6 +241,9 @@ impl PathTotals {
             mine.merge(theirs);
         }
         self.window_poll_lag.merge(&other.window_poll_lag);
+        self.connects.merge(&other.connects);
+        self.work.merge(other.work);
+        self.busiest = self.busiest.max(other.busiest);
         self.worst.merge(&other.worst);
     }
 }

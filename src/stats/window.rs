@@ -49,6 +49,9 @@ impl InvalidCause {
 /// The probe may be so late for one in a hundred of its slots, and of what it takes in: more would
 /// show in the figures.
 const LAG_P99_MAX: Duration = Duration::from_millis(10);
+/// A thread that sends may have been at its limit in this share of a window: what it sent then was
+/// what it could.
+const SATURATED_MAX: f64 = 0.1;
 /// The consumer may be so far behind: watermarks are asked for every second.
 const BEHIND_MAX: Duration = Duration::from_secs(10);
 
@@ -95,6 +98,8 @@ pub struct WindowFacts {
     pub lag_p99_nanos: Option<i64>,
     /// How long what came may have waited to be taken in, 99 of 100 times, in nanoseconds.
     pub poll_lag_p99_nanos: Option<i64>,
+    /// In which share of its stretches a thread that sends could do no more, 0 to 1.
+    pub saturated: Option<f64>,
     /// How often an edge had to wait for the books.
     pub inbox_waits: u64,
     /// How long ago the moment is that the Kafka consumer had caught up with at the end.
@@ -112,11 +117,12 @@ impl WindowFacts {
         let lag_max = i64::try_from(LAG_P99_MAX.as_nanos()).unwrap_or(i64::MAX);
         let lags = [self.lag_p99_nanos, self.poll_lag_p99_nanos];
         let overloaded = lags.into_iter().flatten().any(|lag| lag > lag_max);
+        let is_saturated = self.saturated.is_some_and(|share| share > SATURATED_MAX);
         let step = Duration::from_nanos(self.step_nanos.unsigned_abs());
         let causes = [
             (InvalidCause::WarmingUp, self.first),
             (InvalidCause::Reconnecting, self.away),
-            (InvalidCause::ProbeOverloaded, overloaded || self.inbox_waits > 0),
+            (InvalidCause::ProbeOverloaded, overloaded || is_saturated || self.inbox_waits > 0),
             (InvalidCause::ConsumerBehind, self.behind.is_some_and(|age| age > BEHIND_MAX)),
             (InvalidCause::HostThrottled, self.starved.is_beyond()),
             (InvalidCause::ClockStep, step > STEP_MAX),
@@ -146,6 +152,7 @@ mod tests {
             ..fine
         };
         let cases = [
+            (WindowFacts { saturated: Some(0.11), ..fine }, InvalidCause::ProbeOverloaded),
             (
                 WindowFacts { poll_lag_p99_nanos: Some(10_000_001), ..fine },
                 InvalidCause::ProbeOverloaded,

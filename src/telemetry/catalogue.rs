@@ -1,6 +1,6 @@
 //! Room `telemetry`: what a metric is, its labels and buckets.
 
-use crate::correlate::{Carrier, DuplicateCause, Lane, Leg, Outcome, Qos};
+use crate::correlate::{Carrier, DuplicateCause, Lane, LateSend, Leg, NotSent, Outcome, Qos};
 use crate::stats::{InvalidCause, Objective, QUANTILES};
 
 use super::figures::Resource;
@@ -42,6 +42,12 @@ pub enum Label {
     Qos,
     /// A stretch of a message's way.
     Leg,
+    /// A part of making a connection.
+    ConnectLeg,
+    /// Why a slot was not sent.
+    SkipCause,
+    /// What a message waited for that was sent late.
+    LateCause,
     /// What became of a slot.
     Outcome,
     /// Whether a stamp came through.
@@ -88,9 +94,13 @@ impl Label {
             Self::Path => "path",
             Self::Lane => "lane",
             Self::Qos => "qos",
-            Self::Leg => "leg",
+            Self::Leg | Self::ConnectLeg => "leg",
             Self::Outcome | Self::StampOutcome => "outcome",
-            Self::DuplicateCause | Self::InvalidCause | Self::DropCause => "cause",
+            Self::DuplicateCause
+            | Self::InvalidCause
+            | Self::DropCause
+            | Self::SkipCause
+            | Self::LateCause => "cause",
             Self::Quantile => "quantile",
             Self::Slo => "slo",
             Self::Carrier => "carrier",
@@ -115,6 +125,9 @@ impl Label {
             Self::Lane => all(&Lane::ALL, Lane::name),
             Self::Qos => all(&Qos::ALL, Qos::label),
             Self::Leg => all(&Leg::ALL, Leg::name),
+            Self::ConnectLeg => all(&CONNECT_LEGS, |name| name),
+            Self::SkipCause => all(&NotSent::ALL, NotSent::name),
+            Self::LateCause => all(&LateSend::ALL, LateSend::name),
             Self::Outcome => all(&Outcome::ALL, Outcome::name),
             Self::StampOutcome => all(&STAMP_OUTCOMES, |name| name),
             Self::DuplicateCause => all(&DuplicateCause::ALL, DuplicateCause::name),
@@ -156,6 +169,8 @@ impl Label {
 
 /// Values of [`Label::StampOutcome`]: came through, and did not.
 pub(super) const STAMP_OUTCOMES: [&str; 2] = ["survived", "lost"];
+/// Values of [`Label::ConnectLeg`].
+pub(super) const CONNECT_LEGS: [&str; 2] = ["tcp", "connack"];
 /// Values of [`Label::Scope`].
 pub(super) const SCOPES: [&str; 2] = ["host", "cgroup"];
 

@@ -3,9 +3,9 @@
 use super::catalogue::{Kind, Label, Metric};
 
 use Label::{
-    Carrier, Commit, Component, DropCause, DroppedBy, DuplicateCause, Exporter, InvalidCause, Lane,
-    Leg, Outcome, Partition, Path, Peer, Process, Qos, Quantile, Resource, Scope, Slo,
-    StampOutcome, Version,
+    Carrier, Commit, Component, ConnectLeg, DropCause, DroppedBy, DuplicateCause, Exporter,
+    InvalidCause, Lane, LateCause, Leg, Outcome, Partition, Path, Peer, Process, Qos, Quantile,
+    Resource, Scope, SkipCause, Slo, StampOutcome, Version,
 };
 
 /// Declares metrics as constants, for the code that feeds them, and the table of all of them.
@@ -41,6 +41,14 @@ catalogue! {
         "Messages handed to the socket, resends left out.";
     ACKNOWLEDGED = Counter "landfall_acknowledged_messages_total" "{message}" [Path, Qos]
         "Messages that the MQTT broker took: PUBACK or PUBREC with a reason code below 0x80.";
+    SKIPPED = Counter "landfall_skipped_slots_total" "{slot}" [Path, Qos, SkipCause]
+        "Slots that were not sent: offered slots are published, skipped, or still waiting.";
+    SENT_LATE = Counter "landfall_late_sends_total" "{message}" [Path, Qos, LateCause]
+        "Messages that were sent more than 10 ms after they were due, by what they waited for: the probe, or the system (a full socket, or too much that the broker had not answered).";
+    CONNECT = Histogram "landfall_connect_seconds" "s" [Path, ConnectLeg]
+        "Time that MQTT connections took: to TCP, and from there to CONNACK.";
+    BUSIEST = Gauge "landfall_busiest_thread_ratio" "1" [Path]
+        "The largest share of a quarter of a second of the last window in which a thread that sends for the path was at work; at 1 the probe is the limit.";
     CONSUMED = Counter "landfall_consumed_records_total" "{record}" [Path, Partition]
         "Kafka records that carried a stamp of this run.";
     STAMPS = Counter "landfall_stamps_total" "{stamp}" [Path, Carrier, StampOutcome]

@@ -5,14 +5,16 @@ use std::sync::OnceLock;
 use metrics::{Counter, Histogram, Key, Level, Metadata, Recorder, Unit};
 
 use crate::correlate::{
-    Carrier, DuplicateCause, Lane, Leg, Outcome, Path, PathId, Publisher, Qos, Roster,
+    Carrier, DuplicateCause, Lane, LateSend, Leg, NotSent, Outcome, Path, PathId, Publisher, Qos,
+    Roster,
 };
 use crate::stats::{InvalidCause, Objective};
 
-use super::catalogue::{Kind, Metric, STAMP_OUTCOMES};
+use super::catalogue::{CONNECT_LEGS, Kind, Metric, STAMP_OUTCOMES};
 use super::families::{
-    ACKNOWLEDGED, CATALOGUE, CONSUMED, CORRUPT, DUPLICATES, DURABILITY_GAP, END_TO_END, FOREIGN,
-    INVALID_WINDOWS, LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED, SLOTS, STAMPS,
+    ACKNOWLEDGED, CATALOGUE, CONNECT, CONSUMED, CORRUPT, DUPLICATES, DURABILITY_GAP, END_TO_END,
+    FOREIGN, INVALID_WINDOWS, LATE_RECOVERIES, LEG, NEGATIVE, OFFERED, PUBLISHED, REORDERED,
+    SENT_LATE, SKIPPED, SLOTS, STAMPS,
 };
 use super::objectives::ObjectiveHandles;
 
@@ -72,6 +74,8 @@ pub(super) struct GroupHandles {
     pub(super) offered: Counter,
     pub(super) published: Counter,
     pub(super) acknowledged: Counter,
+    pub(super) skipped: [Counter; NotSent::ALL.len()],
+    pub(super) sent_late: [Counter; LateSend::ALL.len()],
     pub(super) legs: [Histogram; Leg::ALL.len()],
     pub(super) durability_gap: Histogram,
     pub(super) duplicates: [Counter; DuplicateCause::ALL.len()],
@@ -95,6 +99,7 @@ pub(super) struct PathHandles {
     pub(super) name: String,
     pub(super) stamps: [[Counter; 2]; Carrier::ALL.len()],
     pub(super) foreign: Counter,
+    pub(super) connects: [Histogram; CONNECT_LEGS.len()],
     pub(super) invalid_windows: [Counter; InvalidCause::ALL.len()],
     pub(super) partitions: Box<[OnceLock<PartitionHandle>]>,
     pub(super) other_partitions: Counter,
@@ -151,10 +156,16 @@ impl GroupHandles {
         let counter = |metric: &Metric| {
             if measured { registrar.counter(metric, &labels) } else { Counter::noop() }
         };
+        let counter_of = |metric: &Metric, cause| {
+            let labels = [labels[0], labels[1], cause];
+            if measured { registrar.counter(metric, &labels) } else { Counter::noop() }
+        };
         Self {
             offered: counter(&OFFERED),
             published: counter(&PUBLISHED),
             acknowledged: counter(&ACKNOWLEDGED),
+            skipped: NotSent::ALL.map(|cause| counter_of(&SKIPPED, cause.name())),
+            sent_late: LateSend::ALL.map(|cause| counter_of(&SENT_LATE, cause.name())),
             legs: Leg::ALL.map(|leg| {
                 let possible = match leg {
                     Leg::PublishDelay | Leg::PublishAck => true,
@@ -175,13 +186,7 @@ impl GroupHandles {
             } else {
                 Histogram::noop()
             },
-            duplicates: DuplicateCause::ALL.map(|cause| {
-                if measured {
-                    registrar.counter(&DUPLICATES, &[labels[0], labels[1], cause.name()])
-                } else {
-                    Counter::noop()
-                }
-            }),
+            duplicates: DuplicateCause::ALL.map(|cause| counter_of(&DUPLICATES, cause.name())),
             reordered: counter(&REORDERED),
             corrupt: counter(&CORRUPT),
             negative: counter(&NEGATIVE),
@@ -201,6 +206,8 @@ impl GroupHandles {
             offered: none(),
             published: none(),
             acknowledged: none(),
+            skipped: NotSent::ALL.map(|_| none()),
+            sent_late: LateSend::ALL.map(|_| none()),
             legs: Leg::ALL.map(|_| Histogram::noop()),
             durability_gap: Histogram::noop(),
             duplicates: DuplicateCause::ALL.map(|_| none()),
@@ -294,6 +301,7 @@ impl PathHandles {
                 })
             }),
             foreign: registrar.counter(&FOREIGN, &[name]),
+            connects: CONNECT_LEGS.map(|leg| registrar.histogram(&CONNECT, &[name, leg])),
             invalid_windows: InvalidCause::ALL
                 .map(|cause| registrar.counter(&INVALID_WINDOWS, &[name, cause.name()])),
             partitions: (0..if kafka { PARTITIONS_MAX } else { 0 })

@@ -16,9 +16,9 @@ use super::board::Board;
 use super::both::Both;
 use super::catalogue::{Metric, SCOPES, buckets};
 use super::families::{
-    BUILD_INFO, COMPONENT_UP, CONSUMED, DROPPED, EXPORT_FAILURES, HOST_CPU, HOST_MEMORY_TOTAL,
-    HOST_MEMORY_USED, HOST_PRESSURE, IN_FLIGHT, PARTITIONS, PARTITIONS_COVERED, PROCESS_CPU,
-    PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG, WINDOW_VALID,
+    BUILD_INFO, BUSIEST, COMPONENT_UP, CONSUMED, DROPPED, EXPORT_FAILURES, HOST_CPU,
+    HOST_MEMORY_TOTAL, HOST_MEMORY_USED, HOST_PRESSURE, IN_FLIGHT, PARTITIONS, PARTITIONS_COVERED,
+    PROCESS_CPU, PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG, WINDOW_VALID,
 };
 use super::figures::{Build, HostFigures, ProcessFigures, Resource};
 use super::handles::{
@@ -152,6 +152,12 @@ impl Telemetry {
         self.0.board.set(&PARTITIONS_COVERED, &[&path.name], Some(f64::from(covered)));
     }
 
+    /// Sets the most that a thread had to do in a stretch of the last window which sends for a path.
+    pub fn set_busiest(&self, path: PathId, share: Option<f32>) {
+        let Some(path) = self.path(path) else { return };
+        self.0.board.set(&BUSIEST, &[&path.name], share.map(f64::from));
+    }
+
     /// Sets the figures of machine and control group; what is `None` is absent from now on.
     pub fn set_host(&self, figures: &HostFigures) {
         let board = &self.0.board;
@@ -259,8 +265,15 @@ impl Inner {
             Event::Consumed { lane: Lane::MqttMqtt | Lane::KafkaKafka, .. }
             | Event::Recovered { .. }
             | Event::Polled { .. }
+            | Event::Worked { .. }
             | Event::Rejected { .. }
             | Event::Unconfirmed { .. } => {}
+            Event::Connected { path, tcp_nanos, connack_nanos } => {
+                if let Some(path) = self.paths.get(usize::from(path.0)) {
+                    let took = path.connects.iter().zip([tcp_nanos, connack_nanos]);
+                    took.for_each(|(leg, nanos)| leg.record(seconds(nanos)));
+                }
+            }
             Event::Foreign { path, count } => {
                 if let Some(path) = self.paths.get(usize::from(path.0)) {
                     path.foreign.increment(u64::from(count));
@@ -271,6 +284,8 @@ impl Inner {
             Event::Woken { nanos, .. } => self.scheduler_lag.record(seconds(nanos)),
             Event::Offered { publisher }
             | Event::Published { publisher }
+            | Event::Skipped { publisher, .. }
+            | Event::SentLate { publisher, .. }
             | Event::Acknowledged { publisher, .. }
             | Event::Resolved { publisher, .. }
             | Event::Timed { publisher, .. }
@@ -291,6 +306,8 @@ impl Inner {
         match *event {
             Event::Offered { .. } => group.offered.increment(1),
             Event::Published { .. } => group.published.increment(1),
+            Event::Skipped { cause, .. } => group.skipped[cause as usize].increment(1),
+            Event::SentLate { cause, .. } => group.sent_late[cause as usize].increment(1),
             Event::Acknowledged { .. } => group.acknowledged.increment(1),
             Event::Resolved { lane, outcome, ref arrival, .. } => {
                 let end_to_end = arrival.as_ref().map(|arrival| arrival.end_to_end);
@@ -323,6 +340,8 @@ impl Inner {
             | Event::Missed { .. }
             | Event::Unconfirmed { .. }
             | Event::Polled { .. }
+            | Event::Connected { .. }
+            | Event::Worked { .. }
             | Event::Rejected { .. }
             | Event::Woken { .. } => {}
         }

@@ -88,6 +88,11 @@ impl Outbox {
         self.marks.len()
     }
 
+    /// The last message that is not wholly written.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.marks.back().map(|mark| mark.number)
+    }
+
     /// Notes that so many bytes were written.
     pub(super) fn advance(&mut self, count: usize) {
         self.written = (self.written + count).min(self.bytes.len());

@@ -82,6 +82,8 @@ pub(super) struct Protocol<S> {
     outbox: Outbox,
     /// Messages that were not written yet, oldest first.
     waiting: VecDeque<u64>,
+    /// Messages below this number had to wait for room, since not all was written that was to be.
+    held_below: u64,
     window: Window,
     /// Packet ids and numbers of what a resumed session must send again.
     again: VecDeque<(u16, u64)>,
@@ -106,6 +108,7 @@ impl<S: Source> Protocol<S> {
             state: State::Down,
             outbox: Outbox::default(),
             waiting: VecDeque::new(),
+            held_below: 0,
             window: Window::new(session.inflight.min(SUBSCRIBE_ID - 1)),
             again: VecDeque::new(),
             received: BTreeSet::new(),
@@ -218,6 +221,7 @@ impl<S: Source> Protocol<S> {
     /// Keeps what the socket did not take, and no more.
     pub(super) fn give_back(&mut self, buffers: &mut Buffers) {
         self.outbox.swap_back(buffers);
+        self.note_held();
         if self.waiting.is_empty() && self.waiting.capacity() > KEEP_WAITING {
             self.waiting = VecDeque::new();
         }
@@ -237,7 +241,8 @@ impl<S: Source> Protocol<S> {
     pub(super) fn written(&mut self, count: usize, happenings: &mut Vec<Happening>) {
         self.outbox.advance(count);
         while let Some(mark) = self.outbox.next_written() {
-            happenings.push(Happening::Sent(mark.number));
+            let (number, held) = (mark.number, mark.number < self.held_below);
+            happenings.push(Happening::Sent { number, held });
         }
     }
 
@@ -255,6 +260,15 @@ impl<S: Source> Protocol<S> {
                 self.window.recall(mark.number);
                 self.waiting.push_front(mark.number);
             }
+        }
+        self.note_held();
+    }
+
+    /// What is left of what was to be written is held.
+    fn note_held(&mut self) {
+        let last = self.waiting.back().copied().or_else(|| self.outbox.last());
+        if let Some(last) = last {
+            self.held_below = self.held_below.max(last + 1);
         }
     }
 

@@ -72,5 +72,8 @@ fn what_makes_no_sense_is_refused() {
     refuses("profile: fast", "profile: expected a mapping of keys, found the text \"fast\"");
     refuses("inflight: 0", "inflight: 0 is out of range (1 to 65534)");
     refuses("inflight: 65535", "inflight: 65535 is out of range (1 to 65534)");
-    refuses("connect_rate: max", "connect_rate: \"max\" is not a rate; write for example 20/s, 0.5/s or 30/min");
+    refuses(
+        "connect_rate: max",
+        "connect_rate: \"max\" is not a rate; write for example 20/s, 0.5/s or 30/min",
+    );
 }

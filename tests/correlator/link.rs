@@ -374,7 +374,7 @@ impl Link {
             slot.sent = Some((self.now, self.step));
         }
         let (publisher, sequence, at) = (PublisherId(id.0), id.1, self.now);
-        self.observe(Observation::Sent { publisher, sequence, at });
+        self.observe(Observation::Sent { publisher, sequence, at, held: false });
         let qos = self.qos(id);
         let answered = qos != Qos::AtMostOnce;
         let refused = answered && !again && self.dice.happens(self.shape.refuse);

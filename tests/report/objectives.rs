@@ -398,7 +398,7 @@ fn a_message_that_comes_minutes_late_is_in_the_distribution_at_its_true_age() {
             Observation::Acknowledged { publisher, sequence, stage: Stage::Puback, reason: 0, at };
         for observation in [
             Observation::Offered { publisher, sequence, intended: at },
-            Observation::Sent { publisher, sequence, at },
+            Observation::Sent { publisher, sequence, at, held: false },
         ] {
             correlator.observe(&observation, &mut events);
         }

@@ -212,7 +212,7 @@ fn killed(directory: &Directory, roster: &Arc<Roster>) -> Stored {
         .flat_map(|publisher| {
             [
                 Observation::Offered { publisher, sequence: 0, intended: at(1) },
-                Observation::Sent { publisher, sequence: 0, at: at(1) },
+                Observation::Sent { publisher, sequence: 0, at: at(1), held: false },
             ]
         })
         .collect();

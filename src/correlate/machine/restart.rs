@@ -225,7 +225,7 @@ mod tests {
             let mut world = Self { correlator, events: Vec::new() };
             for sequence in 0..sent {
                 world.tell(Observation::Offered { publisher: ONE, sequence, intended: at(1) });
-                world.tell(Observation::Sent { publisher: ONE, sequence, at: at(1) });
+                world.tell(Observation::Sent { publisher: ONE, sequence, at: at(1), held: false });
             }
             for sequence in 0..acknowledged {
                 let (stage, reason, at) = (Stage::Puback, 0, at(2));

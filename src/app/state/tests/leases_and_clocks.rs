@@ -44,7 +44,7 @@ fn what_is_known_of_a_leaders_clock_outlives_the_process_and_not_the_machine() {
         leaders: vec![Leaders { of: (PATH, Lane::MqttKafka), led: vec![led] }],
         published: vec![
             Observation::Offered { publisher, sequence: 0, intended: at(1) },
-            Observation::Sent { publisher, sequence: 0, at: at(1) },
+            Observation::Sent { publisher, sequence: 0, at: at(1), held: false },
         ],
         // Its leader's clock is an hour ahead.
         received: vec![Observation::Received {

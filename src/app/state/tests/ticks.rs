@@ -23,7 +23,7 @@ fn published() -> impl Strategy<Value = Observation> {
     let reason = prop_oneof![8 => Just(0_u8), 1 => Just(0x80)];
     prop_oneof![
         4 => (publisher(), 0_u64..12, moments())
-            .prop_map(|(publisher, sequence, at)| Observation::Sent { publisher, sequence, at }),
+            .prop_map(|(publisher, sequence, at)| Observation::Sent { publisher, sequence, at, held: false }),
         4 => (publisher(), 0_u64..12, stage, reason, moments()).prop_map(
             |(publisher, sequence, stage, reason, at)| Observation::Acknowledged {
                 publisher, sequence, stage, reason, at,

@@ -111,7 +111,7 @@ impl World {
     fn note(&mut self, happenings: Vec<Happening>) {
         for happening in happenings {
             match happening {
-                Happening::Sent(number) => self.sent.push(number),
+                Happening::Sent { number, .. } => self.sent.push(number),
                 Happening::Dropped(number) => assert!(self.dropped.insert(number)),
                 Happening::Answered { number, stage, .. } if stage != Stage::Pubrec => {
                     *self.finished.entry(number).or_default() += 1;

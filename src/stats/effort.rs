@@ -1,0 +1,78 @@
+//! Room `stats`: what a load costs the probe: connections, and the time of its threads.
+
+use serde::{Deserialize, Serialize};
+
+use super::latencies::Latencies;
+
+/// From this share of the time on a thread can do no more.
+const SATURATED: f32 = 0.95;
+
+/// How long connections took that the broker accepted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Connects {
+    /// From asking for a connection to having it.
+    pub tcp: Latencies,
+    /// From then to CONNACK.
+    pub connack: Latencies,
+}
+
+impl Connects {
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.tcp.merge(&other.tcp);
+        self.connack.merge(&other.connack);
+    }
+}
+
+/// How much the threads had to do that send for a path: shares of short stretches of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Work {
+    stretches: u64,
+    saturated: u64,
+    most: f32,
+}
+
+impl Work {
+    /// Notes what one thread had to do in one stretch.
+    pub fn note(&mut self, share: f32) {
+        self.stretches += 1;
+        self.saturated += u64::from(share >= SATURATED);
+        self.most = self.most.max(share);
+    }
+
+    /// Adds what other threads had to do.
+    pub fn merge(&mut self, other: Self) {
+        self.stretches += other.stretches;
+        self.saturated += other.saturated;
+        self.most = self.most.max(other.most);
+    }
+
+    /// The most that a thread had to do in a stretch, 0 to 1; nothing where none has ended.
+    #[must_use]
+    pub fn most(&self) -> Option<f32> {
+        (self.stretches > 0).then_some(self.most)
+    }
+
+    /// The share (0 to 1) of the stretches in which a thread could do no more; nothing where none has
+    /// ended.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no 53 bits")]
+    pub fn saturated(&self) -> Option<f64> {
+        (self.stretches > 0).then(|| self.saturated as f64 / self.stretches as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_never_waits_is_saturated() {
+        let mut work = Work::default();
+        assert_eq!((work.most(), work.saturated()), (None, None));
+        [0.2, 0.94, 1.0].into_iter().for_each(|share| work.note(share));
+        let mut other = Work::default();
+        other.note(0.95);
+        work.merge(other);
+        assert_eq!((work.most(), work.saturated()), (Some(1.0), Some(0.5)));
+    }
+}
