@@ -89,6 +89,9 @@ pub struct Session {
     pub inflight: u16,
     /// How many messages may wait for the connection.
     pub queue: usize,
+    /// How long the one that waits longest may wait until no more are taken: a system that takes less
+    /// than it is offered must not make what waits grow.
+    pub patience: Duration,
     /// How long after the others it connects first: not all come at once.
     pub connect_after: Duration,
     /// Largest packet that is accepted, in bytes.
@@ -207,7 +210,7 @@ pub struct Message {
 pub enum Unsendable {
     /// There is no connection.
     Disconnected,
-    /// As many messages wait as may.
+    /// As many messages wait as may, or one for as long as it may.
     QueueFull,
     /// It is larger than the broker takes, or than a packet may be.
     TooLarge,

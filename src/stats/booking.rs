@@ -1,7 +1,7 @@
 //! Room `stats`: how events become totals.
 
 use crate::clock::Instant;
-use crate::correlate::{Arrival, Event, Lane, Outcome, PublisherId};
+use crate::correlate::{Arrival, Event, Lane, NotSent, Outcome, PublisherId};
 
 use super::{Stats, series};
 
@@ -38,6 +38,8 @@ impl Stats {
             Event::Offered { publisher } => self.publish_of(publisher).offered += 1,
             Event::Skipped { publisher, cause } => {
                 self.publish_of(publisher).not_sent[cause as usize] += 1;
+                let refused = u64::from(cause == NotSent::QueueFull);
+                self.path_of(publisher).window_refused += refused;
             }
             Event::Published { publisher } => self.publish_of(publisher).published += 1,
             Event::SentLate { publisher, cause } => {

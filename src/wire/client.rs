@@ -8,6 +8,7 @@ use super::frame::Frame;
 use super::outbox::Buffers;
 use super::protocol::Protocol;
 use super::{Endpoint, Failure, Happening, Limits, Sending, Session, Source, Unsendable};
+use crate::clock::Instant;
 use crate::correlate::Qos;
 
 /// No more is written at a time, so that nobody else waits for long and what is said of it is recent.
@@ -56,8 +57,8 @@ impl<S: Source> Client<S> {
         self.stream.as_ref()
     }
 
-    pub(super) fn publish(&mut self, number: u64) -> Result<(), Unsendable> {
-        self.protocol.publish(number)
+    pub(super) fn publish(&mut self, number: u64, now: Instant) -> Result<(), Unsendable> {
+        self.protocol.publish(number, now)
     }
 
     /// Whether every message was written and fully answered.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 
-use super::dial::{self, Resolver};
+use super::dial::{self, Resolver, Sources};
 use super::outbox::Buffers;
 use super::place::{CONNECT_MAX, Leaving, Phase, Place};
 use super::{Bell, Client, Clients, Failure, Handler, Happening};
@@ -41,6 +41,7 @@ pub struct EventLoop<H: Handler> {
     /// When to look at which client; entries that its timer does not confirm are void.
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
     lobby: Lobby,
+    sources: Sources,
     /// When whoever has not left is left behind.
     end: Option<Instant>,
     happenings: Vec<Happening>,
@@ -86,6 +87,7 @@ impl<H: Handler> EventLoop<H> {
             bell,
             timers: BinaryHeap::new(),
             lobby: Lobby::default(),
+            sources: Sources::default(),
             end: None,
             happenings: Vec::new(),
             space: vec![0; READ_BYTES],

@@ -6,7 +6,8 @@ use std::vec::IntoIter;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-use super::{Client, Failure, Source, Version, dial};
+use super::dial::Sources;
+use super::{Client, Failure, Source, Version};
 use crate::clock::Instant;
 
 const DELAY_MIN: Duration = Duration::from_millis(100);
@@ -92,10 +93,14 @@ impl<S: Source> Place<S> {
     }
 
     /// Begins to connect to the first of these addresses that can be tried at all.
-    pub(super) fn dial(&mut self, mut addresses: IntoIter<SocketAddr>) -> Result<(), Failure> {
+    pub(super) fn dial(
+        &mut self,
+        mut addresses: IntoIter<SocketAddr>,
+        sources: &mut Sources,
+    ) -> Result<(), Failure> {
         let mut why = "its name has no address".to_owned();
         for address in addresses.by_ref() {
-            match dial::connecting(address) {
+            match sources.connecting(address) {
                 Ok(stream) => {
                     self.client.attach(stream);
                     self.phase = Phase::Connecting(addresses);

@@ -52,7 +52,7 @@ impl<H: Handler> EventLoop<H> {
                 continue;
             };
             let connecting = match found {
-                Ok(addresses) => place.dial(addresses.into_iter()),
+                Ok(addresses) => place.dial(addresses.into_iter(), &mut self.sources),
                 Err(why) => Err(place.unreachable(&why)),
             };
             self.await_connection(client, connecting);
@@ -97,7 +97,7 @@ impl<H: Handler> EventLoop<H> {
         place.timer = None;
         let endpoint = place.client.endpoint();
         if let Some(address) = self.resolver.ask(client, &endpoint.host, endpoint.port) {
-            let connecting = place.dial(vec![address].into_iter());
+            let connecting = place.dial(vec![address].into_iter(), &mut self.sources);
             self.await_connection(client, connecting);
         } else {
             self.set_timer(client, RESOLVE_MAX);
@@ -136,7 +136,7 @@ impl<H: Handler> EventLoop<H> {
         let place = &mut self.places[client];
         match std::mem::replace(&mut place.phase, Phase::Waiting) {
             Phase::Connecting(others) if others.len() > 0 => {
-                let connecting = place.dial(others);
+                let connecting = place.dial(others, &mut self.sources);
                 self.await_connection(client, connecting);
             }
             _ => self.broke(client, failure),

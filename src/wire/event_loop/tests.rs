@@ -32,6 +32,7 @@ fn client() -> Client<Mute> {
         keep_alive: Duration::from_secs(30),
         inflight: 1,
         queue: 1,
+        patience: Duration::from_secs(60),
         connect_after: Duration::ZERO,
         packet_bytes_max: 1_000,
     };
