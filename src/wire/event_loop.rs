@@ -2,6 +2,7 @@
 
 mod connecting;
 mod rhythm;
+mod timers;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -298,57 +299,6 @@ impl<H: Handler> EventLoop<H> {
         match self.places[client].go_on() {
             Some(delay) => self.set_timer(client, delay),
             None => self.places[client].timer = None,
-        }
-    }
-
-    fn set_timer(&mut self, client: usize, after: Duration) {
-        let at = self.clock.now() + after;
-        self.places[client].timer = Some(at);
-        self.timers.push(Reverse((at, client)));
-    }
-
-    /// Does what the timers that have run out are for.
-    fn expire(&mut self, now: Instant) {
-        while let Some(&Reverse((at, client))) = self.timers.peek().filter(|entry| entry.0.0 <= now)
-        {
-            self.timers.pop();
-            let place = &mut self.places[client];
-            if place.timer != Some(at) {
-                continue;
-            }
-            match place.phase {
-                Phase::Waiting => self.dial(client),
-                Phase::Connecting(_) => {
-                    let failure = place.unreachable("no answer in time");
-                    self.try_next(client, &failure);
-                }
-                // It has taken long enough to leave.
-                Phase::Open if !matches!(place.leaving, Leaving::No | Leaving::Before) => {
-                    self.close(client);
-                }
-                Phase::Open => self.ping(client),
-                Phase::Resolving => self.complain_of_resolver(client),
-                Phase::Lobby | Phase::Gone => (),
-            }
-        }
-    }
-
-    fn ping(&mut self, client: usize) {
-        // The sign of life may be there, and nobody has had the time to look.
-        self.hear(client, EventFlags::IN);
-        let place = &mut self.places[client];
-        if !matches!(place.phase, Phase::Open) {
-            return;
-        }
-        match place.client.ping() {
-            Ok(ping) => {
-                let keep_alive = place.client.keep_alive();
-                self.happenings.push(ping);
-                self.tell(client);
-                self.set_timer(client, keep_alive);
-                self.flush(client);
-            }
-            Err(failure) => self.broke(client, &failure),
         }
     }
 

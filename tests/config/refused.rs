@@ -112,10 +112,6 @@ fn keys_that_do_not_belong() {
     mqtt("tls: {ca_file: ca.pem}", &format!("tls: {NOT_BUILT}"));
     mqtt("payload: {asyncapi: a.yaml}", &format!("payload.asyncapi: {NOT_BUILT}"));
     mqtt("payload: {channel: c}", &format!("payload.channel: {NOT_BUILT}"));
-    mqtt(
-        "rate: max",
-        "rate: max (closed loop) is known but not built yet; give a rate such as 20/s",
-    );
     for scheme in ["mqtts", "ws", "wss"] {
         let text = one("", "", "").replace("mqtt://", &format!("{scheme}://"));
         let what = format!("{scheme}:// is known but not built yet; use mqtt://");
@@ -564,7 +560,10 @@ fn the_schema_refuses_unknown_keys_and_wrong_types() {
         "version: 4",
         "clients: 0",
         "rate: 20",
-        "rate: max",
+        "rate: most",
+        "profile: {ramp: {}}",
+        "inflight: 0",
+        "connect_rate: max",
         "schedule: x",
         "topic: a/#",
         "payload: {size: 1}",
