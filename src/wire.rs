@@ -26,6 +26,8 @@ mod outbox;
 mod place;
 mod protocol;
 mod refusal;
+mod stream;
+mod tls;
 mod v4;
 mod v5;
 mod window;
@@ -43,6 +45,7 @@ pub use bell::Bell;
 pub use client::Client;
 pub use event_loop::EventLoop;
 pub use handler::{Clients, Handler};
+pub use tls::Tls;
 
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +79,8 @@ pub struct Endpoint {
     pub version: Version,
     /// User name and password.
     pub credentials: Option<(String, SecretString)>,
+    /// How the connection is encrypted, if it is.
+    pub tls: Option<Tls>,
 }
 
 /// How one client behaves.
@@ -179,6 +184,8 @@ pub enum Happening {
 pub struct Handshake {
     /// From asking for a connection to having it.
     pub tcp: Duration,
+    /// From then to its encryption, where it has one.
+    pub tls: Option<Duration>,
     /// From then to CONNACK.
     pub connack: Duration,
 }

@@ -133,13 +133,13 @@ fn client(
     version: Version,
     (id, topic, qos): (&str, &str, Qos),
 ) -> Client<Large> {
-    let endpoint = Endpoint { host: host.into(), port, version, credentials: None };
+    let endpoint = Endpoint { host: host.into(), port, version, credentials: None, tls: None };
     let session = Session {
         client_id: id.into(),
         keep_alive: Duration::from_secs(30),
         inflight: 8,
         queue: 16,
-        patience: Duration::from_secs(60),
+        patience: Duration::from_mins(1),
         connect_after: Duration::ZERO,
         packet_bytes_max: 1 << 20,
     };

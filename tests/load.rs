@@ -6,6 +6,7 @@
     reason = "helpers of tests; clippy only excuses the tests themselves"
 )]
 
+#[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
 #[path = "support/landfall.rs"]
 mod landfall;
 #[expect(dead_code, reason = "support for several test programs, each of which uses a part")]

@@ -242,6 +242,7 @@ fn endpoint(mqtt: &MqttConfig) -> Endpoint {
             .username
             .clone()
             .map(|user| (user, mqtt.password.clone().unwrap_or_default())),
+        tls: mqtt.tls.clone(),
     }
 }
 

@@ -133,8 +133,8 @@ impl Correlator {
             Observation::Sent { publisher, sequence, at, held } => {
                 self.sent(publisher, sequence, (at, held), events);
             }
-            Observation::Connected { path, tcp_nanos, connack_nanos } => {
-                events.push(Event::Connected { path, tcp_nanos, connack_nanos });
+            Observation::Connected { path, tcp_nanos, tls_nanos, connack_nanos } => {
+                events.push(Event::Connected { path, tcp_nanos, tls_nanos, connack_nanos });
             }
             Observation::Worked { path, share } => events.push(Event::Worked { path, share }),
             Observation::Acknowledged { publisher, sequence, stage, reason, at } => {

@@ -170,7 +170,7 @@ impl Label {
 /// Values of [`Label::StampOutcome`]: came through, and did not.
 pub(super) const STAMP_OUTCOMES: [&str; 2] = ["survived", "lost"];
 /// Values of [`Label::ConnectLeg`].
-pub(super) const CONNECT_LEGS: [&str; 2] = ["tcp", "connack"];
+pub(super) const CONNECT_LEGS: [&str; 3] = ["tcp", "tls", "connack"];
 /// Values of [`Label::Scope`].
 pub(super) const SCOPES: [&str; 2] = ["host", "cgroup"];
 

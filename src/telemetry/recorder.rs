@@ -210,10 +210,14 @@ impl Inner {
             | Event::Worked { .. }
             | Event::Rejected { .. }
             | Event::Unconfirmed { .. } => {}
-            Event::Connected { path, tcp_nanos, connack_nanos } => {
+            Event::Connected { path, tcp_nanos, tls_nanos, connack_nanos } => {
                 if let Some(path) = self.paths.get(usize::from(path.0)) {
-                    let took = path.connects.iter().zip([tcp_nanos, connack_nanos]);
-                    took.for_each(|(leg, nanos)| leg.record(seconds(nanos)));
+                    let took = [Some(tcp_nanos), tls_nanos, Some(connack_nanos)];
+                    for (leg, nanos) in path.connects.iter().zip(took) {
+                        if let Some(nanos) = nanos {
+                            leg.record(seconds(nanos));
+                        }
+                    }
                 }
             }
             Event::Foreign { path, count } => {

@@ -14,7 +14,7 @@ use rustix::event::epoll::{self, Event, EventData, EventFlags};
 
 use super::dial::{self, Resolver, Sources};
 use super::outbox::Buffers;
-use super::place::{CONNECT_MAX, Leaving, Phase, Place};
+use super::place::{Leaving, Phase, Place};
 use super::{Bell, Client, Clients, Failure, Handler, Happening};
 use crate::clock::{Alarm, Clock, Instant};
 use crate::shutdown::Tasks;
@@ -205,17 +205,11 @@ impl<H: Handler> EventLoop<H> {
     fn answer(&mut self, client: usize) {
         let Some(place) = self.places.get_mut(client) else { return };
         match place.phase {
-            Phase::Connecting(_) => match place.open() {
-                Ok(()) => {
-                    let now = self.clock.now();
-                    self.places[client].opened = now;
-                    self.handler.opened(client, now);
-                    self.await_room(client, false);
-                    self.set_timer(client, CONNECT_MAX);
-                    self.flush(client);
-                }
+            Phase::Connecting(_) => match place.is_connected() {
+                Ok(()) => self.opened(client),
                 Err(failure) => self.try_next(client, &failure),
             },
+            Phase::Shaking => self.encrypt(client),
             Phase::Open => self.flush(client),
             Phase::Waiting | Phase::Lobby | Phase::Resolving | Phase::Gone => (),
         }

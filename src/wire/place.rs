@@ -28,6 +28,8 @@ pub(super) enum Phase {
     Resolving,
     /// Its socket is being connected; the other addresses are still to be tried.
     Connecting(IntoIter<SocketAddr>),
+    /// Its connection is being encrypted.
+    Shaking,
     /// It talks to its broker.
     Open,
     /// It is done.
@@ -68,6 +70,8 @@ pub(super) struct Place<S> {
     pub(super) dialed: Instant,
     /// When its socket was connected.
     pub(super) opened: Instant,
+    /// When its connection was encrypted, if it is.
+    pub(super) encrypted: Option<Instant>,
     /// Of a row of failures.
     delays: Option<ExponentialBackoff>,
 }
@@ -83,6 +87,7 @@ impl<S: Source> Place<S> {
             is_touched: false,
             dialed: Instant::ZERO,
             opened: Instant::ZERO,
+            encrypted: None,
             delays: None,
         }
     }
@@ -112,17 +117,21 @@ impl<S: Source> Place<S> {
         Err(self.unreachable(&why))
     }
 
-    /// Says CONNECT on a socket that is connected, or why it is not.
-    pub(super) fn open(&mut self) -> Result<(), Failure> {
+    /// Whether its socket is connected, or why it is not.
+    pub(super) fn is_connected(&self) -> Result<(), Failure> {
         let failed = self.client.stream().and_then(|stream| stream.take_error().transpose());
         if let Some(error) = failed {
             let why = error.unwrap_or_else(|error| error).to_string();
             return Err(self.unreachable(&why));
         }
+        Ok(())
+    }
+
+    /// Says CONNECT on a connection that can be talked on.
+    pub(super) fn open(&mut self) {
         let is_clean = matches!(self.leaving, Leaving::Forgetting | Leaving::Before);
         self.client.connect(is_clean);
         self.phase = Phase::Open;
-        Ok(())
     }
 
     /// What is said of a broker that can't be reached.

@@ -32,6 +32,10 @@ impl<H: Handler> EventLoop<H> {
                     let failure = place.unreachable("no answer in time");
                     self.try_next(client, &failure);
                 }
+                Phase::Shaking => {
+                    let failure = place.unreachable("no TLS in time");
+                    self.broke(client, &failure);
+                }
                 // It has taken long enough to leave.
                 Phase::Open if !matches!(place.leaving, Leaving::No | Leaving::Before) => {
                     self.close(client);

@@ -14,7 +14,13 @@ use crate::wire::frame::Frame;
 use world::{Act, Numbers, World, acts};
 
 fn endpoint() -> Endpoint {
-    Endpoint { host: "localhost".into(), port: 1_883, version: Version::V5, credentials: None }
+    Endpoint {
+        host: "localhost".into(),
+        port: 1_883,
+        version: Version::V5,
+        credentials: None,
+        tls: None,
+    }
 }
 
 fn session(inflight: u16) -> Session {
@@ -23,7 +29,7 @@ fn session(inflight: u16) -> Session {
         keep_alive: Duration::from_secs(30),
         inflight,
         queue: 20,
-        patience: Duration::from_secs(60),
+        patience: Duration::from_mins(1),
         connect_after: Duration::ZERO,
         packet_bytes_max: 1_000,
     }
