@@ -24,6 +24,7 @@ mod properties;
 mod resolve;
 mod resolved;
 mod schema;
+mod shapes;
 mod show;
 mod standard;
 mod table;
@@ -132,6 +133,7 @@ pub fn load_text(
     };
     let host_name = files::host_name();
     let around = Surroundings { host_name: &host_name };
+    shapes::apply(&mut root, &mut problems);
     fill::fill(&mut root, keys::ROOT, "", &around, &mut problems);
     let password = environment.password.take();
     let password_of_environment = password.is_some();

@@ -2,7 +2,7 @@
 //! messages about unknown keys and the JSON Schema all come from this table.
 
 macro_rules! key {
-    ($ident:ident: $kind:ty = $name:literal, $fallback:expr, $value:expr, $about:literal) => {
+    ($ident:ident: $kind:ty = $name:literal, $fallback:expr, $value:expr, $about:expr) => {
         pub(in crate::config) static $ident: Key<$kind> =
             Key { name: $name, about: $about, fallback: $fallback, kind: $value };
     };
@@ -20,6 +20,7 @@ use super::grammar;
 use super::kind::{Choice, Count, List, Percentage, Share, Span, Text};
 use super::properties::PropertyMap;
 use super::resolved::{TopicSelector, TopicTemplate, Url};
+use super::shapes;
 use super::table::{Described, Fallback, Group, Key, Shape};
 use super::tree::{Entry, Value};
 use crate::correlate::{Lane, Qos};
@@ -42,6 +43,7 @@ pub(super) static ROOT: Keys =
 static PATH: Keys = &[&PATH_NAME, &MQTT, &KAFKA, &LANES, &DEADLINE, &SLO];
 static MQTT_KEYS: Keys = &[
     &URL,
+    &SHAPE,
     &VERSION,
     &USERNAME,
     &PASSWORD_FILE,
@@ -95,7 +97,7 @@ key!(KAFKA: Group = "kafka", Fallback::Absent, Group(Shape::Section(KAFKA_KEYS))
 key!(LANES: List<Choice<Lane>> = "lanes", Fallback::From(lanes),
     List { of: LANE, what: "a list of lanes", single: false, min: 0, max: 3 },
     "What is timed. kafka_kafka is the control: the same schedule straight through Kafka, which shows \
-     what the way over MQTT adds. Default: [mqtt_kafka], or [] without kafka.");
+     what the way over MQTT adds. Default: mqtt_kafka with kafka, and mqtt_mqtt with mqtt.subscribers.");
 key!(DEADLINE: Span = "deadline", Fallback::Yaml("30s"), span(100, 900_000),
     "How long after its intended send time a message may arrive and still be delivered, 100ms to \
      15m.");
@@ -123,6 +125,10 @@ key!(URL: Text<Url> = "url", Fallback::Required("url: mqtt://broker:1883"), Text
         pattern: r"^mqtts?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?$",
         parse: grammar::url },
     "The broker, over TLS with mqtts://. The port is 1883 where none is given, 8883 with mqtts://.");
+key!(SHAPE: List<Choice<&'static str>> = "shape", Fallback::Absent, List {
+        of: Choice { what: "a load shape", not_built: &[], options: shapes::NAMES },
+        what: "a load shape or a list of them", single: true, min: 1, max: 8 },
+    shapes::ABOUT);
 key!(VERSION: Choice<Version> = "version", Fallback::Yaml("5"), Choice {
         what: "a version of MQTT", not_built: &[],
         options: &[("5", Version::V5), ("3.1.1", Version::V4)] },
@@ -286,7 +292,10 @@ fn host_name(_: &[Entry], around: &Surroundings<'_>) -> String {
 
 fn lanes(given: &[Entry], _: &Surroundings<'_>) -> String {
     let kafka = given.iter().any(|entry| entry.key == KAFKA.name);
-    if kafka { "[mqtt_kafka]".into() } else { "[]".into() }
+    let mqtt = given.iter().find(|entry| entry.key == MQTT.name);
+    let listens = mqtt.is_some_and(|entry| entry.node.get("subscribers").is_some());
+    let lanes = [kafka.then_some("mqtt_kafka"), listens.then_some("mqtt_mqtt")];
+    format!("[{}]", lanes.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
 fn clients(given: &[Entry], _: &Surroundings<'_>) -> String {

@@ -61,10 +61,11 @@ impl fmt::Display for Problems {
             }
             match problem.origin {
                 Origin::Flag(name) | Origin::Environment(name) => write!(f, "{name}")?,
-                Origin::Default | Origin::File(0) => write!(f, "{}", self.file)?,
+                Origin::Default | Origin::Shape(_) | Origin::File(0) => write!(f, "{}", self.file)?,
                 Origin::File(line) => write!(f, "{}:{line}", self.file)?,
             }
-            let in_file = matches!(problem.origin, Origin::Default | Origin::File(_));
+            let in_file =
+                matches!(problem.origin, Origin::Default | Origin::Shape(_) | Origin::File(_));
             if in_file && !problem.path.is_empty() {
                 write!(f, ": {}", problem.path)?;
             }

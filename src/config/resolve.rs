@@ -143,6 +143,8 @@ impl Reader<'_> {
 
     fn mqtt(&mut self, view: &View<'_>, probe: &str, path: &str) -> Option<MqttConfig> {
         let url = view.get(&keys::URL, self.problems);
+        // What they stand for was put in the place of other keys; here it is seen whether they are shapes.
+        view.get(&keys::SHAPE, self.problems);
         let tls = self.tls(view, url.as_ref());
         let version = view.get(&keys::VERSION, self.problems);
         let username = view.get(&keys::USERNAME, self.problems);

@@ -60,6 +60,7 @@ fn inline(value: &Value, flow: bool) -> String {
 fn source(origin: Origin, file: &str) -> String {
     match origin {
         Origin::Default => "default".into(),
+        Origin::Shape(name) => format!("shape {name}"),
         Origin::Flag(name) | Origin::Environment(name) => name.into(),
         Origin::File(line) => format!("{}:{line}", one_line(file)),
     }

@@ -8,6 +8,8 @@ use super::wording::quote;
 pub(super) enum Origin {
     /// Nobody gave it.
     Default,
+    /// The load shape of this name stands for it.
+    Shape(&'static str),
     /// A flag of the command line.
     Flag(&'static str),
     /// An environment variable.
