@@ -183,6 +183,13 @@ impl Clock {
         WallTime(now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec))
     }
 
+    /// How much of the processors' time this thread has had.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one room that reads time")]
+    pub fn worked(self) -> Duration {
+        Duration::from_nanos(nanos_of_timespec(clock_gettime(ClockId::ThreadCPUTime)))
+    }
+
     /// Both clocks at one moment: the tightest of three attempts, with its bound.
     #[must_use]
     pub fn pairing(self) -> Pairing {

@@ -169,6 +169,7 @@ fn set_figures(telemetry: &Telemetry) {
     telemetry.name_partition(PathId(0), 0, "mqtt-messages", 0);
     telemetry.name_partition(PathId(0), 1, "mqtt-messages", 1);
     telemetry.set_partitions(PathId(0), 3, 2);
+    telemetry.set_busiest(PathId(0), Some(0.25));
     let offset = ClockOffset { offset_nanos: -1_234_567, bound_nanos: 345_678 };
     telemetry.set_clocks(&[PeerClock { peer: "k:9092".into(), offset }]);
     telemetry.window_judged(PathId(0), &[]);

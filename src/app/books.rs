@@ -23,6 +23,8 @@ use super::state::Story;
 const TICK: Duration = Duration::from_millis(100);
 /// How long publishers may take to say that they sent a message, which may come out before they do.
 const SETTLE: Duration = Duration::from_millis(5);
+/// How many events are booked together: what they take stays close to the processor meanwhile.
+const EVENTS_MAX: usize = 2_048;
 /// How often deadlines are looked at.
 const JUDGE_EVERY: Duration = Duration::from_millis(250);
 
@@ -126,6 +128,9 @@ impl Bookkeeper {
             self.record(taken, now);
             for observation in published.iter().chain(&received) {
                 self.correlator.observe(observation, &mut events);
+                if events.len() >= EVENTS_MAX {
+                    self.book(&mut events);
+                }
             }
             if judges {
                 judged = now;
@@ -136,6 +141,7 @@ impl Bookkeeper {
                 self.correlator.finish(&mut events);
             }
             self.book(&mut events);
+            self.take_stock();
             if stopping {
                 if let Some(tracer) = &mut self.tracer {
                     tracer.finish(&self.clock.pairing());
@@ -176,10 +182,22 @@ impl Bookkeeper {
     }
 
     fn book(&mut self, events: &mut Vec<Event>) {
+        self.clocks.lock().apply(self.router.roster(), events);
+        self.books.stats().apply(events);
+        self.telemetry.apply(events);
+        if let Some(audit) = &self.audit {
+            audit.apply(events);
+        }
+        if let Some(tracer) = self.tracer.as_mut().filter(|_| !events.is_empty()) {
+            tracer.apply(events, &self.clock.pairing());
+        }
+        events.clear();
+    }
+
+    /// Says where things stand at the end of a tick.
+    fn take_stock(&self) {
         let (correlator, roster) = (&self.correlator, self.router.roster());
-        self.clocks.lock().apply(roster, events);
         let mut stats = self.books.stats();
-        stats.apply(events);
         for (path, qos, lane) in stats.measured().collect::<Vec<_>>() {
             stats.set_in_flight(path, qos, lane, correlator.in_flight(path, qos, lane));
         }
@@ -191,14 +209,6 @@ impl Bookkeeper {
             }
         }
         drop(stats);
-        self.telemetry.apply(events);
-        if let Some(audit) = &self.audit {
-            audit.apply(events);
-        }
-        if let Some(tracer) = self.tracer.as_mut().filter(|_| !events.is_empty()) {
-            tracer.apply(events, &self.clock.pairing());
-        }
-        events.clear();
         self.books.open_outcomes.store(correlator.open_outcomes(), Ordering::Release);
         self.books.ticks.fetch_add(1, Ordering::Release);
     }

@@ -356,7 +356,7 @@ pub enum Observation {
     Worked {
         /// The path.
         path: PathId,
-        /// The share of the last stretch of time in which it did not wait, 0 to 1.
+        /// The share of the last stretch of time in which it had a processor, 0 to 1.
         share: f32,
     },
 }

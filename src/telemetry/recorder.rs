@@ -2,6 +2,7 @@
 
 mod clocks;
 mod standing;
+mod tally;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use super::handles::{
 use super::health::Component;
 use super::objectives::ObjectiveHandles;
 use super::otlp::{Histograms, Identity, Instruments, Meters};
+use tally::Tally;
 
 /// The metrics of a run. Clones feed the same series.
 #[derive(Clone)]
@@ -103,9 +105,13 @@ impl Telemetry {
 
     /// Counts and records what the correlator concluded. Cheap, and safe from many threads.
     pub fn apply(&self, events: &[Event]) {
+        let mut tally = Tally::of(&self.0);
         for event in events {
-            self.0.book(event);
+            if !tally.take(event) {
+                self.0.book(event);
+            }
         }
+        tally.book();
     }
 
     /// Sets the quantiles and what is in flight from totals whose window was just rolled.
@@ -250,11 +256,8 @@ impl Inner {
         let index = usize::from(index);
         let group = &self.groups[index];
         match *event {
-            Event::Offered { .. } => group.offered.increment(1),
-            Event::Published { .. } => group.published.increment(1),
             Event::Skipped { cause, .. } => group.skipped[cause as usize].increment(1),
             Event::SentLate { cause, .. } => group.sent_late[cause as usize].increment(1),
-            Event::Acknowledged { .. } => group.acknowledged.increment(1),
             Event::Resolved { lane, outcome, ref arrival, .. } => {
                 let end_to_end = arrival.as_ref().map(|arrival| arrival.end_to_end);
                 group.lanes[lane.index()].resolved(outcome, end_to_end);
@@ -279,7 +282,10 @@ impl Inner {
                     path.stamped(carrier, survived);
                 }
             }
-            Event::Consumed { .. }
+            Event::Offered { .. }
+            | Event::Published { .. }
+            | Event::Acknowledged { .. }
+            | Event::Consumed { .. }
             | Event::Foreign { .. }
             | Event::Overflow { .. }
             | Event::Recovered { .. }

@@ -40,8 +40,8 @@ pub trait Handler {
     /// will wait, for longer than that.
     fn turned(&mut self, _lag: Duration) {}
 
-    /// The loop's thread was busy for this share of the time since it said so last: it can't do more
-    /// once that is 1.
+    /// The loop's thread has had a processor for this share of the time since it said so last: it can't
+    /// do more once that is 1.
     fn worked(&mut self, _share: f64) {}
 
     /// A client's connection broke or could not be made; it is made again after a while.

@@ -1,4 +1,5 @@
-//! Room `wire`: when an event loop wakes, and how much of the time it works.
+//! Room `wire`: when an event loop wakes, and how much of the time it works: by the processors' time that
+//! it has had. A thread that wants to and may not shows as late, not as busy.
 
 use std::io;
 use std::time::Duration;
@@ -24,15 +25,13 @@ pub(super) struct Rhythm {
     woken: Instant,
     /// How long what had come by the last waking may have waited for it.
     gap: Duration,
-    /// Since when it adds up its work.
-    since: Instant,
-    busy: Duration,
+    /// When it last said how much it works, and how much it had worked by then.
+    told: (Instant, Duration),
 }
 
 impl Rhythm {
     pub(super) fn new(now: Instant) -> Self {
-        let (tick, gap, busy) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-        Self { tick, woken: now, gap, since: now, busy }
+        Self { tick: Duration::ZERO, woken: now, gap: Duration::ZERO, told: (now, Duration::ZERO) }
     }
 }
 
@@ -77,15 +76,14 @@ impl<H: Handler> EventLoop<H> {
         let now = self.clock.now();
         let rhythm = &mut self.rhythm;
         let busy = now.saturating_since(rhythm.woken);
-        rhythm.busy += busy;
-        let passed = now.saturating_since(rhythm.since);
-        let told = (passed >= TELL_EVERY).then(|| rhythm.busy.as_secs_f64() / passed.as_secs_f64());
-        if told.is_some() {
-            (rhythm.since, rhythm.busy) = (now, Duration::ZERO);
-        }
         self.handler.turned(busy.max(rhythm.gap));
-        if let Some(share) = told {
-            self.handler.worked(share);
+        let (since, had_worked) = rhythm.told;
+        let passed = now.saturating_since(since);
+        if passed >= TELL_EVERY {
+            let worked = self.clock.worked();
+            rhythm.told = (now, worked);
+            let worked = worked.saturating_sub(had_worked);
+            self.handler.worked(worked.as_secs_f64() / passed.as_secs_f64());
         }
     }
 }
