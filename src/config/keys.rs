@@ -24,14 +24,18 @@ const NAME: &str = r"^[A-Za-z0-9._-]{1,64}$";
 /// Largest MQTT packet (MQTT 5, section 1.5.5) less what surrounds the payload, topic apart.
 pub(super) const PAYLOAD_MAX: u32 = 268_435_455 - 128;
 
+pub(super) use consumption::CONSUMERS;
+
 type Keys = &'static [&'static dyn Described];
 
 macro_rules! key {
     ($ident:ident: $kind:ty = $name:literal, $fallback:expr, $value:expr, $about:literal) => {
-        pub(super) static $ident: Key<$kind> =
+        pub(in crate::config) static $ident: Key<$kind> =
             Key { name: $name, about: $about, fallback: $fallback, kind: $value };
     };
 }
+
+mod consumption;
 
 /// The keys at top level.
 pub(super) static ROOT: Keys =
@@ -52,7 +56,7 @@ static MQTT_KEYS: Keys = &[
 ];
 static PAYLOAD_KEYS: Keys = &[&SIZE, &FORMAT, &ASYNCAPI, &CHANNEL];
 static SLO_KEYS: Keys = &[&P50, &P90, &P99, &P999, &MAX, &ACKED_LOST, &DUPLICATES, &AVAILABILITY];
-static KAFKA_KEYS: Keys = &[&BROKERS, &TOPICS, &PROPERTIES, &CONTROL_TOPIC];
+static KAFKA_KEYS: Keys = &[&BROKERS, &TOPICS, &PROPERTIES, &CONTROL_TOPIC, &CONSUMERS];
 static HOST_KEYS: Keys = &[&INTERVAL, &PROCESSES];
 static TELEMETRY_KEYS: Keys = &[&LISTEN, &LINGER, &OTLP];
 static OTLP_KEYS: Keys = &[&ENDPOINT, &PROTOCOL, &EXPORT_INTERVAL, &HISTOGRAMS, &TRACES];

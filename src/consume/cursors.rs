@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 
 use super::Partition;
+use super::team::Slots;
 use crate::correlate::{PartitionName, RecordPlace};
 
-/// The partitions that are read, with dense indices.
+/// The partitions that a reader reads, with dense indices.
 #[derive(Debug, Default)]
 pub(super) struct Cursors {
     partitions: Vec<Cursor>,
     by_name: HashMap<String, HashMap<i32, usize>>,
     /// Where the last record was found: the next one is mostly its neighbour.
     last: usize,
-    next_slot: u32,
+    slots: Slots,
     /// Indices of partitions that a process before this one read and this one has not started.
     left: HashMap<(String, i32), u32>,
 }
@@ -30,10 +31,10 @@ struct Cursor {
 
 impl Cursors {
     /// Goes on after a process that named partitions so: each keeps its index when it is first started.
-    pub(super) fn going_on(names: &[PartitionName]) -> Self {
-        let next_slot = names.iter().map(|of| of.slot + 1).max().unwrap_or(0);
+    /// Others get what `slots` has next.
+    pub(super) fn going_on(names: &[PartitionName], slots: Slots) -> Self {
         let left = names.iter().map(|of| ((of.topic.clone(), of.partition), of.slot)).collect();
-        Self { next_slot, left, ..Self::default() }
+        Self { slots, left, ..Self::default() }
     }
 
     /// Whether a partition was started before.
@@ -46,8 +47,7 @@ impl Cursors {
     /// have begun again.
     pub(super) fn add(&mut self, of: &Partition) -> u32 {
         let left = self.left.remove(&(of.topic.clone(), of.partition));
-        let slot = left.unwrap_or(self.next_slot);
-        self.next_slot += u32::from(left.is_none());
+        let slot = left.unwrap_or_else(|| self.slots.next());
         let (topic, partition, position) = (of.topic.clone(), of.partition, of.offset);
         let cursor = Cursor { topic, partition, position, told: position, slot };
         if let Some(index) = self.index(&of.topic, of.partition) {
@@ -145,7 +145,8 @@ mod tests {
             partition,
             from: 7,
         };
-        let mut cursors = Cursors::going_on(&[name(1, 0), name(0, 3)]);
+        let slots = Slots::behind([0, 3].into_iter());
+        let mut cursors = Cursors::going_on(&[name(1, 0), name(0, 3)], slots);
         assert_eq!(cursors.add(&of("a", 0, 9)), 3);
         assert_eq!(cursors.add(&of("a", 2, 0)), 4, "it is new");
         assert_eq!(cursors.add(&of("a", 0, 0)), 5, "it was made anew");

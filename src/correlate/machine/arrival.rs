@@ -12,12 +12,16 @@ use super::super::{
 use super::{Correlator, State};
 
 impl State {
-    /// One more than the highest sequence that came out of the stream that ends at this sink.
+    /// One more than the highest sequence that came out of the stream that ends at this sink: a lane, or
+    /// a partition of it.
     #[inline]
-    pub(super) fn highest(&mut self, sink: &Sink) -> &mut u64 {
-        let Sink::Control { place, .. } = sink else {
+    pub(super) fn highest(&mut self, sink: &Sink, by_partition: bool) -> &mut u64 {
+        let (Sink::Kafka { place, .. } | Sink::Control { place, .. }) = sink else {
             return &mut self.highest[sink.lane().index()];
         };
+        if !by_partition {
+            return &mut self.highest[sink.lane().index()];
+        }
         let index = (place.slot as usize).min(PARTITIONS_MAX);
         if index >= self.highest_in.len() {
             self.highest_in.resize(index + 1, 0);
@@ -82,7 +86,8 @@ impl Correlator {
             }
             let landing = Landing { sink, at, span, stamps: books.fixed.survived(carriers) };
             books.deliver((sequence, entry), &landing);
-            books.note_order(sequence, lane, state.highest(&sink));
+            let highest = state.highest(&sink, books.fixed.by_partition);
+            books.note_order(sequence, lane, highest);
             return;
         }
         let partition = sink.place().slot;
@@ -185,7 +190,8 @@ impl Correlator {
             place,
             departure,
         });
-        books.note_order(sequence, lane, state.highest(&sink));
+        let highest = state.highest(&sink, books.fixed.by_partition);
+        books.note_order(sequence, lane, highest);
         for (carrier, survived) in Carrier::ALL.into_iter().zip(books.fixed.survived(carriers)) {
             if let Some(survived) = survived {
                 events.push(Event::Stamp { publisher: id, carrier, survived });
