@@ -61,11 +61,21 @@ impl Cursors {
     }
 
     /// Notes that a record was read; the index that it is to be observed under, `None` where its
-    /// partition was never started.
-    pub(super) fn read(&mut self, topic: &str, partition: i32, offset: i64) -> Option<u32> {
-        let near = self.partitions.get(self.last);
-        if near.is_none_or(|cursor| cursor.partition != partition || cursor.topic != topic) {
-            self.last = self.index(topic, partition)?;
+    /// partition was never started. The topic is only asked for where there are several: librdkafka's
+    /// client looks each time whether its name is text.
+    #[inline]
+    pub(super) fn read<'a>(
+        &mut self,
+        topic: impl FnOnce() -> &'a str,
+        partition: i32,
+        offset: i64,
+    ) -> Option<u32> {
+        let near = self.partitions.get(self.last).filter(|cursor| cursor.partition == partition);
+        if near.is_none() || self.by_name.len() > 1 {
+            let topic = topic();
+            if near.is_none_or(|cursor| cursor.topic != topic) {
+                self.last = self.index(topic, partition)?;
+            }
         }
         let cursor = &mut self.partitions[self.last];
         cursor.position = offset + 1;
@@ -128,9 +138,9 @@ mod tests {
         assert_eq!(cursors.add(&of("a", 1, 0)), 1);
         let highs = [of("a", 0, 7), of("a", 1, 0)];
         assert!(!cursors.passed(&highs));
-        assert_eq!(cursors.read("a", 0, 5), Some(0));
+        assert_eq!(cursors.read(|| "a", 0, 5), Some(0));
         assert!(!cursors.passed(&highs));
-        assert_eq!(cursors.read("a", 0, 6), Some(0));
+        assert_eq!(cursors.read(|| "a", 0, 6), Some(0));
         assert!(cursors.passed(&highs));
         assert!(!cursors.passed(&[of("b", 0, 0)]), "an unknown partition was not read");
     }
@@ -157,13 +167,24 @@ mod tests {
     fn a_partition_that_starts_anew_gets_another_index() {
         let mut cursors = Cursors::default();
         cursors.add(&of("a", 0, 100));
-        cursors.read("a", 0, 100);
+        cursors.read(|| "a", 0, 100);
         assert_eq!(cursors.add(&of("a", 0, 0)), 1);
-        assert_eq!(cursors.read("a", 0, 0), Some(1));
+        assert_eq!(cursors.read(|| "a", 0, 0), Some(1));
         assert_eq!(cursors.all(), [of("a", 0, 1)]);
         let moved: Vec<_> = cursors.moved().collect();
         assert_eq!(moved, [RecordPlace { slot: 1, offset: 1 }]);
         assert_eq!(cursors.moved().count(), 0, "told already");
-        assert_eq!(cursors.read("b", 0, 0), None);
+        assert_eq!(cursors.read(|| "b", 1, 0), None);
+    }
+
+    #[test]
+    fn topics_are_told_apart_where_there_are_several() {
+        let mut cursors = Cursors::default();
+        cursors.add(&of("a", 0, 0));
+        assert_eq!(cursors.read(|| unreachable!("there is no other"), 0, 0), Some(0));
+        cursors.add(&of("b", 0, 0));
+        assert_eq!(cursors.read(|| "b", 0, 0), Some(1));
+        assert_eq!(cursors.read(|| "a", 0, 1), Some(0));
+        assert_eq!(cursors.read(|| "c", 0, 0), None);
     }
 }

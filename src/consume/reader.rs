@@ -180,7 +180,9 @@ impl Reader<'_> {
             self.start(of);
         }
         self.router.name(std::mem::take(&mut self.names));
-        if list.count() > 0 && let Err(error) = consumer.incremental_assign(&list) {
+        if list.count() > 0
+            && let Err(error) = consumer.incremental_assign(&list)
+        {
             let text = format!(
                 "partitions could not be assigned, what arrives there counts as lost: {error}; \
                  restart the probe"
@@ -266,7 +268,7 @@ impl Reader<'_> {
 
     fn record(&mut self, record: &BorrowedMessage<'_>, at: Instant) {
         let offset = record.offset();
-        let Some(slot) = self.cursors.read(record.topic(), record.partition(), offset) else {
+        let Some(slot) = self.cursors.read(|| record.topic(), record.partition(), offset) else {
             return;
         };
         let found = match record::stamp(record, self.stamper, self.lane) {

@@ -178,7 +178,9 @@ impl Watch<'_> {
             self.warn("deleted", text);
         }
         self.known.retain(|of| !gone.contains(of));
-        gone.iter().for_each(|of| self.spread.forget(of));
+        for of in &gone {
+            self.spread.forget(of);
+        }
         let fresh: Vec<_> = found.into_iter().filter(|of| !self.known.contains(of)).collect();
         if self.known.len() + fresh.len() > PARTITIONS_MAX {
             let code = RDKafkaErrorCode::InvalidPartitions;
