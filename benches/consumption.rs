@@ -8,6 +8,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
+    clippy::panic,
     clippy::cast_precision_loss,
     reason = "a program that prints a table; what is not as it must be has to end it"
 )]
