@@ -21,17 +21,22 @@ pub(super) struct Fixed {
     pub(super) path: PathId,
     pub(super) qos: Qos,
     pub(super) control: bool,
+    /// Whether order is that within a partition.
+    pub(super) by_partition: bool,
     sent_by: [bool; Carrier::ALL.len()],
     deadline_nanos: i64,
 }
 
 impl Fixed {
-    /// `path` is the publisher's share of it.
-    pub(super) fn of(publisher: Publisher, path: &Path) -> Self {
+    /// `path` is the publisher's share of it; `read_apart` whether several readers share its
+    /// partitions.
+    pub(super) fn of(publisher: Publisher, path: &Path, read_apart: bool) -> Self {
         Self {
             path: publisher.path,
             qos: publisher.qos,
             control: publisher.control,
+            // Control messages take turns over the partitions, and Kafka keeps order within each.
+            by_partition: publisher.control || read_apart,
             sent_by: Carrier::ALL.map(|carrier| path.carriers.contains(&carrier)),
             deadline_nanos: i64::try_from(path.deadline.as_nanos()).unwrap_or(i64::MAX),
         }
