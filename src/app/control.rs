@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::books::{Books, Overview};
 use super::clocks::{self, LeaderClocks, Leaders};
 use super::journalist::Journalist;
+use super::load::Load;
 use super::meters::Meters;
 use super::output::Output;
 use super::threads::Threads;
@@ -57,6 +58,8 @@ pub(super) struct Control {
     pub(super) meters: Meters,
     pub(super) output: Output,
     pub(super) journalist: Journalist,
+    /// The load generator of somebody else's, if there is one.
+    pub(super) load: Option<Box<Load>>,
     pub(super) window: Duration,
     pub(super) components: Vec<Component>,
     pub(super) state: State,
@@ -123,6 +126,9 @@ impl Control {
         while let Some(command) = self.machine.advance(now, self.open_outcomes()) {
             self.obey(command).await;
         }
+        if let Some(load) = &mut self.load {
+            load.step(now, self.machine.is_ready());
+        }
         self.journalist.catch_up(now);
         self.say_readiness(now);
         if now >= self.state.next_upkeep {
@@ -149,6 +155,9 @@ impl Control {
                     self.meters.begin_window();
                     self.state.pairing = Some(self.clock.pairing());
                     self.journalist.begin(at);
+                    if let Some(load) = &mut self.load {
+                        load.begin(at);
+                    }
                     self.write_down();
                     self.overview.refresh(&self.books);
                     self.publish_status();
@@ -157,6 +166,9 @@ impl Control {
             }
             Command::StopSchedule => {
                 self.stop_schedule().await;
+                if let Some(load) = &mut self.load {
+                    load.stop();
+                }
                 self.state.unloaded = Some(self.clock.now());
                 self.state.stopped_at =
                     Some(self.books.iter().map(|books| books.ticks()).collect());
@@ -315,6 +327,7 @@ impl Control {
             inbox_waits: waits - std::mem::replace(&mut self.state.inbox_waits, waits),
             starved: self.meters.starved(length),
             step_nanos: before.map_or(0, |before| pairing.step_since(&before)),
+            without_load: self.load.as_mut().is_some_and(|load| load.take_absence()),
             ..WindowFacts::default()
         }
     }

@@ -1,6 +1,8 @@
 //! Room `config` (wiring): every key of the file: its meaning, default and kind. Readers, defaults,
 //! messages about unknown keys and the JSON Schema all come from this table.
 
+pub(super) mod load;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,7 +37,7 @@ macro_rules! key {
 
 /// The keys at top level.
 pub(super) static ROOT: Keys =
-    &[&PROBE, &KEY_FILE, &PATHS, &WINDOW, &DRAIN, &HOST, &TELEMETRY, &STATE_DIR];
+    &[&PROBE, &KEY_FILE, &PATHS, &load::LOAD, &WINDOW, &DRAIN, &HOST, &TELEMETRY, &STATE_DIR];
 static PATH: Keys = &[&PATH_NAME, &MQTT, &KAFKA, &LANES, &DEADLINE, &SLO];
 static MQTT_KEYS: Keys = &[
     &URL,
