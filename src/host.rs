@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 
-pub use limits::{is_of_this_host, limits, raise_descriptors};
+pub use limits::{is_loopback, limits, raise_descriptors};
 
 use cgroup::CgroupReader;
 use machine::MachineReader;

@@ -60,7 +60,7 @@ fn demand(resolved: &Resolved, limits: &Limits) -> Demand {
             format!("{host}:{port}")
         },
         clients,
-        is_of_this_host: is_of_this_host(host, clients, limits),
+        is_loopback: is_loopback(host, clients, limits),
     };
     Demand {
         destinations: clients.into_iter().map(destination).collect(),
@@ -80,11 +80,11 @@ fn kafka_clients(path: &PathConfig) -> u64 {
 }
 
 /// A name is looked up, which may take its time, only where the answer counts.
-fn is_of_this_host(host: &str, clients: u64, limits: &Limits) -> bool {
+fn is_loopback(host: &str, clients: u64, limits: &Limits) -> bool {
     let ports = limits.ephemeral_ports();
     let addresses = ports.and_then(|ports| source_addresses(clients, ports));
     let counts = addresses.is_some_and(|addresses| addresses > 1);
-    (counts || host.parse::<IpAddr>().is_ok()) && host::is_of_this_host(host)
+    (counts || host.parse::<IpAddr>().is_ok()) && host::is_loopback(host)
 }
 
 /// Slots that wait for their outcome until their deadline, as far as they are remembered.

@@ -1,6 +1,6 @@
 //! Room `host` (edge): what the machine lets one process have.
 
-use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, ToSocketAddrs};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -76,20 +76,16 @@ pub fn raise_descriptors(needed: u64) -> std::io::Result<()> {
     Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum })?)
 }
 
-/// Whether a host is this one by IPv4, so that connections to it may come from any address of 127.0.0.0/8.
-/// A name is looked up, which may take some seconds; one that is not known is another's.
+/// Whether a host is reached without leaving this one, by IPv4: connections to it may come from any address
+/// of 127.0.0.0/8. A name is looked up, which may take some seconds; one that is not known is another's.
 #[must_use]
-pub fn is_of_this_host(host: &str) -> bool {
-    let is_ours = |address: IpAddr| {
-        let address = address.to_canonical();
-        // Only an address of this host can be bound to.
-        address.is_ipv4() && (address.is_loopback() || UdpSocket::bind((address, 0)).is_ok())
-    };
+pub fn is_loopback(host: &str) -> bool {
+    let is_within = |address: IpAddr| address.is_ipv4() && address.is_loopback();
     match host.parse() {
-        Ok(address) => is_ours(address),
+        Ok(address) => is_within(address),
         // The port is of no meaning here.
         Err(_) => {
-            (host, 0).to_socket_addrs().is_ok_and(|mut found| found.any(|it| is_ours(it.ip())))
+            (host, 0).to_socket_addrs().is_ok_and(|mut found| found.any(|it| is_within(it.ip())))
         }
     }
 }
@@ -130,13 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn this_host_is_known_by_its_addresses() {
-        for ours in ["127.0.0.1", "127.8.9.10", "::ffff:127.0.0.1", "localhost"] {
-            assert!(is_of_this_host(ours), "{ours}");
+    fn what_does_not_leave_this_host_is_known_by_name_and_address() {
+        for within in ["127.0.0.1", "127.8.9.10", "localhost"] {
+            assert!(is_loopback(within), "{within}");
         }
-        // Addresses for documentation (RFC 5737), which no host has.
-        for other in ["192.0.2.1", "198.51.100.7", "::1"] {
-            assert!(!is_of_this_host(other), "{other}");
+        // One for documentation (RFC 5737), and one that is alone in its kind.
+        for other in ["192.0.2.1", "::1"] {
+            assert!(!is_loopback(other), "{other}");
         }
     }
 

@@ -21,8 +21,8 @@ const SLOT_BYTES: u64 = 2 * 32;
 const KAFKA_BYTES: u64 = 16 << 20;
 /// Memory of a process without clients, with full inboxes.
 const PROCESS_BYTES: u64 = 64 << 20;
-/// Descriptors of a Kafka client: its connections to a cluster of some brokers, and its own pipes.
-const KAFKA_DESCRIPTORS: u64 = 8;
+/// Descriptors of a Kafka client: four of its own pipes, and its connections to a cluster of a dozen brokers.
+const KAFKA_DESCRIPTORS: u64 = 16;
 /// Descriptors of everything else: connections and streams of HTTP, at most 80, and 48 for threads, files,
 /// the Collector and the load.
 const PROCESS_DESCRIPTORS: u64 = 128;
@@ -37,8 +37,9 @@ pub struct Destination {
     pub place: String,
     /// How many connect to it.
     pub clients: u64,
-    /// Whether it is on this host, so that clients may come from many addresses (127.0.0.0/8).
-    pub is_of_this_host: bool,
+    /// Whether it is reached without leaving this host: clients may come from many addresses then
+    /// (127.0.0.0/8).
+    pub is_loopback: bool,
 }
 
 /// What a run asks of the machine.
@@ -158,7 +159,7 @@ fn descriptors(demand: &Demand, limits: &Limits) -> Finding {
 /// What fails, or else the broker that most clients connect to.
 fn ports(destinations: &[Destination], ports: u64) -> Vec<Finding> {
     let (too_many, fine): (Vec<_>, Vec<_>) =
-        destinations.iter().partition(|of| !of.is_of_this_host && of.clients > ports);
+        destinations.iter().partition(|of| !of.is_loopback && of.clients > ports);
     let failures = too_many.into_iter().map(|of| {
         let advice = "use fewer clients, spread them over several addresses of the broker or several \
                       hosts, or widen the range (sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\")";
@@ -177,7 +178,7 @@ fn most_clients(of: &Destination, ports: u64) -> Finding {
     let words = format!("{}, {} needed for {}", each(ports), of.clients, of.place);
     match source_addresses(of.clients, ports) {
         Some(0 | 1) => Finding::ok("ports", words),
-        Some(addresses) if of.is_of_this_host => {
+        Some(addresses) if of.is_loopback => {
             Finding::ok("ports", format!("{words}: from {addresses} addresses of 127.0.0.0/8"))
         }
         Some(_) => Finding::warn(
@@ -225,9 +226,9 @@ mod tests {
     use super::super::Mark;
     use super::*;
 
-    fn demand(clients: u64, is_of_this_host: bool) -> Demand {
+    fn demand(clients: u64, is_loopback: bool) -> Demand {
         let place = "b:1883".to_owned();
-        let destinations = vec![Destination { place, clients, is_of_this_host }];
+        let destinations = vec![Destination { place, clients, is_loopback }];
         Demand { destinations, kafka_clients: 1, slots: 3_000 }
     }
 
@@ -250,7 +251,7 @@ mod tests {
         assert_eq!(
             words(10_000, &limits()),
             [
-                "Ok descriptors: 10000 clients + 136 others = 10136 file descriptors, 20000 allowed; \
+                "Ok descriptors: 10000 clients + 144 others = 10144 file descriptors, 20000 allowed; \
                  a run raises its limit of 1024",
                 "Ok ports: 28232 ephemeral ports per source address and destination, 10000 needed for \
                  b:1883",
@@ -267,7 +268,7 @@ mod tests {
         assert_eq!(
             words(1_000, &small),
             [
-                "Fail(Broken) descriptors: 1000 clients + 136 others = 1136 file descriptors, 1024 \
+                "Fail(Broken) descriptors: 1000 clients + 144 others = 1144 file descriptors, 1024 \
                  allowed",
                 "Fail(Broken) ports: 232 ephemeral ports per source address and destination, 1000 \
                  needed for b:1883",
@@ -279,10 +280,10 @@ mod tests {
     }
 
     #[test]
-    fn on_this_host_clients_come_from_as_many_addresses_as_they_need() {
-        let mark = |clients, is_of_this_host| {
+    fn within_this_host_clients_come_from_as_many_addresses_as_they_need() {
+        let mark = |clients, is_loopback| {
             let limits = Limits { descriptors_max: u64::MAX, ..limits() };
-            let found = resources(&demand(clients, is_of_this_host), &limits);
+            let found = resources(&demand(clients, is_loopback), &limits);
             let ports = found.into_iter().find(|it| it.step == "ports").unwrap();
             (ports.mark, ports.words)
         };
@@ -298,12 +299,12 @@ mod tests {
     proptest! {
         #[test]
         fn more_never_needs_less(
-            clients: u64, more in 1_u64..1 << 40, is_of_this_host: bool, slots: u64, kafka: u64,
+            clients: u64, more in 1_u64..1 << 40, is_loopback: bool, slots: u64, kafka: u64,
             soft: u64, hard: u64, range in any::<Option<(u16, u16)>>(), reserved: u32,
             available in any::<Option<u64>>(),
         ) {
             let needs = |clients: u64| {
-                let of = demand(clients, is_of_this_host);
+                let of = demand(clients, is_loopback);
                 Demand { slots, kafka_clients: kafka, ..of }
             };
             let (less, more) = (needs(clients), needs(clients.saturating_add(more)));

@@ -69,3 +69,42 @@ impl LoadReport {
         self.last_lines.iter().map(|line| plain(line))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_load_did_is_told_in_sentences() {
+        let absence = |end: Option<&str>, why: &str| Absence {
+            start: "10:00:00Z".to_owned(),
+            end: end.map(str::to_owned),
+            why: why.to_owned(),
+        };
+        let load = LoadReport {
+            name: "bench".to_owned(),
+            starts: 2,
+            seconds: 61.0,
+            ended: Some("with exit code 3".to_owned()),
+            absences: vec![
+                absence(Some("10:00:09Z"), "it ended with exit code 0"),
+                absence(None, "a\nb"),
+            ],
+            absences_left_out: 1,
+            last_lines: vec!["\u{1b}[31mred".to_owned()],
+            output_dropped_bytes: 1_500_000,
+        };
+        let expected = [
+            "Load bench: started 2 times, ran 1.02 min.",
+            "No load from 10:00:00Z to 10:00:09Z: it ended with exit code 0.",
+            "No load from 10:00:00Z to the end: a\\nb.",
+            "No load 1 more time.",
+            "Of what it wrote 1.50 MB were not kept.",
+        ];
+        assert_eq!(load.sentences(plain), expected);
+        assert_eq!(load.lines().collect::<Vec<_>>(), ["\\u{1b}[31mred"]);
+        let quiet =
+            LoadReport { name: "b".to_owned(), starts: 1, seconds: 0.5, ..LoadReport::default() };
+        assert_eq!(quiet.sentences(plain), ["Load b: started 1 time, ran 500 ms."]);
+    }
+}

@@ -190,6 +190,7 @@ fn one_that_is_to_be_started_again_is_and_each_absence_is_told() {
     assert!(absences.len() >= 3, "before the first start, and between starts: {load}");
     assert!(absences[0]["end"].is_string() && absences[0]["why"].as_str().unwrap().contains("due"));
     assert_eq!(absences[1]["why"], "it ended with exit code 0");
+    assert!(run.report()["window"]["invalid"]["no_load"].as_u64().unwrap() >= 2, "{load}");
     assert!(!run.log().iter().any(|line| line.contains("WARN load")), "{}", run.said());
 }
 
