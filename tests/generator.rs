@@ -104,6 +104,17 @@ fn group(pid: &str) -> String {
     stat.rsplit(')').next().unwrap().split_whitespace().nth(2).unwrap().to_owned()
 }
 
+/// The only child of a process.
+fn child(pid: &str) -> String {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children.trim().to_owned()
+}
+
+fn kill(signal: &str, pids: &[&str]) {
+    let kill = Command::new("kill").arg(format!("-{signal}")).args(pids).status().unwrap();
+    assert!(kill.success(), "{pids:?}");
+}
+
 #[test]
 fn it_runs_while_all_paths_are_measured_and_its_processor_time_is_accounted() {
     let mosquitto = Mosquitto::start(&[]);
@@ -266,15 +277,28 @@ fn nothing_of_it_is_left_behind_one_that_ends_and_none_outlives_a_second_signal(
 }
 
 #[test]
+fn a_signal_to_all_processes_of_a_service_at_once_is_an_orderly_stop() {
+    let mosquitto = Mosquitto::start(&[]);
+    let generator = Generator::new("exec sleep @");
+    let mut run = Run::start(&generator.configuration(&mosquitto, ""), &[]);
+    run.await_that(UP, |up| up > 0.5);
+    run.await_metric(OFFERED, 50.0);
+    let landfall = run.pid().to_string();
+    let guard = child(&landfall);
+    kill("TERM", &[&landfall, &guard, &child(&guard)]);
+    assert_eq!(run.ended(), 0, "{}", run.said());
+    assert!(run.said().contains("was stopped and ended by signal 15"), "{}", run.said());
+    assert!(run.report()["load"]["ended"].is_null(), "{}", run.said());
+    assert!(generator.left().is_empty(), "{:?}", generator.left());
+}
+
+#[test]
 fn a_guard_that_is_killed_takes_the_generator_with_it_and_that_is_said() {
     let mosquitto = Mosquitto::start(&[]);
     let generator = Generator::new("exec sleep @");
     let mut run = Run::start(&generator.configuration(&mosquitto, ""), &[]);
     run.await_that(UP, |up| up > 0.5);
-    let children = format!("/proc/{0}/task/{0}/children", run.pid());
-    let guard = fs::read_to_string(children).unwrap();
-    let kill = Command::new("kill").args(["-KILL", guard.trim()]).status().unwrap();
-    assert!(kill.success(), "{guard}");
+    kill("KILL", &[&child(&run.pid().to_string())]);
     run.await_that(UP, |up| up < 0.5);
     assert!(run.said().contains("because its guard was killed by signal 9"), "{}", run.said());
     await_that("its end with its guard", || generator.left().is_empty());

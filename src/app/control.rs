@@ -103,7 +103,8 @@ impl Control {
         let mut asked = false;
         loop {
             tokio::select! {
-                Some(notice) = self.notices.recv() => self.hear(notice),
+                // A signal first: what ends by the same one has not ended early.
+                biased;
                 () = self.signals.next() => {
                     if std::mem::replace(&mut asked, true) {
                         return End::Aborted;
@@ -112,6 +113,7 @@ impl Control {
                     self.step().await;
                 }
                 _ = beat.tick() => self.step().await,
+                Some(notice) = self.notices.recv() => self.hear(notice),
             }
             if self.machine.phase() == Phase::Done {
                 return End::Finished;
