@@ -15,14 +15,17 @@ mod clocks;
 mod control;
 mod demo;
 mod environment;
+mod exposure;
 mod journalist;
 mod keeper;
+mod load;
 mod logging;
 mod meters;
 mod news;
 mod otlp;
 mod output;
 mod recorder;
+mod resources;
 mod results;
 mod resume;
 mod selftest;
@@ -50,12 +53,13 @@ use crate::report::Report;
 use crate::shutdown::{Signals, Tasks};
 use crate::stamp::Run;
 use crate::study::Machine;
-use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Press, Telemetry, press};
 
 use audit::Audit;
 use books::{Bookkeeper, Overview};
 use control::{Control, End, State};
+use exposure::{Exposed, expose, linger, serve};
 use journalist::Journalist;
+use load::Load;
 use meters::Meters;
 use otlp::Exporting;
 use output::Output;
@@ -113,6 +117,8 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     if options.measure_for.is_some_and(|length| length.is_zero()) {
         return Err(Error::Refused("--for: 0 measures nothing; give it some seconds".to_owned()));
     }
+    load::program(loaded)?;
+    resources::ensure(&loaded.resolved)?;
     let Some(over) = carry_out(loaded, &options, new_run()?, Falsified::default()).await? else {
         return Ok(130);
     };
@@ -208,11 +214,12 @@ async fn carry_out(
         books,
         clocks,
         overview,
+        load: Load::of(loaded, clock, (&telemetry, &health))?,
         telemetry,
         health,
         press: Some(press),
         edition: 0,
-        meters: Meters::new(host::Sampler::new(resolved.host.clone())),
+        meters: Meters::new(host::Sampler::new(load::sampled(loaded))),
         output: Output::new(options.screen.clone(), options.progress),
         journalist,
         window: resolved.window,
@@ -249,36 +256,6 @@ fn journalist(loaded: &Loaded, parts: &Parts, (clock, story): (Clock, Story)) ->
     Journalist::new(clock, (environment::product(), environment::survey(loaded)), told)
 }
 
-/// What the world sees of a run.
-struct Exposed {
-    telemetry: Telemetry,
-    health: Health,
-    press: Press,
-    server: HttpServer,
-}
-
-/// Takes the address that the run is seen at; nobody is answered yet.
-fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error> {
-    check_properties(loaded, parts)?;
-    let product = environment::product();
-    let commit = product.commit.unwrap_or_default();
-    let identity = environment::identity(loaded);
-    let otlp = loaded.resolved.telemetry.otlp.as_ref();
-    let otlp = otlp.map(|config| (config.histograms, &identity));
-    let build = Build { version: product.version, commit };
-    let telemetry = Telemetry::with_objectives(&parts.roster, &parts.objectives, &build, otlp);
-    let exporter = otlp.map(|_| Component::Otlp);
-    let journal = loaded.resolved.state_dir.as_ref().map(|_| Component::Journal);
-    let components = parts.components().into_iter().chain(exporter).chain(journal);
-    let components: Vec<_> = components.collect();
-    let health = Health::new(clock.now(), &components);
-    let (press, readers) = press(clock);
-    let pages = Pages { telemetry: telemetry.clone(), health: health.clone(), readers, clock };
-    let server = HttpServer::bind(loaded.resolved.telemetry.listen, pages)
-        .map_err(|error| loaded.problem("telemetry.listen", &error.to_string()))?;
-    Ok(Exposed { telemetry, health, press, server })
-}
-
 impl Control {
     /// Stops whatever still runs, in the order that invents no loss, and sums up; `None` where
     /// another signal does not want to wait for that.
@@ -295,6 +272,9 @@ impl Control {
             }
             threads.books.stop();
             threads.books.finished().await;
+            if let Some(load) = &mut self.load {
+                load.finished().await;
+            }
         };
         tokio::select! {
             () = stopped => (),
@@ -306,6 +286,7 @@ impl Control {
         self.end_window(now);
         self.telemetry.upkeep();
         self.close_press();
+        self.tell_load();
         let unmeasured = self.unmeasured();
         Some(self.journalist.report(&self.overview.stats, &self.meters, &unmeasured))
     }
@@ -322,32 +303,6 @@ fn check_properties(loaded: &Loaded, parts: &Parts) -> Result<(), Error> {
         produce::check(config).map_err(|what| loaded.problem(&at, &what))?;
     }
     Ok(())
-}
-
-/// Serves HTTP on a thread of its own: a scrape takes milliseconds, and nothing that is timed may
-/// wait for it.
-fn serve(server: HttpServer) -> Result<Tasks, Error> {
-    tracing::info!("listening on http://{}", server.address());
-    let http = Tasks::new();
-    let stop = http.clone();
-    threads::run_on_thread("http", &http, move || {
-        let tasks = stop.clone();
-        stop.spawn(async move {
-            if let Err(error) = server.serve(tasks).await {
-                tracing::error!("HTTP is not served, restart the probe: {error}");
-            }
-        });
-    })
-    .map_err(|error| Error::System("starting the HTTP thread", error))?;
-    Ok(http)
-}
-
-/// Keeps `/metrics` up for a last scrape; a signal ends the wait.
-async fn linger(signals: &mut Signals, length: Duration) {
-    tokio::select! {
-        () = tokio::time::sleep(length) => (),
-        () = signals.next() => (),
-    }
 }
 
 #[expect(

@@ -13,6 +13,8 @@
 //! Whatever can't be read is absent from the sample, never zero.
 
 mod cgroup;
+mod family;
+mod limits;
 mod machine;
 mod process;
 mod stat;
@@ -23,6 +25,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::Instant;
+
+pub use limits::{is_loopback, limits, raise_descriptors};
 
 use cgroup::CgroupReader;
 use machine::MachineReader;
@@ -54,13 +58,16 @@ pub enum ProcessSelector {
     PidFile(PathBuf),
     /// The process that has this id when it is first seen; never a later one with the same id.
     Pid(u32),
+    /// Under this label all processes that a child of this one has started, and theirs: the child itself
+    /// only guards them. Ended ones count with all that they used, however short they lived.
+    Started(String),
 }
 
-/// The label: the name, the file's name without its extension, or the id.
+/// The label: the name, the file's name without its extension, the id, or as given.
 impl fmt::Display for ProcessSelector {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name(name) => formatter.write_str(name),
+            Self::Name(name) | Self::Started(name) => formatter.write_str(name),
             Self::PidFile(file) => {
                 write!(formatter, "{}", Path::new(file.file_stem().unwrap_or_default()).display())
             }

@@ -22,6 +22,7 @@
 //! | [`produce`] | edge | Kafka: the control lane |
 //! | [`reach`] | edge | names and TCP ports, for a check |
 //! | [`journal`] | edge | state on disk that outlives its process |
+//! | [`load`] | edge | a load generator of somebody else's |
 //! | [`host`] | edge | CPU and memory of machine, cgroup and processes |
 //! | [`telemetry`] | edge | the metric catalogue, `/metrics`, OTLP, traces, health |
 //! | [`embedded`] | edge | broker, bridge and Kafka of the demo |
@@ -38,6 +39,7 @@ pub mod correlate;
 pub mod embedded;
 pub mod host;
 pub mod journal;
+pub mod load;
 pub mod preflight;
 pub mod produce;
 pub mod publish;

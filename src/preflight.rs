@@ -15,6 +15,7 @@ mod lost;
 mod message;
 mod mqtt;
 mod network;
+mod resources;
 mod summary;
 mod topics;
 mod wording;
@@ -28,5 +29,8 @@ pub use facts::{
 pub use finding::{Fault, Finding, Mark};
 pub use message::messages;
 pub use mqtt::mqtt;
+pub use resources::{
+    CLIENT_BYTES, Demand, Destination, Limits, program, resources, source_addresses,
+};
 pub use summary::Summary;
 pub use topics::{control_topic, topics};

@@ -14,6 +14,7 @@ mod headline;
 mod judged;
 mod junit;
 mod live;
+mod load;
 mod markdown;
 mod moment;
 mod page;
@@ -38,6 +39,7 @@ pub use document::{
 pub use figures::{bytes, counted, duration, plain};
 pub use judged::{PathWindows, WindowStretch};
 pub use live::{LIVE_HEADER, Row, live_rows, plain_line};
+pub use load::{Absence, LoadReport};
 pub use moment::rfc3339;
 pub use status::{
     ComponentNow, LaneNow, Live, PastFigures, PathNow, ProcessNow, Quantiles, ScopeNow, Status,
@@ -73,6 +75,8 @@ pub struct Inputs<'a> {
     pub host: BTreeMap<String, HostUsage>,
     /// What processes used; `messages_per_cpu_second` is worked out here.
     pub processes: Vec<Process>,
+    /// What the load generator of somebody else's did, where there is one.
+    pub load: Option<LoadReport>,
     /// The verdict on the same totals.
     pub verdict: Verdict,
     /// Whether it is whole, with histograms and lists of windows: they take time and room, and are for a
@@ -97,6 +101,9 @@ pub struct Report {
     pub host: BTreeMap<String, HostUsage>,
     /// What processes used.
     pub processes: Vec<Process>,
+    /// What the load generator of somebody else's did; left out without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadReport>,
     /// Whether the objectives held.
     pub verdict: Verdict,
     /// Fields of the report that no figure stands behind yet.
@@ -119,7 +126,10 @@ impl Report {
         let published: u64 = paths.iter().map(|path| path.published).sum();
         let published = published.saturating_sub(inputs.window.published_before);
         let mut processes = inputs.processes;
-        for process in &mut processes {
+        // A generator's messages are its own.
+        let is_load =
+            |process: &Process| inputs.load.is_some() && process.label == LoadReport::LABEL;
+        for process in processes.iter_mut().filter(|process| !is_load(process)) {
             process.messages_per_cpu_second = per_second(published, process.cpu_seconds);
         }
         Self {
@@ -130,6 +140,7 @@ impl Report {
             paths,
             host: inputs.host,
             processes,
+            load: inputs.load,
             verdict: inputs.verdict,
             not_measured: NOT_MEASURED.map(str::to_owned).to_vec(),
         }

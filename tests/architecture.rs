@@ -50,7 +50,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("produce", &["wire::Bell", "stamp", "schedule", "correlate", "study", "clock", "shutdown"]),
     ("reach", &["preflight", "clock", "shutdown"]),
     ("journal", &["clock", "shutdown"]),
-    ("host", &["clock"]),
+    ("host", &["clock", "preflight::Limits"]),
+    // What guards a generator is a process of its own, which no signal may end.
+    ("load", &["clock", "shutdown"]),
     ("telemetry", &["stamp", "correlate", "stats", "splitmix", "clock", "shutdown"]),
     // Its faults are drawn from a seed.
     ("embedded", &["splitmix", "clock", "shutdown"]),
@@ -68,6 +70,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "wire::Version",
             "host::Config",
             "host::ProcessSelector",
+            "load::Config",
             "telemetry::Histograms",
             "telemetry::OtlpConfig",
             "telemetry::Protocol",
@@ -84,6 +87,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "embedded",
             "host",
             "journal",
+            "load",
             "preflight",
             "produce",
             "publish",

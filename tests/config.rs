@@ -82,7 +82,8 @@ const KAFKA: &str = "kafka:\n  brokers: k:9092\n  topics: [t]\n";
 fn every_value_is_read() {
     let dir = secrets();
     let loaded = read_in(dir.path(), FULL, &Overrides::default(), &[]).unwrap();
-    let Resolved { probe, key, paths, window, drain, state_dir, host, telemetry } = loaded.resolved;
+    let Resolved { probe, key, paths, load, window, drain, state_dir, host, telemetry } =
+        loaded.resolved;
     assert_eq!(probe, "plant-7");
     assert_eq!(key.unwrap().expose_secret(), b"k");
     assert_eq!((window, drain), (Duration::from_mins(1), Duration::ZERO));
@@ -96,6 +97,10 @@ fn every_value_is_read() {
             ProcessSelector::Pid(42)
         ]
     );
+    let load = load.unwrap();
+    assert_eq!((load.name.as_str(), load.program), ("bench", dir.path().join("tools/bench.sh")));
+    assert_eq!(load.arguments, ["-c", "100", "true", "a b", ""]);
+    assert_eq!((load.start, load.restart), (Duration::from_secs(90), true));
     assert_eq!(telemetry.listen.to_string(), "[::]:0");
     assert_eq!(telemetry.linger, Duration::from_millis(250));
 
@@ -148,11 +153,12 @@ fn every_value_is_read() {
 
 #[test]
 fn every_default_holds() {
-    let Resolved { probe, key, paths, window, drain, state_dir, host, telemetry } =
+    let Resolved { probe, key, paths, load, window, drain, state_dir, host, telemetry } =
         read(LEAST).unwrap().resolved;
     assert!(!probe.is_empty(), "the host name");
     assert!(
         state_dir.is_none()
+            && load.is_none()
             && key.is_none()
             && paths[0].kafka.is_none()
             && host.processes.is_empty()

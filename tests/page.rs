@@ -419,6 +419,7 @@ fn hostile() -> Status {
         bounds: Bounds { clock_nanos: 1, pairing_nanos: 1 },
         host: [(evil(), landfall::report::HostUsage::default())].into(),
         processes: vec![process],
+        load: None,
         verdict: Verdict::judge(&stats, &[], &unmeasured),
         is_whole: false,
     });

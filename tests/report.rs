@@ -156,6 +156,7 @@ fn inputs(stats: &Stats) -> Inputs<'_> {
             peak_rss_bytes: 11_200_000,
             messages_per_cpu_second: None,
         }],
+        load: None,
         verdict: verdict(stats),
         is_whole: true,
     }

@@ -17,10 +17,10 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, channel};
 
 use super::wiring::Parts;
-use super::{Error, check_properties, new_run};
+use super::{Error, check_properties, load, new_run, resources};
 use crate::clock::Clock;
 use crate::config::Loaded;
-use crate::preflight::{Finding, Summary};
+use crate::preflight::{self, Finding, Summary};
 use crate::shutdown::{Signals, Tasks};
 
 use path::Path;
@@ -59,10 +59,19 @@ async fn check(loaded: &Loaded, wait: Option<Duration>, run: &str) -> Result<u8,
     }
     let parts = Parts::new(&loaded.resolved, new_run()?);
     check_properties(loaded, &parts)?;
+    let program = load::program(loaded)?;
     let mut signals =
         Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let stop = Tasks::new();
     let screen = Screen::of(&loaded.resolved);
+    let of_host = resources::findings(&loaded.resolved);
+    screen.title("this host");
+    screen.show(&of_host);
+    screen.show(&preflight::program(program.as_deref()));
+    if let Some(why) = of_host.iter().find_map(resources::refusal) {
+        screen.say(&format!("A run is refused; nothing was connected to. First, {why}"));
+        return Ok(2);
+    }
     let mut summary = Summary::default();
     let paths: Vec<usize> = (0..loaded.resolved.paths.len()).collect();
     for batch in paths.chunks(PATHS_AT_A_TIME) {

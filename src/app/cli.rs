@@ -1,5 +1,6 @@
 //! Room `app`: the command line.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use tokio::runtime;
 use super::{Error, Options, Progress, Screen, bridge, check, demo, logging, measure, selftest};
 use crate::clock::Clock;
 use crate::config::{self, Loaded, Overrides};
+use crate::load;
 use crate::telemetry;
 
 /// How long `health` waits for an answer.
@@ -50,6 +52,9 @@ enum Command {
     /// Drops, delays, doubles, reorders and damages known messages, and shows that the counters say
     /// exactly that
     Selftest(Selftest),
+    /// Stands between landfall and a load generator, and ends with either
+    #[command(hide = true, name = load::GUARD)]
+    LoadGuard(Guard),
     /// Not built yet
     #[command(hide = true)]
     Study(NotBuilt),
@@ -59,6 +64,17 @@ enum Command {
     /// Not built yet
     #[command(hide = true)]
     Asyncapi(NotBuilt),
+}
+
+/// What landfall and a guard start themselves with.
+#[derive(Debug, Args)]
+struct Guard {
+    /// Become the program, instead of guarding it
+    #[arg(long = "become")]
+    becomes_it: bool,
+    /// The program and its arguments
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -207,6 +223,7 @@ fn obey(command: Command, screen: Screen) -> Result<u8, Error> {
             block_on(check::run(flags.file.load(None), flags.wait, &run))
         }
         Command::Selftest(flags) => block_on(selftest::run(flags.seed, &flags.sabotage, screen)),
+        Command::LoadGuard(flags) => block_on(async move { Ok(flags.stand()) }),
         Command::Study(_) => not_built("study"),
         Command::Calibrate(_) => not_built("calibrate"),
         Command::Asyncapi(_) => not_built("asyncapi"),
@@ -234,6 +251,18 @@ impl Outputs {
             slots: self.slots.clone(),
             progress,
             screen,
+        }
+    }
+}
+
+impl Guard {
+    /// The exit code of the generator.
+    fn stand(&self) -> u8 {
+        let Some((program, arguments)) = self.command.split_first() else { return 2 };
+        if self.becomes_it {
+            load::become_generator(program, arguments)
+        } else {
+            load::guard(program, arguments, Clock::system())
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::books::{Books, Overview};
 use super::clocks::{self, LeaderClocks, Leaders};
 use super::journalist::Journalist;
+use super::load::Load;
 use super::meters::Meters;
 use super::output::Output;
 use super::threads::Threads;
@@ -57,6 +58,8 @@ pub(super) struct Control {
     pub(super) meters: Meters,
     pub(super) output: Output,
     pub(super) journalist: Journalist,
+    /// The load generator of somebody else's, if there is one.
+    pub(super) load: Option<Box<Load>>,
     pub(super) window: Duration,
     pub(super) components: Vec<Component>,
     pub(super) state: State,
@@ -100,7 +103,8 @@ impl Control {
         let mut asked = false;
         loop {
             tokio::select! {
-                Some(notice) = self.notices.recv() => self.hear(notice),
+                // A signal first: what ends by the same one has not ended early.
+                biased;
                 () = self.signals.next() => {
                     if std::mem::replace(&mut asked, true) {
                         return End::Aborted;
@@ -109,6 +113,7 @@ impl Control {
                     self.step().await;
                 }
                 _ = beat.tick() => self.step().await,
+                Some(notice) = self.notices.recv() => self.hear(notice),
             }
             if self.machine.phase() == Phase::Done {
                 return End::Finished;
@@ -122,6 +127,9 @@ impl Control {
         self.health.beat(now);
         while let Some(command) = self.machine.advance(now, self.open_outcomes()) {
             self.obey(command).await;
+        }
+        if let Some(load) = &mut self.load {
+            load.step(now, self.machine.is_ready());
         }
         self.journalist.catch_up(now);
         self.say_readiness(now);
@@ -149,6 +157,9 @@ impl Control {
                     self.meters.begin_window();
                     self.state.pairing = Some(self.clock.pairing());
                     self.journalist.begin(at);
+                    if let Some(load) = &mut self.load {
+                        load.begin(at);
+                    }
                     self.write_down();
                     self.overview.refresh(&self.books);
                     self.publish_status();
@@ -157,6 +168,9 @@ impl Control {
             }
             Command::StopSchedule => {
                 self.stop_schedule().await;
+                if let Some(load) = &mut self.load {
+                    load.stop();
+                }
                 self.state.unloaded = Some(self.clock.now());
                 self.state.stopped_at =
                     Some(self.books.iter().map(|books| books.ticks()).collect());
@@ -318,6 +332,7 @@ impl Control {
             inbox_waits: waits - std::mem::replace(&mut self.state.inbox_waits, waits),
             starved: self.meters.starved(length),
             step_nanos: before.map_or(0, |before| pairing.step_since(&before)),
+            without_load: self.load.as_mut().is_some_and(|load| load.take_absence()),
             ..WindowFacts::default()
         }
     }

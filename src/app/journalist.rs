@@ -8,7 +8,8 @@ use super::witness::Witness;
 use crate::clock::{Clock, Instant, Pairing};
 use crate::correlate::{Lane, PathId};
 use crate::report::{
-    Bounds, Environment, Inputs, PathWindows, Product, Report, Window, WindowStretch, rfc3339,
+    Bounds, Environment, Inputs, LoadReport, PathWindows, Product, Report, Window, WindowStretch,
+    rfc3339,
 };
 use crate::stats::{InvalidCause, Stats, Stretch, Windows};
 use crate::study::{Objective, Unmeasured, Verdict};
@@ -26,6 +27,7 @@ pub(super) struct Journalist {
     /// Names of the paths, by their index.
     paths: Vec<String>,
     witness: Witness,
+    load: Option<LoadReport>,
 }
 
 impl Journalist {
@@ -50,6 +52,7 @@ impl Journalist {
             objectives,
             paths,
             witness,
+            load: None,
         }
     }
 
@@ -130,6 +133,11 @@ impl Journalist {
         self.witness.name_partition(of, partition);
     }
 
+    /// Takes down what the load generator of somebody else's did so far.
+    pub(super) fn tell_load(&mut self, load: LoadReport) {
+        self.load = Some(load);
+    }
+
     /// The report on a run that is over.
     pub(super) fn report(&self, stats: &Stats, meters: &Meters, unmeasured: &Unmeasured) -> Report {
         self.compile(stats, meters, unmeasured, true)
@@ -172,6 +180,7 @@ impl Journalist {
             bounds,
             host: meters.host(),
             processes: meters.processes(),
+            load: self.load.clone(),
             verdict: Verdict::judge(stats, &self.objectives, unmeasured),
             is_whole,
         })

@@ -9,6 +9,7 @@ macro_rules! key {
 }
 
 mod consumption;
+pub(super) mod load;
 pub(super) mod pace;
 pub(super) mod tls;
 
@@ -42,7 +43,7 @@ type Keys = &'static [&'static dyn Described];
 
 /// The keys at top level.
 pub(super) static ROOT: Keys =
-    &[&PROBE, &KEY_FILE, &PATHS, &WINDOW, &DRAIN, &HOST, &TELEMETRY, &STATE_DIR];
+    &[&PROBE, &KEY_FILE, &PATHS, &load::LOAD, &WINDOW, &DRAIN, &HOST, &TELEMETRY, &STATE_DIR];
 static PATH: Keys = &[&PATH_NAME, &MQTT, &KAFKA, &LANES, &DEADLINE, &SLO];
 static MQTT_KEYS: Keys = &[
     &URL,

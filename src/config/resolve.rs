@@ -1,6 +1,7 @@
 //! Room `config` (wiring): from the completed tree to the checked configuration.
 
 mod control;
+mod load;
 mod otlp;
 mod pace;
 mod slo;
@@ -92,6 +93,7 @@ impl Reader<'_> {
         let paths: Vec<Option<PathConfig>> =
             views.iter().map(|view| self.path(view, named)).collect();
         self.check_names(&views);
+        let load = root.section(&keys::load::LOAD).and_then(|view| self.load(&view));
         let window = root.get(&keys::WINDOW, self.problems);
         let drain = root.get(&keys::DRAIN, self.problems);
         let host = root.section(&keys::HOST).and_then(|view| self.host(&view));
@@ -101,9 +103,10 @@ impl Reader<'_> {
         let paths = paths.into_iter().collect::<Option<Vec<_>>>()?;
         self.check_control_topics(&views, &paths);
         self.check_in_flight(&root, &paths);
+        self.check_label(&root, load.as_ref(), host.as_ref());
         let (window, drain, host) = (window?, drain?, host?);
         let (probe, telemetry) = (probe?, telemetry?);
-        Some(Resolved { probe, key, paths, window, drain, state_dir, host, telemetry })
+        Some(Resolved { probe, key, paths, load, window, drain, state_dir, host, telemetry })
     }
 
     fn key(&mut self, root: &View<'_>) -> Option<SecretSlice<u8>> {

@@ -9,6 +9,7 @@ use secrecy::{SecretSlice, SecretString};
 
 use crate::correlate::{Lane, Qos};
 use crate::host;
+use crate::load;
 use crate::schedule::{Arrivals, Profile};
 use crate::stamp::Format;
 use crate::telemetry::OtlpConfig;
@@ -23,6 +24,8 @@ pub struct Resolved {
     pub key: Option<SecretSlice<u8>>,
     /// The measured paths, 1 to 128, with names of their own.
     pub paths: Vec<PathConfig>,
+    /// The load generator of somebody else's that runs meanwhile, if any.
+    pub load: Option<load::Config>,
     /// How long a window is.
     pub window: Duration,
     /// How long outcomes are waited for after a signal.

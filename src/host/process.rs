@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 
+use super::family::Family;
 use super::stat::{Command, Stat};
 use super::tree::Tree;
 use super::{Process, ProcessSelector};
@@ -59,6 +60,8 @@ struct Entry {
     tally: Tally,
     /// Of a name: what the last look through all processes found. Of an id: its first bearer.
     known: Vec<Identity>,
+    /// What those used that this process has started.
+    family: Family,
 }
 
 impl Entry {
@@ -83,6 +86,7 @@ impl Entry {
                 };
                 found.filter(first).into_iter().collect()
             }
+            ProcessSelector::Started(_) => self.family.members(tree, std::process::id()),
         }
     }
 }
@@ -104,6 +108,7 @@ impl Census {
             selector,
             tally: Tally::default(),
             known: Vec::new(),
+            family: Family::default(),
         };
         Self {
             entries: selectors.into_iter().map(entry).collect(),
@@ -133,9 +138,14 @@ impl Census {
         for (entry, members) in self.entries.iter_mut().zip(&members) {
             let searched = match entry.selector {
                 ProcessSelector::Name(_) => scanned,
-                ProcessSelector::PidFile(_) | ProcessSelector::Pid(_) => self.counted,
+                ProcessSelector::PidFile(_)
+                | ProcessSelector::Pid(_)
+                | ProcessSelector::Started(_) => self.counted,
             };
-            counted.push(summed(&entry.label, &mut entry.tally, members, searched));
+            let mut process = summed(&entry.label, &mut entry.tally, members, searched);
+            // Whoever collects no children forgets what they used; whoever lives shortly is never seen.
+            process.cpu_seconds = process.cpu_seconds.max(entry.family.cpu().as_secs_f64());
+            counted.push(process);
         }
         self.counted = Some(now);
         counted
@@ -168,7 +178,7 @@ impl Census {
 }
 
 /// The ids of all processes there are, in order.
-fn pids(tree: &Tree) -> Vec<u32> {
+pub(super) fn pids(tree: &Tree) -> Vec<u32> {
     let entries = std::fs::read_dir(tree.at("/proc")).into_iter().flatten().flatten();
     let mut pids: Vec<u32> = entries.filter_map(|entry| pid_of(&entry.file_name())).collect();
     pids.sort_unstable();

@@ -26,8 +26,11 @@ pub(super) struct Stat {
     pub(super) comm: Vec<u8>,
     /// It has ended and waits to be collected.
     pub(super) ended: bool,
+    pub(super) parent: u32,
     /// User and system time of all its threads.
     pub(super) cpu: Duration,
+    /// The same of its children that have ended and were collected, with what those had collected.
+    pub(super) cpu_of_children: Duration,
     pub(super) threads: u64,
     /// Since the machine started.
     pub(super) started: Duration,
@@ -47,7 +50,9 @@ impl Stat {
         Some(Self {
             comm,
             ended: matches!(*fields.first()?, "Z" | "X" | "x"),
+            parent: u32::try_from(number(4)?).ok()?,
             cpu: from_ticks(number(14)?.saturating_add(number(15)?)),
+            cpu_of_children: from_ticks(number(16)?.saturating_add(number(17)?)),
             threads: number(20)?,
             started: from_ticks(number(22)?),
             resident_bytes: number(24)?.saturating_mul(rustix::param::page_size() as u64),
@@ -128,15 +133,19 @@ mod tests {
     fn a_name_may_hold_parentheses_and_spaces() {
         let ticks = rustix::param::clock_ticks_per_second();
         let line = format!(
-            "4711 (a) (S 1) b) R 1 4711 4711 0 -1 4194304 100 0 0 0 {} {} 5 6 20 0 7 0 {} 1000000 3 184\n",
+            "4711 (a) (S 1) b) R 1 4711 4711 0 -1 4194304 100 0 0 0 {} {} {} {} 20 0 7 0 {} 1000000 3 184\n",
             2 * ticks,
             3 * ticks,
+            4 * ticks,
+            7 * ticks,
             60 * ticks
         );
         let expected = Stat {
             comm: b"a) (S 1) b".to_vec(),
             ended: false,
+            parent: 1,
             cpu: Duration::from_secs(5),
+            cpu_of_children: Duration::from_secs(11),
             threads: 7,
             started: Duration::from_mins(1),
             resident_bytes: 3 * rustix::param::page_size() as u64,

@@ -45,6 +45,7 @@ pub(super) fn render(report: &Report) -> String {
         section(&mut lines, Some("### Uncertainty"), &uncertainties(path));
         section(&mut lines, Some("### Windows"), &windows(path));
     }
+    lines.extend(load(report));
     section(&mut lines, Some("## Processes"), &processes(report));
     section(&mut lines, Some("## Host"), &host(report));
     section(&mut lines, Some("## Environment"), &environment(report));
@@ -235,6 +236,19 @@ fn anomalies(path: &PathReport) -> Table {
         table.push(row);
     }
     table
+}
+
+/// What the load generator of somebody else's did, and the last that it wrote.
+fn load(report: &Report) -> Vec<String> {
+    let Some(load) = &report.load else { return Vec::new() };
+    let mut lines = vec![String::new(), "## Load".to_owned(), String::new()];
+    lines.push(load.sentences(markdown).join(" "));
+    if !load.last_lines.is_empty() {
+        lines.extend(["", "The last that it wrote:", ""].map(str::to_owned));
+        // Indented, so that nothing in it is Markdown.
+        lines.extend(load.lines().map(|line| format!("    {line}")));
+    }
+    lines
 }
 
 fn processes(report: &Report) -> Table {

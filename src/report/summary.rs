@@ -28,6 +28,13 @@ pub(super) fn render(report: &Report) -> String {
         lines.push(String::new());
         lines.extend(path_lines(path));
     }
+    if let Some(load) = &report.load {
+        lines.push(String::new());
+        lines.extend(load.sentences(plain));
+        if load.ended.is_some() {
+            lines.extend(load.lines().map(|line| format!("  | {line}")));
+        }
+    }
     if !report.processes.is_empty() {
         lines.push(String::new());
         lines.extend(processes(report).text());

@@ -21,11 +21,13 @@ pub enum InvalidCause {
     HostThrottled,
     /// The wall clock was set.
     ClockStep,
+    /// The load generator of somebody else's was not running.
+    NoLoad,
 }
 
 impl InvalidCause {
     /// Every cause, in the order of their indices.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::WarmingUp,
         Self::Reconnecting,
         Self::ProbeOverloaded,
@@ -33,6 +35,7 @@ impl InvalidCause {
         Self::ConsumerBehind,
         Self::HostThrottled,
         Self::ClockStep,
+        Self::NoLoad,
     ];
 
     /// The name in metrics and reports.
@@ -46,6 +49,7 @@ impl InvalidCause {
             Self::ConsumerBehind => "consumer_behind",
             Self::HostThrottled => "host_throttled",
             Self::ClockStep => "clock_step",
+            Self::NoLoad => "no_load",
         }
     }
 }
@@ -114,6 +118,8 @@ pub struct WindowFacts {
     pub starved: Starved,
     /// How far the wall clock was set, at least, in nanoseconds; negative where it was set back.
     pub step_nanos: i64,
+    /// Whether a load generator that belongs to the run was missing at any time in it.
+    pub without_load: bool,
 }
 
 impl WindowFacts {
@@ -133,6 +139,7 @@ impl WindowFacts {
             (InvalidCause::ConsumerBehind, self.behind.is_some_and(|age| age > BEHIND_MAX)),
             (InvalidCause::HostThrottled, self.starved.is_beyond()),
             (InvalidCause::ClockStep, step > STEP_MAX),
+            (InvalidCause::NoLoad, self.without_load && !self.first),
         ];
         causes.into_iter().filter_map(|(cause, holds)| holds.then_some(cause)).collect()
     }
@@ -170,7 +177,8 @@ mod tests {
             (starved(None, None, Some(0.06)), InvalidCause::HostThrottled),
             (WindowFacts { step_nanos: -1_000_001, ..fine }, InvalidCause::ClockStep),
             (WindowFacts { step_nanos: 3_600_000_000_000, ..fine }, InvalidCause::ClockStep),
-            (WindowFacts { first: true, ..fine }, InvalidCause::WarmingUp),
+            (WindowFacts { without_load: true, ..fine }, InvalidCause::NoLoad),
+            (WindowFacts { first: true, without_load: true, ..fine }, InvalidCause::WarmingUp),
             (WindowFacts { away: true, ..fine }, InvalidCause::Reconnecting),
             (
                 WindowFacts { lag_p99_nanos: Some(11_000_000), ..fine },

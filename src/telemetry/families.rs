@@ -100,9 +100,9 @@ catalogue! {
     PROCESS_RESIDENT = Gauge "landfall_process_resident_memory_bytes" "By" [Process]
         "Resident memory of a process.";
     COMPONENT_UP = Gauge "landfall_component_up" "1" [Component]
-        "1 while every connection to the system is up (journal: while state is kept), else 0.";
+        "1 while every connection to the system is up (journal: while state is kept; load: while it runs), else 0.";
     RECONNECTS = Counter "landfall_reconnects_total" "{connection}" [Component]
-        "Connections that were made again after they had been lost (journal: how often state was kept again).";
+        "Connections that were made again after they had been lost (journal: how often state was kept again; load: how often it was started again).";
     EXPORT_FAILURES = Counter "landfall_export_failures_total" "{attempt}" [Exporter]
         "Attempts to send metrics or spans to a Collector that it did not take.";
     DROPPED = Counter "landfall_dropped_total" "{event}" [DroppedBy, DropCause]

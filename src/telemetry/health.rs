@@ -23,11 +23,13 @@ pub enum Component {
     Otlp,
     /// The directory that state is kept in.
     Journal,
+    /// The load generator of somebody else's.
+    Load,
 }
 
 impl Component {
     /// Every component, in the order of their indices.
-    pub const ALL: [Self; 4] = [Self::Mqtt, Self::Kafka, Self::Otlp, Self::Journal];
+    pub const ALL: [Self; 5] = [Self::Mqtt, Self::Kafka, Self::Otlp, Self::Journal, Self::Load];
 
     /// The name in metrics and in `/readyz`.
     #[must_use]
@@ -37,13 +39,14 @@ impl Component {
             Self::Kafka => "kafka",
             Self::Otlp => "otlp",
             Self::Journal => "journal",
+            Self::Load => "load",
         }
     }
 
     /// Whether nothing can be measured without it.
     #[must_use]
     pub const fn is_needed(self) -> bool {
-        !matches!(self, Self::Otlp | Self::Journal)
+        !matches!(self, Self::Otlp | Self::Journal | Self::Load)
     }
 }
 

@@ -72,6 +72,10 @@ fn sections(stdout: &str) -> BTreeMap<String, String> {
         if let Some(title) = line.strip_prefix("path ") {
             title.split(':').next().unwrap().clone_into(&mut name);
         }
+        // What is said of the host comes before all paths.
+        if name.is_empty() {
+            continue;
+        }
         let section: &mut String = sections.entry(name.clone()).or_default();
         section.push_str(line);
         section.push('\n');

@@ -97,7 +97,7 @@ fn keys_that_do_not_belong() {
     path("rate: 5/s", "rate: unknown key here; it belongs at paths[].mqtt.rate");
     top("brokers: k", "brokers: unknown key here; it belongs at paths[].kafka.brokers");
     let known =
-        "known here are probe, key_file, paths, window, drain, host, telemetry and state_dir";
+        "known here are probe, key_file, paths, load, window, drain, host, telemetry and state_dir";
     top("colour: red", &format!("colour: unknown key; {known}"));
     top("\"a\\nb\": 1", &format!("\"a\\nb\": unknown key; {known}"));
     top("42: 1", &format!("42: unknown key; {known}"));
@@ -491,6 +491,37 @@ fn slots_of_the_control_lane_take_memory_too() {
     assert!(read(&one("rate: 20000/s", &path, "")).is_ok());
     let problems = read(&one("rate: 20001/s", &path, "")).unwrap_err();
     assert!(problems.contains("makes 4000200 slots in flight (a: 40002/s x 100s)"), "{problems}");
+}
+
+#[test]
+fn a_load_without_a_program() {
+    top("load: {}", "load.command: is missing; give command: [emqtt-bench, pub, -c, 100]");
+    let list = "expected a list of a program and its arguments, found";
+    top("load: { command: run it }", &format!("load.command: {list} the text \"run it\""));
+    top("load: { command: [] }", "load.command: has 0 entries; 1 to 1024 are allowed");
+    top("load: { command: [''] }", "load.command[0]: names no program");
+    top(
+        "load: { command: [~] }",
+        "load.command[0]: expected a text, found nothing; put it in quotes",
+    );
+    let nested = "load.command[1]: expected a text, found a list; put it in quotes";
+    top("load: { command: [a, [b]] }", nested);
+    let zero = "load.command[1]: holds a zero byte, which ends it";
+    top("load: { command: [a, \"b\\0\"] }", zero);
+    let switch = "load.restart: expected true or false, found the text \"yes\"";
+    top("load: { command: [a], restart: yes }", switch);
+    top("load: { command: [a], start: 2h }", "load.start: 2h is out of range (0s to 1h)");
+    let taken = "is what the processes of the load are called; name them otherwise, or remove load";
+    let both = "load: { command: [a] }\nhost: { processes: [x, load] }";
+    refuses(&one("", "", both), &[&format!("7: host.processes: load {taken}")]);
+}
+
+#[test]
+fn the_name_of_a_load_is_that_of_its_program() {
+    for (program, name) in [("/opt/x/emqtt-bench", "emqtt-bench"), ("a b", "a_b"), ("x/", "load")] {
+        let loaded = read(&one("", "", &format!("load: {{ command: ['{program}'] }}"))).unwrap();
+        assert_eq!(loaded.resolved.load.unwrap().name, name);
+    }
 }
 
 #[test]

@@ -206,6 +206,11 @@ impl Run {
         self.process.terminate();
     }
 
+    /// Sends it a signal such as `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
     /// Ends it with SIGKILL; everything that it said.
     pub(crate) fn kill(mut self) -> String {
         self.process.signal("KILL");
@@ -332,7 +337,7 @@ impl Run {
         answer
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 }

@@ -27,13 +27,17 @@ impl Control {
 
     /// Shows readers the totals as they were last added up.
     pub(super) fn publish_status(&mut self) {
-        let Some(press) = &self.press else { return };
+        if self.press.is_none() {
+            return;
+        }
         let now = self.clock.pairing();
         self.edition += 1;
+        self.tell_load();
         let unmeasured = self.unmeasured();
         let stats = &self.overview.stats;
         let report = self.journalist.status(stats, &self.meters, &unmeasured);
         let status = Status { report, live: self.live(&now) };
+        let Some(press) = &self.press else { return };
         // Every key is text and every figure a number, so that writing can't fail.
         press.publish(Edition {
             made: now.instant,
@@ -47,6 +51,13 @@ impl Control {
     pub(in crate::app) fn close_press(&mut self) {
         self.publish_status();
         self.press = None;
+    }
+
+    /// Has the next report tell what the load generator of somebody else's did so far.
+    pub(in crate::app) fn tell_load(&mut self) {
+        if let Some(load) = &self.load {
+            self.journalist.tell_load(load.report(&self.clock.pairing()));
+        }
     }
 
     fn live(&self, now: &Pairing) -> Live {

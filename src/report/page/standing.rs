@@ -292,6 +292,7 @@ mod tests {
             bounds: Bounds { clock_nanos: 1, pairing_nanos: 1 },
             host: BTreeMap::new(),
             processes: Vec::new(),
+            load: None,
             verdict: Verdict::judge(&stats, &[], &Unmeasured::default()),
             is_whole: false,
         });

@@ -1,0 +1,100 @@
+//! Room `app`: what a configuration asks of the machine, and whether that has it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::Error;
+use crate::config::{PathConfig, Resolved};
+use crate::correlate::{Lane, Limits as Bounds};
+use crate::host;
+use crate::preflight::{Demand, Destination, Finding, Limits, Mark, resources, source_addresses};
+
+/// So many clients are no everyday matter: the arithmetic goes to the log.
+const CLIENTS_WORTH_A_LINE: u64 = 1_000;
+/// A Kafka topic is read by three clients: one reads, one asks for watermarks, one looks again.
+const CLIENTS_OF_CONSUMER: u64 = 3;
+
+/// Makes sure, before anything starts, that the machine has what a run needs, and raises the limit of file
+/// descriptors where that is needed.
+pub(super) fn ensure(resolved: &Resolved) -> Result<(), Error> {
+    let limits = host::limits();
+    let demand = demand(resolved, &limits);
+    let findings = resources(&demand, &limits);
+    let failed: Vec<String> = findings.iter().filter_map(refusal).collect();
+    if !failed.is_empty() {
+        return Err(Error::Refused(failed.join("\n")));
+    }
+    if demand.clients() > CLIENTS_WORTH_A_LINE {
+        for Finding { step, words, .. } in &findings {
+            tracing::info!("{step}: {words}");
+        }
+    }
+    host::raise_descriptors(demand.descriptors())
+        .map_err(|error| Error::System("raising the limit of file descriptors", error))
+}
+
+/// What a check has to say of the machine.
+pub(super) fn findings(resolved: &Resolved) -> Vec<Finding> {
+    let limits = host::limits();
+    resources(&demand(resolved, &limits), &limits)
+}
+
+/// Why a run is refused by this finding, and what to do.
+pub(super) fn refusal(finding: &Finding) -> Option<String> {
+    let Finding { mark, step, words, advice, .. } = finding;
+    let is_failure = matches!(mark, Mark::Fail(_));
+    let advice = advice.as_deref().unwrap_or_default();
+    is_failure.then(|| format!("this host has too few {step}: {words}; {advice}"))
+}
+
+fn demand(resolved: &Resolved, limits: &Limits) -> Demand {
+    let mut clients: BTreeMap<(&str, u16), u64> = BTreeMap::new();
+    for path in &resolved.paths {
+        let url = &path.mqtt.url;
+        *clients.entry((&url.host, url.port)).or_default() += mqtt_clients(path);
+    }
+    let destination = |((host, port), clients): ((&str, u16), u64)| Destination {
+        place: if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        },
+        clients,
+        is_loopback: is_loopback(host, clients, limits),
+    };
+    Demand {
+        destinations: clients.into_iter().map(destination).collect(),
+        kafka_clients: resolved.paths.iter().map(kafka_clients).sum(),
+        slots: slots(resolved),
+    }
+}
+
+/// MQTT clients of a path: who publishes, and who subscribes.
+fn mqtt_clients(path: &PathConfig) -> u64 {
+    u64::from(path.mqtt.clients) + u64::from(path.lanes.contains(&Lane::MqttMqtt))
+}
+
+fn kafka_clients(path: &PathConfig) -> u64 {
+    let consumers = path.lanes.iter().filter(|lane| lane.ends_in_kafka()).count() as u64;
+    consumers * CLIENTS_OF_CONSUMER + u64::from(path.lanes.contains(&Lane::KafkaKafka))
+}
+
+/// A name is looked up, which may take its time, only where the answer counts.
+fn is_loopback(host: &str, clients: u64, limits: &Limits) -> bool {
+    let ports = limits.ephemeral_ports();
+    let addresses = ports.and_then(|ports| source_addresses(clients, ports));
+    let counts = addresses.is_some_and(|addresses| addresses > 1);
+    (counts || host.parse::<IpAddr>().is_ok()) && host::is_loopback(host)
+}
+
+/// Slots that wait for their outcome until their deadline, as far as they are remembered.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to what is remembered"
+)]
+fn slots(resolved: &Resolved) -> u64 {
+    let of = |path: &PathConfig| path.messages_a_second() * path.deadline.as_secs_f64();
+    let slots: f64 = resolved.paths.iter().map(of).sum();
+    (slots.ceil().max(0.0) as u64).min(Bounds::default().open_max as u64)
+}
