@@ -229,7 +229,7 @@ mod tests {
             let intended = Instant::ZERO;
             for observation in [
                 Observation::Offered { publisher, sequence, intended },
-                Observation::Sent { publisher, sequence, at: intended },
+                Observation::Sent { publisher, sequence, at: intended, held: false },
             ] {
                 correlator.observe(&observation, &mut events);
             }
