@@ -9,6 +9,7 @@
 mod audit;
 mod books;
 mod bridge;
+mod calibrate;
 mod check;
 mod cli;
 mod clocks;
@@ -17,6 +18,7 @@ mod demo;
 mod environment;
 mod journalist;
 mod keeper;
+mod loads;
 mod logging;
 mod meters;
 mod news;
@@ -37,7 +39,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::config::{Loaded, Problems};
@@ -53,9 +55,10 @@ use crate::study::Machine;
 use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Press, Telemetry, press};
 
 use audit::Audit;
-use books::{Bookkeeper, Overview};
+use books::{Bookkeeper, Books, Overview};
 use control::{Control, End, State};
 use journalist::Journalist;
+use loads::Loads;
 use meters::Meters;
 use otlp::Exporting;
 use output::Output;
@@ -98,6 +101,8 @@ pub struct Options {
     pub report: Option<PathBuf>,
     /// Where every slot goes.
     pub slots: Option<PathBuf>,
+    /// Where it stands what landfall alone could do on this machine, if not where `calibrate` keeps it.
+    pub calibration: Option<PathBuf>,
     /// How the run shows how it goes.
     pub progress: Progress,
     /// What it shows it on.
@@ -113,7 +118,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     if options.measure_for.is_some_and(|length| length.is_zero()) {
         return Err(Error::Refused("--for: 0 measures nothing; give it some seconds".to_owned()));
     }
-    let Some(over) = carry_out(loaded, &options, new_run()?, Falsified::default()).await? else {
+    let Some(over) = carry_out(loaded, &options, new_run()?, Special::default()).await? else {
         return Ok(130);
     };
     let written = results::finish(&over.report, &options, over.audit.as_deref());
@@ -138,13 +143,15 @@ struct Over {
     directory: Option<Directory>,
 }
 
-/// What a selftest falsifies; nothing in any other run.
-#[derive(Debug, Default)]
-struct Falsified {
+/// What a selftest falsifies and a calibration watches; nothing in any other run.
+#[derive(Default)]
+struct Special {
     /// Slipped into the books as if it had happened.
     invented: Vec<Event>,
     /// Whose records are timed by a clock that is set back, and by how much.
     set_back: Option<(PathId, Duration)>,
+    /// Who is handed the books while the run lasts.
+    watched: Option<oneshot::Sender<Vec<Arc<Books>>>>,
 }
 
 /// Measures from the first connection to the report; `None` where a second signal did not want to
@@ -153,7 +160,7 @@ async fn carry_out(
     loaded: &Loaded,
     options: &Options,
     run: Run,
-    Falsified { mut invented, set_back }: Falsified,
+    Special { mut invented, set_back, watched }: Special,
 ) -> Result<Option<Over>, Error> {
     let clock = Clock::system();
     let resolved = &loaded.resolved;
@@ -161,7 +168,9 @@ async fn carry_out(
     let signals =
         Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let Beginning { parts, state, keeping } = resume::begin(loaded, run, clock)?;
+    let loads = Loads::of(resolved, &parts, options.calibration.as_deref());
     let Exposed { telemetry, health, press, server } = expose(loaded, &parts, clock)?;
+    loads.tell(&telemetry);
     let audit = results::open(options, &parts)?;
     let otlp = otlp::start(loaded, &telemetry, &health).await?;
     let http = serve(server)?;
@@ -194,9 +203,14 @@ async fn carry_out(
     let around = Surroundings { set_back, ..around };
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
     let overview = Overview::new(Arc::clone(&parts.roster), clock.now(), story.windows.clone());
-    let journalist = journalist(loaded, &parts, (clock, story));
+    let shown = loads.paths.clone();
+    let journalist = journalist(loaded, &parts, (clock, story), loads);
     let threads = Threads::start(parts, around, (bookkeepers, kept.syncer))
         .map_err(|error| Error::System("starting threads", error))?;
+    if let Some(watched) = watched {
+        // Who has gone does not look.
+        let _ = watched.send(books.clone());
+    }
     let mut control = Control {
         clock,
         machine,
@@ -213,7 +227,7 @@ async fn carry_out(
         press: Some(press),
         edition: 0,
         meters: Meters::new(host::Sampler::new(resolved.host.clone())),
-        output: Output::new(options.screen.clone(), options.progress),
+        output: Output::new(options.screen.clone(), options.progress, shown),
         journalist,
         window: resolved.window,
         components,
@@ -242,11 +256,16 @@ impl Over {
     }
 }
 
-fn journalist(loaded: &Loaded, parts: &Parts, (clock, story): (Clock, Story)) -> Journalist {
+fn journalist(
+    loaded: &Loaded,
+    parts: &Parts,
+    (clock, story): (Clock, Story),
+    loads: Loads,
+) -> Journalist {
     let names = parts.roster.paths().iter().map(|path| path.name.clone()).collect();
     let witness = Witness::new(Arc::clone(&parts.roster), parts.stamper.clone());
     let told = (witness, names, parts.objectives.clone(), story);
-    Journalist::new(clock, (environment::product(), environment::survey(loaded)), told)
+    Journalist::new(clock, (environment::product(), environment::survey(loaded)), told, loads)
 }
 
 /// What the world sees of a run.

@@ -7,6 +7,7 @@
 //! a false figure. The words for paths, lanes and outcomes are those of room `correlate`, whose
 //! types name the totals of room `stats`.
 
+mod calibration;
 mod document;
 mod figures;
 mod gather;
@@ -14,6 +15,7 @@ mod headline;
 mod judged;
 mod junit;
 mod live;
+mod load;
 mod markdown;
 mod moment;
 mod page;
@@ -31,13 +33,15 @@ use serde::{Deserialize, Serialize};
 use crate::stats::Stats;
 use crate::study::Verdict;
 
+pub use calibration::{Bare, Calibration, CalibrationBrief, Level, MachineKind, NULL_SINK};
 pub use document::{
     Anomalies, Duplication, Durations, Environment, HostUsage, LaneReport, Legs, Outcomes,
-    PathReport, PeerOffset, Process, Product, Stamps, Window,
+    PathReport, PeerOffset, Process, Product, Sending, Stamps, Window,
 };
 pub use figures::{bytes, counted, duration, plain};
 pub use judged::{PathWindows, WindowStretch};
 pub use live::{LIVE_HEADER, Row, live_rows, plain_line};
+pub use load::{Amount, ConnectDurations, Flow, Load};
 pub use moment::rfc3339;
 pub use status::{
     ComponentNow, LaneNow, Live, PastFigures, PathNow, ProcessNow, Quantiles, ScopeNow, Status,
@@ -63,6 +67,10 @@ pub struct Inputs<'a> {
     pub environment: Environment,
     /// The time that it took.
     pub window: Window,
+    /// How the load of each path goes, in the order of the roster.
+    pub loads: Vec<Load>,
+    /// What landfall alone could do on this machine, where that is known.
+    pub calibration: Option<CalibrationBrief>,
     /// The windows of each path, in the order of the roster.
     pub windows: Vec<PathWindows>,
     /// The worst messages of each path, in the order of the roster.
@@ -97,6 +105,9 @@ pub struct Report {
     pub host: BTreeMap<String, HostUsage>,
     /// What processes used.
     pub processes: Vec<Process>,
+    /// What landfall alone could do on this machine, where a path is a load and that is known.
+    #[serde(default)]
+    pub calibration: Option<CalibrationBrief>,
     /// Whether the objectives held.
     pub verdict: Verdict,
     /// Fields of the report that no figure stands behind yet.
@@ -130,6 +141,7 @@ impl Report {
             paths,
             host: inputs.host,
             processes,
+            calibration: inputs.calibration,
             verdict: inputs.verdict,
             not_measured: NOT_MEASURED.map(str::to_owned).to_vec(),
         }

@@ -157,7 +157,9 @@ impl Control {
             }
             Command::StopSchedule => {
                 self.stop_schedule().await;
-                self.state.unloaded = Some(self.clock.now());
+                let now = self.clock.now();
+                self.state.unloaded = Some(now);
+                self.journalist.unloaded(now);
                 self.state.stopped_at =
                     Some(self.books.iter().map(|books| books.ticks()).collect());
             }

@@ -9,6 +9,7 @@ use super::figures::{
 };
 use super::headline::{headline, over_restarts};
 use super::judged::{bound, figure};
+use super::load::markdown as load;
 use super::reading::{HOW_TO_READ, HOW_TO_READ_CONTROL};
 use super::table::Table;
 use super::{Anomalies, Report};
@@ -33,8 +34,9 @@ pub(super) fn render(report: &Report) -> String {
     lines.extend(over_restarts(report).into_iter().flat_map(|line| [String::new(), line]));
     section(&mut lines, None, &objectives(report));
     for path in &report.paths {
-        lines.extend([String::new(), format!("## Path {}", markdown(&path.name)), String::new()]);
-        lines.push(publishing(path));
+        let title = format!("## Path {}{}", markdown(&path.name), path.load.mark());
+        lines.extend([String::new(), title, String::new(), publishing(path)]);
+        lines.extend(load(path, report.calibration.as_ref()));
         section(&mut lines, None, &lanes(path));
         section(&mut lines, Some("### Legs"), &legs(path));
         for clock in &path.clock_offsets {

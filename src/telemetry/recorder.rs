@@ -14,11 +14,12 @@ use crate::stats::{InvalidCause, Objective, QUANTILES, Stats};
 
 use super::board::Board;
 use super::both::Both;
-use super::catalogue::{Metric, SCOPES, buckets};
+use super::catalogue::{MODES, Metric, SCOPES, buckets};
 use super::families::{
     BUILD_INFO, BUSIEST, COMPONENT_UP, CONSUMED, DROPPED, EXPORT_FAILURES, HOST_CPU,
-    HOST_MEMORY_TOTAL, HOST_MEMORY_USED, HOST_PRESSURE, IN_FLIGHT, PARTITIONS, PARTITIONS_COVERED,
-    PROCESS_CPU, PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG, WINDOW_VALID,
+    HOST_MEMORY_TOTAL, HOST_MEMORY_USED, HOST_PRESSURE, IN_FLIGHT, LOAD_INFO, PARTITIONS,
+    PARTITIONS_COVERED, PROCESS_CPU, PROCESS_RESIDENT, QUANTILE, RECONNECTS, SCHEDULER_LAG,
+    WINDOW_VALID,
 };
 use super::figures::{Build, HostFigures, ProcessFigures, Resource};
 use super::handles::{
@@ -150,6 +151,12 @@ impl Telemetry {
         let Some(path) = self.path(path) else { return };
         self.0.board.set(&PARTITIONS, &[&path.name], Some(f64::from(total)));
         self.0.board.set(&PARTITIONS_COVERED, &[&path.name], Some(f64::from(covered)));
+    }
+
+    /// Says whether the load of a path is a closed loop.
+    pub fn set_load(&self, path: PathId, is_closed: bool) {
+        let Some(path) = self.path(path) else { return };
+        self.0.board.set(&LOAD_INFO, &[&path.name, MODES[usize::from(is_closed)]], Some(1.0));
     }
 
     /// Sets the most that a thread had to do in a stretch of the last window which sends for a path.
