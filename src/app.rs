@@ -16,6 +16,7 @@ mod clocks;
 mod control;
 mod demo;
 mod environment;
+mod exposed;
 mod journalist;
 mod keeper;
 mod loads;
@@ -52,11 +53,11 @@ use crate::report::Report;
 use crate::shutdown::{Signals, Tasks};
 use crate::stamp::Run;
 use crate::study::Machine;
-use crate::telemetry::{Build, Component, Health, HttpServer, Pages, Press, Telemetry, press};
 
 use audit::Audit;
 use books::{Bookkeeper, Books, Overview};
 use control::{Control, End, State};
+use exposed::{Exposed, expose, serve};
 use journalist::Journalist;
 use loads::Loads;
 use meters::Meters;
@@ -169,8 +170,7 @@ async fn carry_out(
         Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let Beginning { parts, state, keeping } = resume::begin(loaded, run, clock)?;
     let loads = Loads::of(resolved, &parts, options.calibration.as_deref());
-    let Exposed { telemetry, health, press, server } = expose(loaded, &parts, clock)?;
-    loads.tell(&telemetry);
+    let Exposed { telemetry, health, press, server } = expose(loaded, (&parts, &loads), clock)?;
     let audit = results::open(options, &parts)?;
     let otlp = otlp::start(loaded, &telemetry, &health).await?;
     let http = serve(server)?;
@@ -203,14 +203,10 @@ async fn carry_out(
     let around = Surroundings { set_back, ..around };
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
     let overview = Overview::new(Arc::clone(&parts.roster), clock.now(), story.windows.clone());
-    let shown = loads.paths.clone();
-    let journalist = journalist(loaded, &parts, (clock, story), loads);
+    let journalist = journalist(loaded, &parts, (clock, story), loads.clone());
     let threads = Threads::start(parts, around, (bookkeepers, kept.syncer))
         .map_err(|error| Error::System("starting threads", error))?;
-    if let Some(watched) = watched {
-        // Who has gone does not look.
-        let _ = watched.send(books.clone());
-    }
+    show(watched, &books);
     let mut control = Control {
         clock,
         machine,
@@ -227,7 +223,7 @@ async fn carry_out(
         press: Some(press),
         edition: 0,
         meters: Meters::new(host::Sampler::new(resolved.host.clone())),
-        output: Output::new(options.screen.clone(), options.progress, shown),
+        output: Output::new(options.screen.clone(), options.progress, loads.paths),
         journalist,
         window: resolved.window,
         components,
@@ -238,6 +234,14 @@ async fn carry_out(
     }
     let (report, directory) = (control.stop().await, kept.directory);
     Ok(report.map(|report| Over { report, control, audit, otlp, http, directory }))
+}
+
+/// Hands the books to who watches them.
+fn show(watched: Option<oneshot::Sender<Vec<Arc<Books>>>>, books: &[Arc<Books>]) {
+    if let Some(watched) = watched {
+        // Who has gone does not look.
+        let _ = watched.send(books.to_vec());
+    }
 }
 
 impl Over {
@@ -266,36 +270,6 @@ fn journalist(
     let witness = Witness::new(Arc::clone(&parts.roster), parts.stamper.clone());
     let told = (witness, names, parts.objectives.clone(), story);
     Journalist::new(clock, (environment::product(), environment::survey(loaded)), told, loads)
-}
-
-/// What the world sees of a run.
-struct Exposed {
-    telemetry: Telemetry,
-    health: Health,
-    press: Press,
-    server: HttpServer,
-}
-
-/// Takes the address that the run is seen at; nobody is answered yet.
-fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error> {
-    check_properties(loaded, parts)?;
-    let product = environment::product();
-    let commit = product.commit.unwrap_or_default();
-    let identity = environment::identity(loaded);
-    let otlp = loaded.resolved.telemetry.otlp.as_ref();
-    let otlp = otlp.map(|config| (config.histograms, &identity));
-    let build = Build { version: product.version, commit };
-    let telemetry = Telemetry::with_objectives(&parts.roster, &parts.objectives, &build, otlp);
-    let exporter = otlp.map(|_| Component::Otlp);
-    let journal = loaded.resolved.state_dir.as_ref().map(|_| Component::Journal);
-    let components = parts.components().into_iter().chain(exporter).chain(journal);
-    let components: Vec<_> = components.collect();
-    let health = Health::new(clock.now(), &components);
-    let (press, readers) = press(clock);
-    let pages = Pages { telemetry: telemetry.clone(), health: health.clone(), readers, clock };
-    let server = HttpServer::bind(loaded.resolved.telemetry.listen, pages)
-        .map_err(|error| loaded.problem("telemetry.listen", &error.to_string()))?;
-    Ok(Exposed { telemetry, health, press, server })
 }
 
 impl Control {
@@ -341,24 +315,6 @@ fn check_properties(loaded: &Loaded, parts: &Parts) -> Result<(), Error> {
         produce::check(config).map_err(|what| loaded.problem(&at, &what))?;
     }
     Ok(())
-}
-
-/// Serves HTTP on a thread of its own: a scrape takes milliseconds, and nothing that is timed may
-/// wait for it.
-fn serve(server: HttpServer) -> Result<Tasks, Error> {
-    tracing::info!("listening on http://{}", server.address());
-    let http = Tasks::new();
-    let stop = http.clone();
-    threads::run_on_thread("http", &http, move || {
-        let tasks = stop.clone();
-        stop.spawn(async move {
-            if let Err(error) = server.serve(tasks).await {
-                tracing::error!("HTTP is not served, restart the probe: {error}");
-            }
-        });
-    })
-    .map_err(|error| Error::System("starting the HTTP thread", error))?;
-    Ok(http)
 }
 
 /// Keeps `/metrics` up for a last scrape; a signal ends the wait.

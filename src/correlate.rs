@@ -5,6 +5,7 @@ mod books;
 mod elapsed;
 mod event;
 mod inbox;
+mod late;
 mod leases;
 mod ledger;
 mod limits;
@@ -16,10 +17,9 @@ mod verdicts;
 
 pub use batch::Batch;
 pub use elapsed::Elapsed;
-pub use event::{
-    Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Gap, LateSend, Leg, Outcome,
-};
+pub use event::{Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Gap, Leg, Outcome};
 pub use inbox::{Inbox, PartitionName, Router, Shard};
+pub use late::LateSend;
 pub use leases::Leases;
 pub use limits::Limits;
 pub use machine::{Correlator, Kept, TakenUp};

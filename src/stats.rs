@@ -207,7 +207,7 @@ impl Stats {
         for path in &mut self.paths {
             path.window_poll_lag.clear();
             path.busiest = path.busiest.max(path.work.most().unwrap_or(0.0));
-            path.work = Work::default();
+            (path.work, path.window_refused) = (Work::default(), 0);
         }
     }
 

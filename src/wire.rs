@@ -26,6 +26,8 @@ mod outbox;
 mod place;
 mod protocol;
 mod refusal;
+mod stream;
+mod tls;
 mod v4;
 mod v5;
 mod window;
@@ -43,6 +45,7 @@ pub use bell::Bell;
 pub use client::Client;
 pub use event_loop::EventLoop;
 pub use handler::{Clients, Handler};
+pub use tls::Tls;
 
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +79,8 @@ pub struct Endpoint {
     pub version: Version,
     /// User name and password.
     pub credentials: Option<(String, SecretString)>,
+    /// How the connection is encrypted, if it is.
+    pub tls: Option<Tls>,
 }
 
 /// How one client behaves.
@@ -89,6 +94,9 @@ pub struct Session {
     pub inflight: u16,
     /// How many messages may wait for the connection.
     pub queue: usize,
+    /// How long the one that waits longest may wait until no more are taken: a system that takes less
+    /// than it is offered must not make what waits grow.
+    pub patience: Duration,
     /// How long after the others it connects first: not all come at once.
     pub connect_after: Duration,
     /// Largest packet that is accepted, in bytes.
@@ -176,6 +184,8 @@ pub enum Happening {
 pub struct Handshake {
     /// From asking for a connection to having it.
     pub tcp: Duration,
+    /// From then to its encryption, where it has one.
+    pub tls: Option<Duration>,
     /// From then to CONNACK.
     pub connack: Duration,
 }
@@ -207,7 +217,7 @@ pub struct Message {
 pub enum Unsendable {
     /// There is no connection.
     Disconnected,
-    /// As many messages wait as may.
+    /// As many messages wait as may, or one for as long as it may.
     QueueFull,
     /// It is larger than the broker takes, or than a packet may be.
     TooLarge,

@@ -64,6 +64,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "schedule::Profile",
             "stamp::Format",
             "stamp::PATHS_MAX",
+            "wire::Tls",
             "wire::Version",
             "host::Config",
             "host::ProcessSelector",

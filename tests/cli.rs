@@ -109,12 +109,12 @@ fn bad_values_are_named_with_file_and_line() {
     fs::create_dir(scene.path("directory")).unwrap();
     for (line, expected) in [
         ("tpoic: t", "mqtt.tpoic: unknown key; did you mean \"topic\"?"),
-        ("tls: { ca_file: ca.pem }", "mqtt.tls: is known but not built yet; remove it"),
+        ("tls: { ca_file: ca.pem }", "mqtt.tls: is for connections that are encrypted"),
         ("clients: many", "mqtt.clients: "),
         ("topic: [t]", "mqtt.topic: "),
         ("qos: 3", "mqtt.qos: 3 is not a QoS (0, 1 or 2)"),
         ("url: http://broker", "mqtt.url: "),
-        ("url: mqtts://broker", "mqtt.url: mqtts:// is known but not built yet"),
+        ("url: wss://broker", "mqtt.url: wss:// is known but not built yet"),
         ("topic: landfall/#", "mqtt.topic: "),
         ("topic: landfall/+/{client}", "mqtt.topic: "),
         ("rate: 0/s", "mqtt.rate: "),

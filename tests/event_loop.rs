@@ -71,8 +71,8 @@ impl Handler for Exchange {
         ready.then_some(Instant::ZERO)
     }
 
-    fn act(&mut self, _: Instant, clients: &mut Clients<'_, Large>) {
-        while self.next < MESSAGES && clients.publish(PUBLISHER, self.next).is_ok() {
+    fn act(&mut self, now: Instant, clients: &mut Clients<'_, Large>) {
+        while self.next < MESSAGES && clients.publish(PUBLISHER, self.next, now).is_ok() {
             self.next += 1;
         }
     }
@@ -133,12 +133,13 @@ fn client(
     version: Version,
     (id, topic, qos): (&str, &str, Qos),
 ) -> Client<Large> {
-    let endpoint = Endpoint { host: host.into(), port, version, credentials: None };
+    let endpoint = Endpoint { host: host.into(), port, version, credentials: None, tls: None };
     let session = Session {
         client_id: id.into(),
         keep_alive: Duration::from_secs(30),
         inflight: 8,
         queue: 16,
+        patience: Duration::from_mins(1),
         connect_after: Duration::ZERO,
         packet_bytes_max: 1 << 20,
     };

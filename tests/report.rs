@@ -210,6 +210,7 @@ fn bad_run() -> Stats {
         ]);
     }
     stats.apply(&[
+        Event::Skipped { publisher: PublisherId(1), cause: NotSent::Disconnected },
         resolved(1, Lane::MqttKafka, Outcome::AckedLost, None),
         recovered(1, Lane::MqttKafka, Outcome::AckedLost),
         Event::Foreign { path: PathId(0), count: 1 },

@@ -73,14 +73,13 @@ pub(super) async fn run(flags: Flags, screen: Screen) -> Result<u8, Error> {
         .flat_map(|is_paced| (0..3).map(move |qos| Step { is_paced, qos }));
     let steps: Vec<Step> = steps.collect();
     let systems = Tasks::new();
-    let (sink, url) = match &flags.broker {
-        Some(url) => (None, url.clone()),
-        None => {
-            let sink = NullSink::start(sink_threads(), &systems)
-                .map_err(|error| Error::System("starting the null sink", error))?;
-            let url = format!("mqtt://{}", sink.address());
-            (Some(sink), url)
-        }
+    let (sink, url) = if let Some(url) = &flags.broker {
+        (None, url.clone())
+    } else {
+        let sink = NullSink::start(sink_threads(), &systems)
+            .map_err(|error| Error::System("starting the null sink", error))?;
+        let url = format!("mqtt://{}", sink.address());
+        (Some(sink), url)
     };
     // All of them before the first: what is wrong with a flag is wrong with each.
     let loads = steps.iter().map(|&step| Ok((step, configuration(step, &flags, &url)?)));

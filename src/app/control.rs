@@ -268,6 +268,7 @@ impl Control {
                 away: is_away && !first,
                 poll_lag_p99_nanos: totals.window_poll_lag.quantile_nanos(0.99),
                 saturated: totals.work.saturated(),
+                refused: totals.window_refused,
                 behind: consumes.then(|| now.saturating_since(totals.caught_up)),
                 ..common
             };

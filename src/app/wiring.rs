@@ -242,6 +242,7 @@ fn endpoint(mqtt: &MqttConfig) -> Endpoint {
             .username
             .clone()
             .map(|user| (user, mqtt.password.clone().unwrap_or_default())),
+        tls: mqtt.tls.clone(),
     }
 }
 
@@ -253,6 +254,7 @@ fn session(mqtt: &MqttConfig, client_id: String, (rate, deadline): (f64, Duratio
         client_id,
         keep_alive: Duration::from_secs(30),
         inflight: mqtt.inflight.unwrap_or(inflight),
+        patience: deadline,
         connect_after: Duration::ZERO,
         queue: queue(rate, deadline),
         packet_bytes_max: PACKET_BYTES_MAX,
@@ -275,6 +277,7 @@ fn subscriber(path: &PathConfig, id: PathId, (probe, prefix): (&str, &str)) -> s
             keep_alive: subscribe::PING_EVERY,
             inflight: 1,
             queue: 16,
+            patience: path.deadline,
             connect_after: Duration::ZERO,
             packet_bytes_max: PACKET_BYTES_MAX,
         },

@@ -156,7 +156,16 @@ fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), String>
     Ok((host.into(), port))
 }
 
-/// `mqtt://host:port`; the port may be left out.
+/// A host name without a port.
+pub(super) fn host_name(text: &str) -> Result<String, String> {
+    if is_word(text, 253) {
+        Ok(text.into())
+    } else {
+        Err(format!("{} is not a host name", quote(text)))
+    }
+}
+
+/// `mqtt://host:port` or `mqtts://host:port`; the port may be left out.
 pub(super) fn url(text: &str) -> Result<Url, String> {
     if text.contains('@') {
         return Err("has user information in it; use username and password_file".into());
@@ -164,18 +173,22 @@ pub(super) fn url(text: &str) -> Result<Url, String> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(format!("{} is not a URL such as mqtt://broker:1883", quote(text)));
     };
-    match scheme {
-        "mqtt" => {}
-        "mqtts" | "ws" | "wss" => {
-            return Err(format!("{scheme}:// is known but not built yet; use mqtt://"));
+    let tls = match scheme {
+        "mqtt" => false,
+        "mqtts" => true,
+        "ws" | "wss" => {
+            return Err(format!("{scheme}:// is known but not built yet; use mqtt:// or mqtts://"));
         }
-        _ => return Err(format!("{} is not a scheme of MQTT; use mqtt://", quote(scheme))),
-    }
+        _ => {
+            let quoted = quote(scheme);
+            return Err(format!("{quoted} is not a scheme of MQTT; use mqtt:// or mqtts://"));
+        }
+    };
     if let Some(end) = rest.find(['/', '?', '#']) {
         return Err(format!("{} stands behind the host and port; remove it", quote(&rest[end..])));
     }
-    let (host, port) = host_and_port(rest, 1883)?;
-    Ok(Url { host, port })
+    let (host, port) = host_and_port(rest, if tls { 8883 } else { 1883 })?;
+    Ok(Url { host, port, tls })
 }
 
 /// `http://host:port` or `https://host:port`, perhaps with a path.
@@ -372,9 +385,11 @@ mod tests {
 
     #[test]
     fn hosts_keep_their_kind() {
-        let at = |host: &str, port| Ok(Url { host: host.into(), port });
+        let at = |host: &str, port| Ok(Url { host: host.into(), port, tls: false });
         assert_eq!(url("mqtt://[fe80::1]:1884"), at("fe80::1", 1884));
         assert_eq!(url("mqtt://10.0.0.1"), at("10.0.0.1", 1883));
+        let encrypted = Url { host: "broker".into(), port: 8883, tls: true };
+        assert_eq!(url("mqtts://broker"), Ok(encrypted));
         let list = ["a:9092", "[::1]:9093", "b:1"].map(String::from).to_vec();
         assert_eq!(brokers("a, [::1]:9093 ,b:1"), Ok(list));
     }

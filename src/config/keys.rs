@@ -9,6 +9,7 @@ macro_rules! key {
 }
 
 pub(super) mod pace;
+pub(super) mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -119,9 +120,9 @@ key!(AVAILABILITY: Percentage = "availability", Fallback::Absent, Percentage,
 
 key!(URL: Text<Url> = "url", Fallback::Required("url: mqtt://broker:1883"), Text {
         what: "a URL such as mqtt://broker:1883", instead_of_number: "write mqtt://host:port",
-        pattern: r"^mqtt://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?$",
+        pattern: r"^mqtts?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?$",
         parse: grammar::url },
-    "The broker. The port is 1883 where none is given.");
+    "The broker, over TLS with mqtts://. The port is 1883 where none is given, 8883 with mqtts://.");
 key!(VERSION: Choice<Version> = "version", Fallback::Yaml("5"), Choice {
         what: "a version of MQTT", not_built: &[],
         options: &[("5", Version::V5), ("3.1.1", Version::V4)] },
@@ -151,7 +152,8 @@ key!(SCHEDULE: Choice<Arrivals> = "schedule", Fallback::Yaml("poisson"), Choice 
     "Whether messages are due at random moments or at equal distances.");
 key!(PAYLOAD: Group = "payload", Fallback::Yaml("{}"), Group(Shape::Section(PAYLOAD_KEYS)),
     "What is published.");
-key!(TLS: Group = "tls", Fallback::Absent, Group(Shape::NotBuilt), "");
+key!(TLS: Group = "tls", Fallback::Absent, Group(Shape::Section(tls::TLS_KEYS)),
+    "How a connection to mqtts:// is encrypted; the broker's certificate is always verified.");
 
 key!(SIZE: Count = "size", Fallback::Yaml("256"),
     Count { min: 16, max: PAYLOAD_MAX, bytes: true },

@@ -4,6 +4,7 @@ mod control;
 mod otlp;
 mod pace;
 mod slo;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -142,6 +143,7 @@ impl Reader<'_> {
 
     fn mqtt(&mut self, view: &View<'_>, probe: &str, path: &str) -> Option<MqttConfig> {
         let url = view.get(&keys::URL, self.problems);
+        let tls = self.tls(view, url.as_ref());
         let version = view.get(&keys::VERSION, self.problems);
         let username = view.get(&keys::USERNAME, self.problems);
         let password = self.password(view);
@@ -178,6 +180,7 @@ impl Reader<'_> {
             version,
             username,
             password,
+            tls,
             topic,
             qos,
             clients,

@@ -12,7 +12,7 @@ use crate::host;
 use crate::schedule::{Arrivals, Profile};
 use crate::stamp::Format;
 use crate::telemetry::OtlpConfig;
-use crate::wire::Version;
+use crate::wire::{Tls, Version};
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -94,6 +94,8 @@ pub struct MqttConfig {
     pub username: Option<String>,
     /// The password; only with a user name.
     pub password: Option<SecretString>,
+    /// How its connections are encrypted, if they are.
+    pub tls: Option<Tls>,
     /// The topic that is published to.
     pub topic: TopicTemplate,
     /// The QoS levels over which rate and clients are split evenly: one to three, ascending.
@@ -144,6 +146,8 @@ pub struct Url {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// Whether connections are encrypted.
+    pub tls: bool,
 }
 
 /// What is published.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Instant;
 use crate::stamp::SpanId;
 
-use super::{Elapsed, Lane, NotSent, PathId, PublisherId, Reader, RecordPlace};
+use super::{Elapsed, Lane, LateSend, NotSent, PathId, PublisherId, Reader, RecordPlace};
 
 /// What became of a slot on a lane; exactly one per slot and lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -251,29 +251,6 @@ pub struct Copied {
 
 const _: () = assert!(size_of::<Event>() <= 128, "an event of a message fits two lines of cache");
 
-/// What a message waited for that was sent late.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LateSend {
-    /// The probe itself: it woke late, or had too much to do.
-    Probe,
-    /// The system: the socket took no more, or the broker had not answered enough.
-    Backpressure,
-}
-
-impl LateSend {
-    /// Every cause, in the order of their indices.
-    pub const ALL: [Self; 2] = [Self::Probe, Self::Backpressure];
-
-    /// The name in metrics and reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Probe => "probe",
-            Self::Backpressure => "backpressure",
-        }
-    }
-}
-
 /// One thing that the correlator concluded. `publisher` names path and QoS through the
 /// [`Roster`](super::Roster). Durations are signed nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -324,6 +301,8 @@ pub enum Event {
         path: PathId,
         /// From asking for a connection to having it, in nanoseconds.
         tcp_nanos: i64,
+        /// From then to its encryption, where it has one, in nanoseconds.
+        tls_nanos: Option<i64>,
         /// From then to CONNACK, in nanoseconds.
         connack_nanos: i64,
     },

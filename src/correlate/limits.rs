@@ -13,6 +13,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { open_max: 4_000_000, verdicts_max: 1_000_000, closed_max: 65_536 }
+        Self { open_max: 6_000_000, verdicts_max: 1_000_000, closed_max: 65_536 }
     }
 }

@@ -2,6 +2,7 @@
 
 mod arrival;
 mod restart;
+mod sending;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,21 +12,15 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Instant;
 
 use super::books::{Books, Fixed};
-use super::ledger::{Entry, Ledger, Place};
+use super::ledger::{Entry, Ledger};
 use super::limits::Limits;
 use super::sinks::Sinks;
 use super::verdicts::Verdicts;
 pub use restart::{Kept, TakenUp};
 
 use super::{
-    Event, Lane, LateSend, Leg, NotSent, Observation, Outcome, PathId, Publisher, PublisherId, Qos,
-    Roster, Stage,
+    Event, Lane, NotSent, Observation, Outcome, PathId, Publisher, PublisherId, Qos, Roster,
 };
-
-/// A message is sent late from so many nanoseconds on, which is what a window may be late by.
-const SEND_LATE_NANOS: i64 = 10_000_000;
-/// How many resends of a publisher are remembered.
-const RESENT_MAX: usize = 4_096;
 
 /// Turns observations into outcomes. Owns the publishers of one shard.
 ///
@@ -138,8 +133,8 @@ impl Correlator {
             Observation::Sent { publisher, sequence, at, held } => {
                 self.sent(publisher, sequence, (at, held), events);
             }
-            Observation::Connected { path, tcp_nanos, connack_nanos } => {
-                events.push(Event::Connected { path, tcp_nanos, connack_nanos });
+            Observation::Connected { path, tcp_nanos, tls_nanos, connack_nanos } => {
+                events.push(Event::Connected { path, tcp_nanos, tls_nanos, connack_nanos });
             }
             Observation::Worked { path, share } => events.push(Event::Worked { path, share }),
             Observation::Acknowledged { publisher, sequence, stage, reason, at } => {
@@ -226,89 +221,6 @@ impl Correlator {
         self.open_slots += 1;
         if self.open_slots > self.limits.open_max {
             self.evict_oldest(id, events);
-        }
-    }
-
-    fn not_sent(&mut self, id: PublisherId, sequence: u64, why: NotSent, events: &mut Vec<Event>) {
-        let (mut books, state) = self.split(id, events);
-        if let Place::Open(entry) = state.ledger.place(sequence)
-            && entry.sent().is_none()
-        {
-            books.events.push(Event::Skipped { publisher: id, cause: why });
-            books.resolve_all((sequence, entry), Outcome::NotSent, Some(why));
-            entry.set_answered();
-        }
-    }
-
-    fn sent(
-        &mut self,
-        id: PublisherId,
-        sequence: u64,
-        (at, held): (Instant, bool),
-        events: &mut Vec<Event>,
-    ) {
-        let (mut books, state) = self.split(id, events);
-        let entry = match state.ledger.place(sequence) {
-            Place::Open(entry) if entry.sent().is_none() => entry,
-            // A slot is closed only behind its sending, so that this is a resend too.
-            Place::Open(_) | Place::Closed(_) => {
-                state.resent.push_back(sequence);
-                if state.resent.len() > RESENT_MAX {
-                    state.resent.pop_front();
-                }
-                return;
-            }
-            Place::Unknown => return,
-        };
-        entry.set_sent(at);
-        books.launch(entry);
-        // Kafka answers for each control message, whatever its twin's QoS.
-        if books.fixed.qos == Qos::AtMostOnce && !books.fixed.control {
-            entry.set_answered();
-        }
-        let nanos = at.nanos_since(entry.intended);
-        books.events.push(Event::Published { publisher: id });
-        books.events.push(Event::Timed { publisher: id, leg: Leg::PublishDelay, nanos });
-        if nanos > SEND_LATE_NANOS {
-            let cause = if held { LateSend::Backpressure } else { LateSend::Probe };
-            books.events.push(Event::SentLate { publisher: id, cause });
-        }
-    }
-
-    fn acknowledged(
-        &mut self,
-        id: PublisherId,
-        sequence: u64,
-        (stage, reason, at): (Stage, u8, Instant),
-        events: &mut Vec<Event>,
-    ) {
-        let (mut books, state) = self.split(id, events);
-        let Place::Open(entry) = state.ledger.place(sequence) else {
-            return;
-        };
-        if reason >= 0x80 {
-            // What the broker has taken is its own, whatever it answers later: a PUBCOMP with 0x92
-            // (packet identifier not found) says that it lost the handshake, not the message.
-            if !entry.is_accepted() {
-                books.events.push(Event::Rejected { publisher: id, sequence, reason });
-                books.resolve_all((sequence, entry), Outcome::Rejected, None);
-            }
-            entry.set_answered();
-            return;
-        }
-        if !entry.is_accepted() {
-            entry.set_accepted(at);
-            books.events.push(Event::Acknowledged { publisher: id, sequence, at });
-            if let Some(gap) = entry.durability_gap() {
-                books.events.push(Event::DurabilityGap { publisher: id, gap });
-            }
-            if stage == Stage::Pubrec {
-                books.time_answer(entry, Leg::PublishRec, at);
-            }
-        }
-        if stage != Stage::Pubrec && !entry.is_answered() {
-            entry.set_answered();
-            books.time_answer(entry, Leg::PublishAck, at);
         }
     }
 

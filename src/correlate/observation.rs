@@ -347,6 +347,8 @@ pub enum Observation {
         path: PathId,
         /// From asking for a connection to having it, in nanoseconds.
         tcp_nanos: i64,
+        /// From then to its encryption, where it has one, in nanoseconds.
+        tls_nanos: Option<i64>,
         /// From then to CONNACK, in nanoseconds.
         connack_nanos: i64,
     },

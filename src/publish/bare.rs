@@ -112,14 +112,14 @@ impl Handler for Pacer {
         for _ in 0..pacer::TURN_MAX {
             let Some(slot) = self.agenda.take_due(now) else { break };
             // What can't be sent is not sent, and not counted.
-            let _ = clients.publish(slot.publisher as usize, slot.sequence);
+            let _ = clients.publish(slot.publisher as usize, slot.sequence, now);
             now = self.clock.now();
         }
         while let Some((client, free)) = self.rooms.next() {
             for _ in 0..free {
                 let publisher = u32::try_from(client).unwrap_or(u32::MAX);
                 let Some(slot) = self.agenda.take_closed(publisher, now) else { break };
-                if clients.publish(client, slot.sequence).is_err() {
+                if clients.publish(client, slot.sequence, now).is_err() {
                     break;
                 }
                 self.rooms.took(client);

@@ -124,11 +124,11 @@ impl Pacer {
     }
 
     /// Offers a slot; whether its client took it.
-    fn offer(&mut self, slot: Slot, clients: &mut Clients<'_, Composer>) -> bool {
+    fn offer(&mut self, slot: Slot, now: Instant, clients: &mut Clients<'_, Composer>) -> bool {
         let (client, intended, sequence) = (slot.publisher as usize, slot.intended, slot.sequence);
         self.await_lease(client, sequence);
         self.tell(client, |publisher| Observation::Offered { publisher, sequence, intended });
-        let Err(why) = clients.publish(client, sequence) else { return true };
+        let Err(why) = clients.publish(client, sequence, now) else { return true };
         let cause = match why {
             Unsendable::Disconnected => NotSent::Disconnected,
             Unsendable::QueueFull => NotSent::QueueFull,
@@ -147,7 +147,7 @@ impl Pacer {
                 let publisher = u32::try_from(client).unwrap_or(u32::MAX);
                 let Some(slot) = self.agenda.take_closed(publisher, now) else { break };
                 // What can't be sent now is not asked for again before there is news.
-                if !self.offer(slot, clients) {
+                if !self.offer(slot, now, clients) {
                     break;
                 }
                 self.rooms.took(client);
@@ -183,7 +183,7 @@ impl Handler for Pacer {
                 let client = slot.publisher as usize;
                 self.tell(client, |publisher| Observation::Woken { publisher, nanos });
             }
-            self.offer(slot, clients);
+            self.offer(slot, now, clients);
             now = self.around.clock.now();
         }
         let opened = self.opens.extract_if(.., |&mut opens| opens <= now).count();
@@ -273,8 +273,13 @@ impl Handler for Pacer {
     fn shook_hands(&mut self, client: usize, took: Handshake) {
         let nanos = |took: Duration| i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
         if let Some(path) = self.publishers.get(client).map(|of| PathId(of.path)) {
-            let (tcp_nanos, connack_nanos) = (nanos(took.tcp), nanos(took.connack));
-            self.batch.count(path, Observation::Connected { path, tcp_nanos, connack_nanos });
+            let connected = Observation::Connected {
+                path,
+                tcp_nanos: nanos(took.tcp),
+                tls_nanos: took.tls.map(nanos),
+                connack_nanos: nanos(took.connack),
+            };
+            self.batch.count(path, connected);
         }
     }
 

@@ -96,7 +96,7 @@ impl Handler for Probe {
         self.is_due = false;
         for publisher in 0..self.count {
             self.say(publisher, now, Seen::Due);
-            if let Err(why) = clients.publish(publisher, SEQUENCE) {
+            if let Err(why) = clients.publish(publisher, SEQUENCE, now) {
                 self.say(publisher, now, Seen::NotSent(why));
             }
         }

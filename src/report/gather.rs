@@ -56,6 +56,7 @@ fn path(inputs: &Inputs<'_>, id: PathId, (windows, load): (PathWindows, Load)) -
         sent_late: load::sent_late(stats, id),
         connect_seconds: ConnectDurations {
             tcp: connect(&totals.connects.tcp),
+            tls: connect(&totals.connects.tls),
             connack: connect(&totals.connects.connack),
         },
         busiest_thread_ratio: f64::from(totals.busiest),

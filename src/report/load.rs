@@ -73,6 +73,9 @@ pub struct Amount {
 pub struct ConnectDurations {
     /// From asking for a TCP connection to having it.
     pub tcp: Durations,
+    /// From then to its encryption, of those that have one.
+    #[serde(default)]
+    pub tls: Durations,
     /// From then to CONNACK.
     pub connack: Durations,
 }
@@ -211,16 +214,18 @@ pub(super) fn markdown(path: &PathReport, calibration: Option<&CalibrationBrief>
     lines.extend([format!("{} {beside}.", path.load.sentence()), String::new()]);
     lines.extend(path.flow.table().markdown());
     let took = |of: Durations| [of.p50, of.p99, of.max].map(duration_or_none).join(" / ");
-    let ConnectDurations { tcp, connack } = path.connect_seconds;
+    let ConnectDurations { tcp, tls, connack } = path.connect_seconds;
+    let connects = [("TCP", tcp), ("TLS", tls), ("CONNACK", connack)];
+    let connects = connects.into_iter().filter(|(_, of)| of.count > 0);
+    let connects: Vec<String> = connects.map(|(name, of)| format!("{name} {}", took(of))).collect();
     let late = nonzero(path.sent_late.iter().map(|(cause, &number)| (cause.as_str(), number)));
     lines.extend([
         String::new(),
         format!(
-            "{} connected, p50 / p99 / max: TCP {}, CONNACK {}. The busiest sending thread was at work for \
+            "{} connected, p50 / p99 / max: {}. The busiest sending thread was at work for \
              {} of a quarter of a second. Sent more than 10 ms late: {}.",
             counted(connack.count, "time"),
-            took(tcp),
-            took(connack),
+            connects.join(", "),
             percentage(path.busiest_thread_ratio),
             if late.is_empty() { "none" } else { &late },
         ),

@@ -1,9 +1,9 @@
 //! Room `stats`: how events become totals.
 
 use crate::clock::Instant;
-use crate::correlate::{Arrival, Event, Lane, Outcome, PublisherId};
+use crate::correlate::{Arrival, Event, Lane, NotSent, Outcome, PublisherId};
 
-use super::{Stats, series};
+use super::{PathTotals, Stats, series};
 
 impl Stats {
     /// Books what the correlator concluded.
@@ -32,24 +32,15 @@ impl Stats {
                 self.lag.record(nanos);
                 self.window_lag.record(nanos);
             }
-            Event::Polled { path, reader, nanos } => {
-                self.paths[usize::from(path.0)].note_poll(reader, nanos);
-            }
             Event::Offered { publisher } => self.publish_of(publisher).offered += 1,
             Event::Skipped { publisher, cause } => {
                 self.publish_of(publisher).not_sent[cause as usize] += 1;
+                let refused = u64::from(cause == NotSent::QueueFull);
+                self.path_of(publisher).window_refused += refused;
             }
             Event::Published { publisher } => self.publish_of(publisher).published += 1,
             Event::SentLate { publisher, cause } => {
                 self.publish_of(publisher).sent_late[cause as usize] += 1;
-            }
-            Event::Connected { path, tcp_nanos, connack_nanos } => {
-                let connects = &mut self.paths[usize::from(path.0)].connects;
-                connects.tcp.record(tcp_nanos);
-                connects.connack.record(connack_nanos);
-            }
-            Event::Worked { path, share } => {
-                self.paths[usize::from(path.0)].work.note(share);
             }
             Event::Acknowledged { publisher, .. } => self.publish_of(publisher).acknowledged += 1,
             Event::Resolved { .. } => self.book_outcome(event),
@@ -89,12 +80,11 @@ impl Stats {
                 let index = usize::from(!survived);
                 self.publish_of(publisher).stamps[carrier.index()][index] += 1;
             }
-            Event::Consumed { path, lane, partition } => {
-                self.paths[usize::from(path.0)].consume(lane, partition);
-            }
-            Event::Foreign { path, count } => {
-                self.paths[usize::from(path.0)].foreign += u64::from(count);
-            }
+            Event::Polled { path, .. }
+            | Event::Connected { path, .. }
+            | Event::Worked { path, .. }
+            | Event::Consumed { path, .. }
+            | Event::Foreign { path, .. } => self.paths[usize::from(path.0)].book(event),
             Event::Overflow { publisher } => self.path_of(publisher).overflow += 1,
             Event::Missed { publisher, .. } => self.path_of(publisher).missed += 1,
             Event::Unconfirmed { publisher, .. } => self.path_of(publisher).unconfirmed += 1,
@@ -146,6 +136,26 @@ impl Stats {
             if let Some(survived) = survived {
                 counts[usize::from(!survived)] += 1;
             }
+        }
+    }
+}
+
+impl PathTotals {
+    /// Books what is nobody's message.
+    fn book(&mut self, event: &Event) {
+        match *event {
+            Event::Polled { reader, nanos, .. } => self.note_poll(reader, nanos),
+            Event::Connected { tcp_nanos, tls_nanos, connack_nanos, .. } => {
+                self.connects.tcp.record(tcp_nanos);
+                if let Some(nanos) = tls_nanos {
+                    self.connects.tls.record(nanos);
+                }
+                self.connects.connack.record(connack_nanos);
+            }
+            Event::Worked { share, .. } => self.work.note(share),
+            Event::Consumed { lane, partition, .. } => self.consume(lane, partition),
+            Event::Foreign { count, .. } => self.foreign += u64::from(count),
+            _ => {}
         }
     }
 }

@@ -12,6 +12,8 @@ const SATURATED: f32 = 0.95;
 pub struct Connects {
     /// From asking for a connection to having it.
     pub tcp: Latencies,
+    /// From then to its encryption, of those that have one.
+    pub tls: Latencies,
     /// From then to CONNACK.
     pub connack: Latencies,
 }
@@ -19,6 +21,7 @@ pub struct Connects {
 impl Connects {
     pub(super) fn merge(&mut self, other: &Self) {
         self.tcp.merge(&other.tcp);
+        self.tls.merge(&other.tls);
         self.connack.merge(&other.connack);
     }
 }
@@ -69,7 +72,9 @@ mod tests {
     fn a_thread_that_never_waits_is_saturated() {
         let mut work = Work::default();
         assert_eq!((work.most(), work.saturated()), (None, None));
-        [0.2, 0.94, 1.0].into_iter().for_each(|share| work.note(share));
+        for share in [0.2, 0.94, 1.0] {
+            work.note(share);
+        }
         let mut other = Work::default();
         other.note(0.95);
         work.merge(other);

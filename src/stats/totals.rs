@@ -185,6 +185,9 @@ pub struct PathTotals {
     /// How much the threads that send for it had to do, in the window that is not over.
     #[serde(skip)]
     pub work: Work,
+    /// Slots that were skipped because as many messages waited as may, in the window that is not over.
+    #[serde(skip)]
+    pub window_refused: u64,
     /// The most that such a thread had to do in a window: a share of the time, 0 to 1.
     pub busiest: f32,
     /// The slowest messages, and the last that went wrong.
@@ -243,6 +246,7 @@ impl PathTotals {
         self.window_poll_lag.merge(&other.window_poll_lag);
         self.connects.merge(&other.connects);
         self.work.merge(other.work);
+        self.window_refused += other.window_refused;
         self.busiest = self.busiest.max(other.busiest);
         self.worst.merge(&other.worst);
     }

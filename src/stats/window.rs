@@ -13,6 +13,8 @@ pub enum InvalidCause {
     Reconnecting,
     /// The probe itself could not keep up.
     ProbeOverloaded,
+    /// The system took less than it was offered, so that slots were skipped.
+    SystemOverloaded,
     /// The consumer had not caught up with what was there.
     ConsumerBehind,
     /// The machine, or the limit of its control group, kept the probe from running.
@@ -23,10 +25,11 @@ pub enum InvalidCause {
 
 impl InvalidCause {
     /// Every cause, in the order of their indices.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::WarmingUp,
         Self::Reconnecting,
         Self::ProbeOverloaded,
+        Self::SystemOverloaded,
         Self::ConsumerBehind,
         Self::HostThrottled,
         Self::ClockStep,
@@ -39,6 +42,7 @@ impl InvalidCause {
             Self::WarmingUp => "warming_up",
             Self::Reconnecting => "reconnecting",
             Self::ProbeOverloaded => "probe_overloaded",
+            Self::SystemOverloaded => "system_overloaded",
             Self::ConsumerBehind => "consumer_behind",
             Self::HostThrottled => "host_throttled",
             Self::ClockStep => "clock_step",
@@ -98,6 +102,8 @@ pub struct WindowFacts {
     pub lag_p99_nanos: Option<i64>,
     /// How long what came may have waited to be taken in, 99 of 100 times, in nanoseconds.
     pub poll_lag_p99_nanos: Option<i64>,
+    /// How many slots were skipped because as many messages waited as may.
+    pub refused: u64,
     /// In which share of its stretches a thread that sends could do no more, 0 to 1.
     pub saturated: Option<f64>,
     /// How often an edge had to wait for the books.
@@ -123,6 +129,7 @@ impl WindowFacts {
             (InvalidCause::WarmingUp, self.first),
             (InvalidCause::Reconnecting, self.away),
             (InvalidCause::ProbeOverloaded, overloaded || is_saturated || self.inbox_waits > 0),
+            (InvalidCause::SystemOverloaded, self.refused > 0),
             (InvalidCause::ConsumerBehind, self.behind.is_some_and(|age| age > BEHIND_MAX)),
             (InvalidCause::HostThrottled, self.starved.is_beyond()),
             (InvalidCause::ClockStep, step > STEP_MAX),
@@ -153,6 +160,7 @@ mod tests {
         };
         let cases = [
             (WindowFacts { saturated: Some(0.11), ..fine }, InvalidCause::ProbeOverloaded),
+            (WindowFacts { refused: 1, ..fine }, InvalidCause::SystemOverloaded),
             (
                 WindowFacts { poll_lag_p99_nanos: Some(10_000_001), ..fine },
                 InvalidCause::ProbeOverloaded,

@@ -105,12 +105,14 @@ impl Judged {
 
 impl Verdict {
     /// Judges the totals of a run after its drain. Before that it is the verdict on the slots that
-    /// have an outcome so far. Without any objective the verdict is invalid: nothing was judged.
+    /// have an outcome so far. Without any objective the verdict is invalid, since nothing was judged;
+    /// but where nothing was to be, on paths that only load, it holds once they have.
     #[must_use]
     pub fn judge(stats: &Stats, objectives: &[Objective], unmeasured: &Unmeasured) -> Self {
         let objectives: Vec<Judged> =
             objectives.iter().map(|objective| judge(objective, stats, unmeasured)).collect();
-        let is_unknown = objectives.is_empty()
+        let only_loads = stats.roster().paths().iter().all(|path| path.lanes.is_empty());
+        let is_unknown = (objectives.is_empty() && !only_loads)
             || !unmeasured.is_empty()
             || objectives.iter().any(|judged| judged.held.is_none());
         let result = if objectives.iter().any(|judged| judged.held == Some(false)) {

@@ -174,7 +174,7 @@ impl Label {
 /// Values of [`Label::StampOutcome`]: came through, and did not.
 pub(super) const STAMP_OUTCOMES: [&str; 2] = ["survived", "lost"];
 /// Values of [`Label::ConnectLeg`].
-pub(super) const CONNECT_LEGS: [&str; 2] = ["tcp", "connack"];
+pub(super) const CONNECT_LEGS: [&str; 3] = ["tcp", "tls", "connack"];
 /// Values of [`Label::Mode`].
 pub(super) const MODES: [&str; 2] = ["open", "closed"];
 /// Values of [`Label::Scope`].

@@ -46,7 +46,7 @@ catalogue! {
     SENT_LATE = Counter "landfall_late_sends_total" "{message}" [Path, Qos, LateCause]
         "Messages that were sent more than 10 ms after they were due, by what they waited for: the probe, or the system (a full socket, or too much that the broker had not answered).";
     CONNECT = Histogram "landfall_connect_seconds" "s" [Path, ConnectLeg]
-        "Time that MQTT connections took: to TCP, and from there to CONNACK.";
+        "Time that MQTT connections took: to TCP, from there to TLS where it is spoken, and from there to CONNACK.";
     BUSIEST = Gauge "landfall_busiest_thread_ratio" "1" [Path]
         "The largest share of a quarter of a second of the last window in which a thread that sends for the path was at work; at 1 the probe is the limit.";
     LOAD_INFO = Gauge "landfall_load_info" "1" [Path, Mode]

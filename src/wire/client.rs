@@ -1,13 +1,15 @@
 //! Room `wire`: a client on its socket.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{self, ErrorKind};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use super::frame::Frame;
 use super::outbox::Buffers;
 use super::protocol::Protocol;
+use super::stream::Stream;
 use super::{Endpoint, Failure, Happening, Limits, Sending, Session, Source, Unsendable};
+use crate::clock::Instant;
 use crate::correlate::Qos;
 
 /// No more is written at a time, so that nobody else waits for long and what is said of it is recent.
@@ -19,7 +21,7 @@ pub struct Client<S> {
     endpoint: Endpoint,
     session: Session,
     protocol: Protocol<S>,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     /// What came in of a packet that is not complete.
     inbox: Vec<u8>,
 }
@@ -53,11 +55,11 @@ impl<S: Source> Client<S> {
     }
 
     pub(super) fn stream(&self) -> Option<&TcpStream> {
-        self.stream.as_ref()
+        self.stream.as_ref().map(Stream::tcp)
     }
 
-    pub(super) fn publish(&mut self, number: u64) -> Result<(), Unsendable> {
-        self.protocol.publish(number)
+    pub(super) fn publish(&mut self, number: u64, now: Instant) -> Result<(), Unsendable> {
+        self.protocol.publish(number, now)
     }
 
     /// Whether every message was written and fully answered.
@@ -81,7 +83,15 @@ impl<S: Source> Client<S> {
 
     /// Takes a socket that does not block and is being connected.
     pub(super) fn attach(&mut self, stream: TcpStream) {
-        self.stream = Some(stream);
+        self.stream = Some(Stream::Plain(stream));
+    }
+
+    /// Goes on to encrypt a connection that is to be; whether it can be talked on.
+    pub(super) fn encrypt(&mut self) -> Result<bool, Failure> {
+        let Some(tls) = &self.endpoint.tls else { return Ok(true) };
+        let Some(stream) = self.stream.take() else { return Ok(false) };
+        let stream = self.stream.insert(stream.encrypt(tls, &self.endpoint.host)?);
+        Ok(matches!(stream, Stream::Encrypted(_)))
     }
 
     /// Begins to talk on a socket that is connected.
@@ -147,10 +157,9 @@ impl<S: Source> Client<S> {
 
     /// Tells the broker that nothing more will be written, as a client must behind its DISCONNECT; what
     /// the broker still sends is read.
-    pub(super) fn close_for_writing(&self) {
-        if let Some(stream) = &self.stream {
-            // Fails only where the broker has closed it already.
-            let _ = stream.shutdown(Shutdown::Write);
+    pub(super) fn close_for_writing(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.close_for_writing();
         }
     }
 
@@ -163,7 +172,11 @@ impl<S: Source> Client<S> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         match stream.read(space) {
             Ok(0) => Err(closed()),
-            Ok(count) => self.take(&space[..count], happenings),
+            Ok(count) => {
+                self.take(&space[..count], happenings)?;
+                let has_more = self.stream.as_ref().is_some_and(Stream::has_more);
+                if has_more { self.read(space, happenings) } else { Ok(()) }
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(lost(&error)),

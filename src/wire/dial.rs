@@ -1,8 +1,8 @@
 //! Room `wire`: from a broker's name to a socket, without waiting.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use rustix::io::Errno;
@@ -72,12 +72,48 @@ pub(super) fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String
     Ok(found.collect())
 }
 
-/// A socket that is being connected, sends each packet at once and never blocks.
-pub(super) fn connecting(address: SocketAddr) -> io::Result<TcpStream> {
+/// Addresses of the loopback range to connect from, where one has no more ports: 127.0.0.1 to .250.
+const SOURCES: u8 = 250;
+
+/// Where connections come from. Within a machine there are as many addresses as one likes, and each has
+/// its ports.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    /// How many addresses had no port left when they were asked last.
+    used_up: u8,
+}
+
+impl Sources {
+    /// A socket that is being connected, sends each packet at once and never blocks.
+    pub(super) fn connecting(&mut self, address: SocketAddr) -> io::Result<TcpStream> {
+        let is_within = address.is_ipv4() && address.ip().is_loopback();
+        for _ in 0..SOURCES {
+            let source = Ipv4Addr::new(127, 0, 0, 1 + self.used_up);
+            // The first is what the system takes unasked.
+            let source = (is_within && self.used_up > 0).then_some(SocketAddr::from((source, 0)));
+            match connecting(source, address) {
+                Err(error) if is_within && is_for_want_of_ports(&error) => {
+                    self.used_up = (self.used_up + 1) % SOURCES;
+                }
+                connecting => return connecting,
+            }
+        }
+        Err(ErrorKind::AddrNotAvailable.into())
+    }
+}
+
+fn is_for_want_of_ports(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse)
+}
+
+fn connecting(source: Option<SocketAddr>, address: SocketAddr) -> io::Result<TcpStream> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
+    if let Some(source) = source {
+        rustix::net::bind(&socket, &source)?;
+    }
     match rustix::net::connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket.into()),
         Err(error) => Err(error.into()),

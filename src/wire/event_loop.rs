@@ -2,6 +2,7 @@
 
 mod connecting;
 mod rhythm;
+mod timers;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,9 +12,9 @@ use std::time::Duration;
 
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 
-use super::dial::{self, Resolver};
+use super::dial::{self, Resolver, Sources};
 use super::outbox::Buffers;
-use super::place::{CONNECT_MAX, Leaving, Phase, Place};
+use super::place::{Leaving, Phase, Place};
 use super::{Bell, Client, Clients, Failure, Handler, Happening};
 use crate::clock::{Alarm, Clock, Instant};
 use crate::shutdown::Tasks;
@@ -41,6 +42,7 @@ pub struct EventLoop<H: Handler> {
     /// When to look at which client; entries that its timer does not confirm are void.
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
     lobby: Lobby,
+    sources: Sources,
     /// When whoever has not left is left behind.
     end: Option<Instant>,
     happenings: Vec<Happening>,
@@ -86,6 +88,7 @@ impl<H: Handler> EventLoop<H> {
             bell,
             timers: BinaryHeap::new(),
             lobby: Lobby::default(),
+            sources: Sources::default(),
             end: None,
             happenings: Vec::new(),
             space: vec![0; READ_BYTES],
@@ -202,17 +205,11 @@ impl<H: Handler> EventLoop<H> {
     fn answer(&mut self, client: usize) {
         let Some(place) = self.places.get_mut(client) else { return };
         match place.phase {
-            Phase::Connecting(_) => match place.open() {
-                Ok(()) => {
-                    let now = self.clock.now();
-                    self.places[client].opened = now;
-                    self.handler.opened(client, now);
-                    self.await_room(client, false);
-                    self.set_timer(client, CONNECT_MAX);
-                    self.flush(client);
-                }
+            Phase::Connecting(_) => match place.is_connected() {
+                Ok(()) => self.opened(client),
                 Err(failure) => self.try_next(client, &failure),
             },
+            Phase::Shaking => self.encrypt(client),
             Phase::Open => self.flush(client),
             Phase::Waiting | Phase::Lobby | Phase::Resolving | Phase::Gone => (),
         }
@@ -296,57 +293,6 @@ impl<H: Handler> EventLoop<H> {
         match self.places[client].go_on() {
             Some(delay) => self.set_timer(client, delay),
             None => self.places[client].timer = None,
-        }
-    }
-
-    fn set_timer(&mut self, client: usize, after: Duration) {
-        let at = self.clock.now() + after;
-        self.places[client].timer = Some(at);
-        self.timers.push(Reverse((at, client)));
-    }
-
-    /// Does what the timers that have run out are for.
-    fn expire(&mut self, now: Instant) {
-        while let Some(&Reverse((at, client))) = self.timers.peek().filter(|entry| entry.0.0 <= now)
-        {
-            self.timers.pop();
-            let place = &mut self.places[client];
-            if place.timer != Some(at) {
-                continue;
-            }
-            match place.phase {
-                Phase::Waiting => self.dial(client),
-                Phase::Connecting(_) => {
-                    let failure = place.unreachable("no answer in time");
-                    self.try_next(client, &failure);
-                }
-                // It has taken long enough to leave.
-                Phase::Open if !matches!(place.leaving, Leaving::No | Leaving::Before) => {
-                    self.close(client);
-                }
-                Phase::Open => self.ping(client),
-                Phase::Resolving => self.complain_of_resolver(client),
-                Phase::Lobby | Phase::Gone => (),
-            }
-        }
-    }
-
-    fn ping(&mut self, client: usize) {
-        // The sign of life may be there, and nobody has had the time to look.
-        self.hear(client, EventFlags::IN);
-        let place = &mut self.places[client];
-        if !matches!(place.phase, Phase::Open) {
-            return;
-        }
-        match place.client.ping() {
-            Ok(ping) => {
-                let keep_alive = place.client.keep_alive();
-                self.happenings.push(ping);
-                self.tell(client);
-                self.set_timer(client, keep_alive);
-                self.flush(client);
-            }
-            Err(failure) => self.broke(client, &failure),
         }
     }
 

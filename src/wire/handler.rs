@@ -67,14 +67,14 @@ impl<'a, S: Source> Clients<'a, S> {
     }
 
     /// Takes a message of a client. It is sent when the handler has acted, or once the broker has
-    /// answered enough of the messages before it. A client's numbers must rise.
+    /// answered enough of the messages before it; it waits from `now` on. A client's numbers must rise.
     ///
     /// # Errors
     ///
     /// When it will not be sent, and why.
-    pub fn publish(&mut self, client: usize, number: u64) -> Result<(), Unsendable> {
+    pub fn publish(&mut self, client: usize, number: u64, now: Instant) -> Result<(), Unsendable> {
         let place = self.places.get_mut(client).ok_or(Unsendable::Disconnected)?;
-        place.client.publish(number)?;
+        place.client.publish(number, now)?;
         if !std::mem::replace(&mut place.is_touched, true) {
             self.touched.push(client);
         }

@@ -6,7 +6,8 @@ use std::vec::IntoIter;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-use super::{Client, Failure, Source, Version, dial};
+use super::dial::Sources;
+use super::{Client, Failure, Source, Version};
 use crate::clock::Instant;
 
 const DELAY_MIN: Duration = Duration::from_millis(100);
@@ -27,6 +28,8 @@ pub(super) enum Phase {
     Resolving,
     /// Its socket is being connected; the other addresses are still to be tried.
     Connecting(IntoIter<SocketAddr>),
+    /// Its connection is being encrypted.
+    Shaking,
     /// It talks to its broker.
     Open,
     /// It is done.
@@ -67,6 +70,8 @@ pub(super) struct Place<S> {
     pub(super) dialed: Instant,
     /// When its socket was connected.
     pub(super) opened: Instant,
+    /// When its connection was encrypted, if it is.
+    pub(super) encrypted: Option<Instant>,
     /// Of a row of failures.
     delays: Option<ExponentialBackoff>,
 }
@@ -82,6 +87,7 @@ impl<S: Source> Place<S> {
             is_touched: false,
             dialed: Instant::ZERO,
             opened: Instant::ZERO,
+            encrypted: None,
             delays: None,
         }
     }
@@ -92,10 +98,14 @@ impl<S: Source> Place<S> {
     }
 
     /// Begins to connect to the first of these addresses that can be tried at all.
-    pub(super) fn dial(&mut self, mut addresses: IntoIter<SocketAddr>) -> Result<(), Failure> {
+    pub(super) fn dial(
+        &mut self,
+        mut addresses: IntoIter<SocketAddr>,
+        sources: &mut Sources,
+    ) -> Result<(), Failure> {
         let mut why = "its name has no address".to_owned();
         for address in addresses.by_ref() {
-            match dial::connecting(address) {
+            match sources.connecting(address) {
                 Ok(stream) => {
                     self.client.attach(stream);
                     self.phase = Phase::Connecting(addresses);
@@ -107,17 +117,21 @@ impl<S: Source> Place<S> {
         Err(self.unreachable(&why))
     }
 
-    /// Says CONNECT on a socket that is connected, or why it is not.
-    pub(super) fn open(&mut self) -> Result<(), Failure> {
+    /// Whether its socket is connected, or why it is not.
+    pub(super) fn is_connected(&self) -> Result<(), Failure> {
         let failed = self.client.stream().and_then(|stream| stream.take_error().transpose());
         if let Some(error) = failed {
             let why = error.unwrap_or_else(|error| error).to_string();
             return Err(self.unreachable(&why));
         }
+        Ok(())
+    }
+
+    /// Says CONNECT on a connection that can be talked on.
+    pub(super) fn open(&mut self) {
         let is_clean = matches!(self.leaving, Leaving::Forgetting | Leaving::Before);
         self.client.connect(is_clean);
         self.phase = Phase::Open;
-        Ok(())
     }
 
     /// What is said of a broker that can't be reached.

@@ -12,6 +12,7 @@ use super::{
     Endpoint, Failure, Happening, Limits, Message, Sending, Session, Source, Unsendable, Version,
     v4, v5,
 };
+use crate::clock::Instant;
 use crate::correlate::Qos;
 use crate::stamp::TRACEPARENT_LEN;
 
@@ -76,12 +77,14 @@ pub(super) struct Protocol<S> {
     version: Version,
     sending: Sending<S>,
     queue_max: usize,
+    /// How long a message may wait until no more are taken.
+    patience: Duration,
     /// How often the broker is pinged: as we want, and as it wants.
     keep_alive: (Duration, Option<Duration>),
     state: State,
     outbox: Outbox,
-    /// Messages that were not written yet, oldest first.
-    waiting: VecDeque<u64>,
+    /// Messages that were not written yet and since when they wait, oldest first.
+    waiting: VecDeque<(u64, Instant)>,
     /// Messages below this number had to wait for room, since not all was written that was to be.
     held_below: u64,
     window: Window,
@@ -104,6 +107,7 @@ impl<S: Source> Protocol<S> {
             version,
             sending,
             queue_max: session.queue,
+            patience: session.patience,
             keep_alive: (session.keep_alive, None),
             state: State::Down,
             outbox: Outbox::default(),
@@ -130,7 +134,7 @@ impl<S: Source> Protocol<S> {
     }
 
     /// Takes a message, to be written when its turn comes.
-    pub(super) fn publish(&mut self, number: u64) -> Result<(), Unsendable> {
+    pub(super) fn publish(&mut self, number: u64, now: Instant) -> Result<(), Unsendable> {
         if self.state != State::Up {
             return Err(Unsendable::Disconnected);
         }
@@ -139,10 +143,12 @@ impl<S: Source> Protocol<S> {
         if frame::publish_size((self.version, *qos), lengths) > self.packet_bytes_max as usize {
             return Err(Unsendable::TooLarge);
         }
-        if self.waiting.len() + self.outbox.messages() >= self.queue_max {
+        let is_late = |&(_, since): &(u64, Instant)| since + self.patience < now;
+        let is_full = self.waiting.len() + self.outbox.messages() >= self.queue_max;
+        if is_full || self.waiting.front().is_some_and(is_late) {
             return Err(Unsendable::QueueFull);
         }
-        self.waiting.push_back(number);
+        self.waiting.push_back((number, now));
         Ok(())
     }
 
@@ -258,7 +264,7 @@ impl<S: Source> Protocol<S> {
                 happenings.push(Happening::Dropped(mark.number));
             } else {
                 self.window.recall(mark.number);
-                self.waiting.push_front(mark.number);
+                self.waiting.push_front((mark.number, Instant::ZERO));
             }
         }
         self.note_held();
@@ -266,7 +272,7 @@ impl<S: Source> Protocol<S> {
 
     /// What is left of what was to be written is held.
     fn note_held(&mut self) {
-        let last = self.waiting.back().copied().or_else(|| self.outbox.last());
+        let last = self.waiting.back().map(|&(number, _)| number).or_else(|| self.outbox.last());
         if let Some(last) = last {
             self.held_below = self.held_below.max(last + 1);
         }
@@ -293,7 +299,7 @@ impl<S: Source> Protocol<S> {
 
     /// Writes the message that waits longest; false where none may be written.
     fn write_next(&mut self) -> bool {
-        let Some(&number) = self.waiting.front() else {
+        let Some(&(number, _)) = self.waiting.front() else {
             return false;
         };
         let id = match self.sending.qos {

@@ -109,16 +109,13 @@ fn keys_that_do_not_belong() {
         "state_dir: expected the path of a directory, found the number 5; put it in quotes",
     );
     top("state_dir: ''", "state_dir: \"\" is not the path of a file");
-    mqtt("tls: {ca_file: ca.pem}", &format!("tls: {NOT_BUILT}"));
+    let encrypted = "is for connections that are encrypted; write mqtts:// in url, or remove it";
+    mqtt("tls: {ca_file: ca.pem}", &format!("tls: {encrypted}"));
     mqtt("payload: {asyncapi: a.yaml}", &format!("payload.asyncapi: {NOT_BUILT}"));
     mqtt("payload: {channel: c}", &format!("payload.channel: {NOT_BUILT}"));
-    mqtt(
-        "rate: max",
-        "rate: max (closed loop) is known but not built yet; give a rate such as 20/s",
-    );
-    for scheme in ["mqtts", "ws", "wss"] {
+    for scheme in ["ws", "wss"] {
         let text = one("", "", "").replace("mqtt://", &format!("{scheme}://"));
-        let what = format!("{scheme}:// is known but not built yet; use mqtt://");
+        let what = format!("{scheme}:// is known but not built yet; use mqtt:// or mqtts://");
         refuses(&text, &[&format!("5: paths[0].mqtt.url: {what}")]);
     }
 }
@@ -298,7 +295,7 @@ fn names_and_durations() {
 fn the_mqtt_side() {
     for (url, what) in [
         ("broker", "\"broker\" is not a URL such as mqtt://broker:1883"),
-        ("tcp://b", "\"tcp\" is not a scheme of MQTT; use mqtt://"),
+        ("tcp://b", "\"tcp\" is not a scheme of MQTT; use mqtt:// or mqtts://"),
         ("mqtt://u:hunter2@b", "has user information in it; use username and password_file"),
         ("mqtt://b/t", "\"/t\" stands behind the host and port; remove it"),
         ("mqtt://b:0", "\"0\" is not a port (1 to 65535)"),
@@ -564,11 +561,14 @@ fn the_schema_refuses_unknown_keys_and_wrong_types() {
         "version: 4",
         "clients: 0",
         "rate: 20",
-        "rate: max",
+        "rate: most",
+        "profile: {ramp: {}}",
+        "inflight: 0",
+        "connect_rate: max",
         "schedule: x",
         "topic: a/#",
         "payload: {size: 1}",
-        "tls: {}",
+        "tls: {ca: x}",
         "username: 12",
     ] {
         assert!(!valid(&one(line, "", "")), "{line}");
@@ -577,7 +577,7 @@ fn the_schema_refuses_unknown_keys_and_wrong_types() {
         assert!(!valid(&one("", line, "")), "{line}");
     }
     assert!(!valid(&one("", &format!("{KAFKA}  properties: {{group.id: x}}"), "")));
-    assert!(!valid(&one("", "", "").replace("mqtt://", "mqtts://")));
+    assert!(!valid(&one("", "", "").replace("mqtt://", "wss://")));
     assert!(!valid("probe: p"));
 }
 

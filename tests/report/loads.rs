@@ -26,7 +26,12 @@ fn loaded_run(lanes: &[Lane]) -> Stats {
     }
     stats.apply(&[
         Event::SentLate { publisher, cause: LateSend::Backpressure },
-        Event::Connected { path: PathId(0), tcp_nanos: MILLI, connack_nanos: 3 * MILLI },
+        Event::Connected {
+            path: PathId(0),
+            tcp_nanos: MILLI,
+            tls_nanos: None,
+            connack_nanos: 3 * MILLI,
+        },
         Event::Worked { path: PathId(0), share: 0.75 },
     ]);
     stats.end_window();

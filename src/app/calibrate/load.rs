@@ -1,6 +1,5 @@
 //! Room `app`: one load of a calibration: how many messages a second, and for how much CPU time.
 
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,22 +156,20 @@ pub(super) async fn measured(
     Ok(Outcome::Done(level))
 }
 
-fn watch<'a>(
-    target: &'a Target,
+async fn watch(
+    target: &Target,
     told: oneshot::Receiver<Vec<Arc<Books>>>,
-    qos: &'a [Qos],
-) -> impl Future<Output = Option<Span>> + 'a {
-    async move {
-        let books = told.await.ok()?;
-        let sent = || {
-            let published = |books: &Arc<Books>| {
-                let stats = books.stats();
-                qos.iter().map(|&qos| stats.publish(PATH, qos).published).sum::<u64>()
-            };
-            books.iter().map(published).sum()
+    qos: &[Qos],
+) -> Option<Span> {
+    let books = told.await.ok()?;
+    let sent = || {
+        let published = |books: &Arc<Books>| {
+            let stats = books.stats();
+            qos.iter().map(|&qos| stats.publish(PATH, qos).published).sum::<u64>()
         };
-        target.watch(sent).await
-    }
+        books.iter().map(published).sum()
+    };
+    target.watch(sent).await
 }
 
 fn level(span: &Span, stats: &Stats, qos: &[Qos]) -> Level {

@@ -52,7 +52,7 @@ impl<H: Handler> EventLoop<H> {
                 continue;
             };
             let connecting = match found {
-                Ok(addresses) => place.dial(addresses.into_iter()),
+                Ok(addresses) => place.dial(addresses.into_iter(), &mut self.sources),
                 Err(why) => Err(place.unreachable(&why)),
             };
             self.await_connection(client, connecting);
@@ -85,9 +85,37 @@ impl<H: Handler> EventLoop<H> {
         if place.leaving == Leaving::No {
             let handshake = Handshake {
                 tcp: place.opened.saturating_since(place.dialed),
-                connack: at.saturating_since(place.opened),
+                tls: place.encrypted.map(|at| at.saturating_since(place.opened)),
+                connack: at.saturating_since(place.encrypted.unwrap_or(place.opened)),
             };
             self.handler.shook_hands(client, handshake);
+        }
+    }
+
+    /// A client's socket is connected.
+    pub(super) fn opened(&mut self, client: usize) {
+        let now = self.clock.now();
+        let place = &mut self.places[client];
+        (place.opened, place.encrypted, place.phase) = (now, None, Phase::Shaking);
+        self.handler.opened(client, now);
+        self.await_room(client, false);
+        self.set_timer(client, CONNECT_MAX);
+        self.encrypt(client);
+    }
+
+    /// Has a connection encrypted where that is to be, and talks on it once it may.
+    pub(super) fn encrypt(&mut self, client: usize) {
+        let place = &mut self.places[client];
+        match place.client.encrypt() {
+            Ok(false) => (),
+            Ok(true) => {
+                let is_encrypted = place.client.endpoint().tls.is_some();
+                place.encrypted = is_encrypted.then(|| self.clock.now());
+                place.open();
+                self.set_timer(client, CONNECT_MAX);
+                self.flush(client);
+            }
+            Err(failure) => self.broke(client, &failure),
         }
     }
 
@@ -97,7 +125,7 @@ impl<H: Handler> EventLoop<H> {
         place.timer = None;
         let endpoint = place.client.endpoint();
         if let Some(address) = self.resolver.ask(client, &endpoint.host, endpoint.port) {
-            let connecting = place.dial(vec![address].into_iter());
+            let connecting = place.dial(vec![address].into_iter(), &mut self.sources);
             self.await_connection(client, connecting);
         } else {
             self.set_timer(client, RESOLVE_MAX);
@@ -136,7 +164,7 @@ impl<H: Handler> EventLoop<H> {
         let place = &mut self.places[client];
         match std::mem::replace(&mut place.phase, Phase::Waiting) {
             Phase::Connecting(others) if others.len() > 0 => {
-                let connecting = place.dial(others);
+                let connecting = place.dial(others, &mut self.sources);
                 self.await_connection(client, connecting);
             }
             _ => self.broke(client, failure),

@@ -25,13 +25,19 @@ impl Handler for Voice {
 }
 
 fn client() -> Client<Mute> {
-    let endpoint =
-        Endpoint { host: "broker".into(), port: 1, version: Version::V5, credentials: None };
+    let endpoint = Endpoint {
+        host: "broker".into(),
+        port: 1,
+        version: Version::V5,
+        credentials: None,
+        tls: None,
+    };
     let session = Session {
         client_id: "c".into(),
         keep_alive: Duration::from_secs(30),
         inflight: 1,
         queue: 1,
+        patience: Duration::from_mins(1),
         connect_after: Duration::ZERO,
         packet_bytes_max: 1_000,
     };

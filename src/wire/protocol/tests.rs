@@ -8,12 +8,19 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::clock::Instant;
 use crate::wire::Mute;
 use crate::wire::frame::Frame;
 use world::{Act, Numbers, World, acts};
 
 fn endpoint() -> Endpoint {
-    Endpoint { host: "localhost".into(), port: 1_883, version: Version::V5, credentials: None }
+    Endpoint {
+        host: "localhost".into(),
+        port: 1_883,
+        version: Version::V5,
+        credentials: None,
+        tls: None,
+    }
 }
 
 fn session(inflight: u16) -> Session {
@@ -22,6 +29,7 @@ fn session(inflight: u16) -> Session {
         keep_alive: Duration::from_secs(30),
         inflight,
         queue: 20,
+        patience: Duration::from_mins(1),
         connect_after: Duration::ZERO,
         packet_bytes_max: 1_000,
     }
@@ -97,7 +105,7 @@ fn a_message_that_the_broker_would_not_take_is_refused() {
     for (bytes_max, taken) in [(85, Ok(())), (84, Err(Unsendable::TooLarge))] {
         let mut protocol = protocol(Qos::AtMostOnce, 1, Numbers);
         up(&mut protocol, &[0x20, 8, 0, 0, 5, 0x27, 0, 0, 0, bytes_max]);
-        assert_eq!(protocol.publish(0), taken);
+        assert_eq!(protocol.publish(0, Instant::ZERO), taken);
     }
 }
 

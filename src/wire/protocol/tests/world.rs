@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::broker::Broker;
 use super::{connack, endpoint, protocol, session};
+use crate::clock::Instant;
 use crate::correlate::{Qos, Stage};
 use crate::wire::frame::Frame;
 use crate::wire::protocol::Protocol;
@@ -125,7 +126,7 @@ impl World {
         match *act {
             Act::Publish(count) => {
                 for _ in 0..count {
-                    if self.protocol.publish(self.next).is_ok() {
+                    if self.protocol.publish(self.next, Instant::ZERO).is_ok() {
                         self.accepted.insert(self.next);
                     }
                     self.next += 1;
@@ -163,7 +164,7 @@ impl World {
         let mut happenings = Vec::new();
         self.protocol.broke(&mut happenings);
         self.note(happenings);
-        assert_eq!(self.protocol.publish(self.next), Err(Unsendable::Disconnected));
+        assert_eq!(self.protocol.publish(self.next, Instant::ZERO), Err(Unsendable::Disconnected));
     }
 
     /// Lets everything that is under way come to its end.

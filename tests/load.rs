@@ -1,0 +1,260 @@
+//! The load engine against a real Mosquitto: ten thousand clients, a stall, more than the broker takes,
+//! a closed loop, a profile, and a machine that is short of ports.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests; clippy only excuses the tests themselves"
+)]
+
+#[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
+#[path = "support/landfall.rs"]
+mod landfall;
+#[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
+#[path = "support/systems.rs"]
+mod systems;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use ::landfall::clock::Clock;
+use landfall::{Running, metric};
+use serde_json::Value;
+use systems::Mosquitto;
+use tempfile::TempDir;
+
+/// Neither the messages under way nor those that wait are bounded by the broker.
+const UNBOUNDED: [&str; 2] = ["max_inflight_messages 0", "max_queued_messages 0"];
+
+/// A run against a broker, with what is said of its only path.
+struct Scene {
+    directory: TempDir,
+}
+
+impl Scene {
+    fn new(address: &str, mqtt: &str, path: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!(
+            "probe: load
+paths:
+  - name: load
+    {path}
+    mqtt: {{ url: 'mqtt://{address}', topic: 'load/{{client}}', {mqtt} }}
+telemetry: {{ listen: '127.0.0.1:0' }}
+window: 1s
+drain: 5s
+"
+        );
+        std::fs::write(directory.path().join("landfall.yaml"), text).unwrap();
+        Self { directory }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+
+    fn arguments(&self, length: &str) -> Vec<String> {
+        let (config, report) = (self.path("landfall.yaml"), self.path("report"));
+        let slots = self.path("slots.tsv");
+        let all = ["run", "-c", &config, "--for", length, "--report", &report, "--slots", &slots];
+        all.map(str::to_owned).to_vec()
+    }
+
+    fn start(&self, length: &str) -> Running {
+        let arguments = self.arguments(length);
+        Running::start(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// The only path of the report.
+    fn report(&self) -> Value {
+        let text = std::fs::read(Path::new(&self.path("report")).join("report.json")).unwrap();
+        let report: Value = serde_json::from_slice(&text).unwrap();
+        report["paths"][0].clone()
+    }
+
+    /// Of each slot that came out its intended time and its latency, in nanoseconds.
+    fn slots(&self) -> Vec<(u64, i64)> {
+        let text = std::fs::read_to_string(self.path("slots.tsv")).unwrap();
+        let read = |line: &str| {
+            let columns: Vec<&str> = line.split('\t').collect();
+            Some((columns[7].parse().ok()?, columns[8].parse().ok()?))
+        };
+        text.lines().skip(1).filter_map(read).collect()
+    }
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
+}
+
+/// Slots that were not sent, whatever the reason.
+fn not_sent(path: &Value) -> u64 {
+    path["not_sent"].as_object().unwrap().values().map(number).sum()
+}
+
+/// What the system says of the memory of a process, in KiB: `VmRSS` now, `VmHWM` at most.
+fn memory_kib(pid: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn ten_thousand_clients_are_connected_and_take_little_memory() {
+    let broker = Mosquitto::start(&UNBOUNDED);
+    let resident = |clients: u32| {
+        let mqtt = format!("qos: 1, clients: {clients}, rate: 200/s, payload: {{format: text}}");
+        let scene = Scene::new(&broker.address, &mqtt, "lanes: []");
+        let running = scene.start("4s");
+        running.wait_until_ready();
+        running.wait_until("/metrics", "all sent", |answer| {
+            metric(&answer.body, "landfall_published_messages_total", &[]) > 400.0
+        });
+        let exposition = running.get("/metrics").body;
+        let connected = metric(&exposition, "landfall_connect_seconds_count", &["connack"]);
+        let resident = memory_kib(running.pid(), "VmRSS");
+        let ended = running.end();
+        assert_eq!((connected, ended.code), (f64::from(clients), Some(0)), "{}", ended.stderr);
+        let path = scene.report();
+        assert_eq!(path["offered"], path["acknowledged"], "{path}");
+        assert_eq!(not_sent(&path), 0, "{path}");
+        resident
+    };
+    let (one, many) = (resident(1), resident(10_000));
+    let bytes = many.saturating_sub(one) * 1_024 / 9_999;
+    println!("{bytes} bytes of resident memory for each of 10,000 clients");
+    assert!(bytes <= 5 * 1_024, "{bytes} bytes a client: {many} KiB, {one} with one");
+}
+
+#[test]
+fn a_stall_of_two_seconds_makes_two_thousand_messages_late() {
+    let broker = Mosquitto::start(&[]);
+    let mqtt = "qos: 1, clients: 10, rate: 1000/s, schedule: fixed, payload: {format: text}";
+    let scene = Scene::new(&broker.address, mqtt, "lanes: [mqtt_mqtt]");
+    let running = scene.start("6s");
+    let clock = Clock::system();
+    running.wait_until("/metrics", "under way", |answer| {
+        metric(&answer.body, "landfall_published_messages_total", &[]) > 1_000.0
+    });
+    signal(broker.pid, "STOP");
+    clock.sleep_until(clock.now() + Duration::from_secs(2));
+    signal(broker.pid, "CONT");
+    let ended = running.end();
+    let path = scene.report();
+    assert_eq!(path["offered"], 6_000, "{path}\n{}", ended.stderr);
+    assert_eq!((not_sent(&path), &path["published"]), (0, &path["offered"]));
+    let late = scene.slots().iter().filter(|(_, latency)| *latency > 50_000_000).count();
+    println!("{late} messages of a stall of 2 s at 1,000/s were more than 50 ms late");
+    assert!((1_850..3_500).contains(&late), "{late} late");
+    // The broker takes twenty at a time: the others waited for it, not for us.
+    let held = number(&path["lanes"][0]["outcomes"]["delivered"]);
+    assert_eq!(held, 6_000);
+}
+
+#[test]
+fn what_the_broker_does_not_take_is_counted_and_does_not_pile_up() {
+    let broker = Mosquitto::start(&UNBOUNDED);
+    let mqtt = "qos: 1, clients: 50, rate: 1500000/s, schedule: fixed, payload: {format: text}";
+    let scene = Scene::new(&broker.address, mqtt, "lanes: []\n    deadline: 1s");
+    let running = scene.start("4s");
+    running.wait_until("/metrics", "overloaded", |answer| {
+        let skipped = ["cause=\"queue_full\""];
+        metric(&answer.body, "landfall_skipped_slots_total", &skipped) > 500_000.0
+    });
+    let most = memory_kib(running.pid(), "VmHWM");
+    let ended = running.end();
+    let path = scene.report();
+    let (offered, published) = (number(&path["offered"]), number(&path["published"]));
+    println!("{offered} offered, {published} published, {most} KiB at most");
+    assert_eq!(offered, 6_000_000 + offered % 2, "{path}");
+    assert_eq!(offered, published + not_sent(&path), "{path}\n{}", ended.stderr);
+    assert_eq!(path["overflow"], 0, "{path}");
+    assert!(most < 700 * 1_024, "{most} KiB");
+    let windows = path["windows"]["stretches"].as_array().unwrap();
+    let marked = |window: &&Value| window["causes"].to_string().contains("system_overloaded");
+    assert!(windows.iter().any(|window| marked(&window)), "{path}");
+}
+
+#[test]
+fn a_closed_loop_never_has_more_under_way_than_it_may() {
+    let broker = Mosquitto::start(&UNBOUNDED);
+    let mqtt = "qos: [0, 1, 2], clients: 6, rate: max, inflight: 20, payload: {format: text}";
+    let scene = Scene::new(&broker.address, mqtt, "lanes: [mqtt_mqtt]");
+    let ended = scene.start("3s").end();
+    let path = scene.report();
+    assert_eq!(path["offered"], path["published"], "{path}\n{}", ended.stderr);
+    assert!(number(&path["published"]) > 1_000, "{path}");
+    for lane in path["lanes"].as_array().unwrap() {
+        assert_eq!(lane["slots"], lane["outcomes"]["delivered"], "{lane}");
+    }
+}
+
+#[test]
+fn a_profile_is_kept() {
+    let broker = Mosquitto::start(&UNBOUNDED);
+    let due = |profile: &str| {
+        let mqtt = format!(
+            "qos: 0, clients: 4, rate: 1000/s, schedule: fixed, payload: {{format: text}}, profile: {profile}"
+        );
+        let scene = Scene::new(&broker.address, &mqtt, "lanes: [mqtt_mqtt]");
+        let ended = scene.start("2s").end();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let mut due: Vec<u64> = scene.slots().iter().map(|&(intended, _)| intended).collect();
+        due.sort_unstable();
+        due
+    };
+    let mut bursts = BTreeMap::<u64, usize>::new();
+    for intended in due("{ burst: { messages: 100 } }") {
+        *bursts.entry(intended).or_default() += 1;
+    }
+    assert_eq!(bursts.values().copied().collect::<Vec<_>>(), [100; 20]);
+    let ramp = due("{ ramp: { over: 2s } }");
+    let half = ramp[0] + 1_000_000_000;
+    let early = ramp.partition_point(|&intended| intended < half);
+    assert!(ramp.len().abs_diff(1_000) <= 2, "half of the rate on average: {}", ramp.len());
+    assert!((200..320).contains(&early), "a quarter of it in the first half: {early}");
+}
+
+#[test]
+fn a_machine_that_is_short_of_ports_has_further_addresses() {
+    let scene = Scene::new("127.0.0.1:18833", "qos: 0, clients: 900, rate: 100/s", "lanes: []");
+    let broker = "listener 18833 127.0.0.1\nallow_anonymous true\nuser root\n";
+    std::fs::write(scene.path("mosquitto.conf"), broker).unwrap();
+    // A network of its own, with 400 ports for each address.
+    let script = "
+        ip link set lo up
+        echo 40000 40399 > /proc/sys/net/ipv4/ip_local_port_range
+        mosquitto -c \"$1\" & broker=$!
+        shift
+        until mosquitto_sub -p 18833 -t x -E 2>/dev/null; do sleep 0.1; done
+        \"$@\" & landfall=$!
+        for _ in $(seq 100); do
+            sources=$(ss -Htn state established dport = :18833 | awk '{ sub(/:[0-9]+$/, \"\", $3); print $3 }')
+            [ \"$(echo \"$sources\" | wc -l)\" -ge 900 ] && break
+            sleep 0.1
+        done
+        echo \"$sources\" | sort | uniq -c
+        wait $landfall; code=$?
+        kill $broker
+        exit $code";
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--net", "sh", "-c", script, "sh"])
+        .arg(scene.path("mosquitto.conf"))
+        .arg(env!("CARGO_BIN_EXE_landfall"))
+        .args(scene.arguments("5s"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let trouble = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}{trouble}");
+    let sources = said.lines().filter(|line| line.contains(" 127.0.0.")).count();
+    assert!(sources >= 3, "{said}{trouble}");
+    let path = scene.report();
+    assert_eq!(path["offered"], path["published"], "{path}");
+}
+
+fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap();
+    assert!(sent.success());
+}
