@@ -9,6 +9,7 @@
 mod audit;
 mod books;
 mod bridge;
+mod calibrate;
 mod check;
 mod cli;
 mod clocks;
@@ -19,6 +20,7 @@ mod exposure;
 mod journalist;
 mod keeper;
 mod load;
+mod loads;
 mod logging;
 mod meters;
 mod news;
@@ -40,7 +42,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::config::{Loaded, Problems};
@@ -55,11 +57,12 @@ use crate::stamp::Run;
 use crate::study::Machine;
 
 use audit::Audit;
-use books::{Bookkeeper, Overview};
+use books::{Bookkeeper, Books, Overview};
 use control::{Control, End, State};
 use exposure::{Exposed, expose, linger, serve};
 use journalist::Journalist;
 use load::Load;
+use loads::Loads;
 use meters::Meters;
 use otlp::Exporting;
 use output::Output;
@@ -102,6 +105,8 @@ pub struct Options {
     pub report: Option<PathBuf>,
     /// Where every slot goes.
     pub slots: Option<PathBuf>,
+    /// Where it stands what landfall alone could do on this machine, if not where `calibrate` keeps it.
+    pub calibration: Option<PathBuf>,
     /// How the run shows how it goes.
     pub progress: Progress,
     /// What it shows it on.
@@ -119,7 +124,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     }
     load::program(loaded)?;
     resources::ensure(&loaded.resolved)?;
-    let Some(over) = carry_out(loaded, &options, new_run()?, Falsified::default()).await? else {
+    let Some(over) = carry_out(loaded, &options, new_run()?, Special::default()).await? else {
         return Ok(130);
     };
     let written = results::finish(&over.report, &options, over.audit.as_deref());
@@ -144,13 +149,15 @@ struct Over {
     directory: Option<Directory>,
 }
 
-/// What a selftest falsifies; nothing in any other run.
-#[derive(Debug, Default)]
-struct Falsified {
+/// What a selftest falsifies and a calibration watches; nothing in any other run.
+#[derive(Default)]
+struct Special {
     /// Slipped into the books as if it had happened.
     invented: Vec<Event>,
     /// Whose records are timed by a clock that is set back, and by how much.
     set_back: Option<(PathId, Duration)>,
+    /// Who is handed the books while the run lasts.
+    watched: Option<oneshot::Sender<Vec<Arc<Books>>>>,
 }
 
 /// Measures from the first connection to the report; `None` where a second signal did not want to
@@ -159,7 +166,7 @@ async fn carry_out(
     loaded: &Loaded,
     options: &Options,
     run: Run,
-    Falsified { mut invented, set_back }: Falsified,
+    Special { mut invented, set_back, watched }: Special,
 ) -> Result<Option<Over>, Error> {
     let clock = Clock::system();
     let resolved = &loaded.resolved;
@@ -167,7 +174,8 @@ async fn carry_out(
     let signals =
         Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
     let Beginning { parts, state, keeping } = resume::begin(loaded, run, clock)?;
-    let Exposed { telemetry, health, press, server } = expose(loaded, &parts, clock)?;
+    let loads = Loads::of(resolved, &parts, options.calibration.as_deref());
+    let Exposed { telemetry, health, press, server } = expose(loaded, (&parts, &loads), clock)?;
     let audit = results::open(options, &parts)?;
     let otlp = otlp::start(loaded, &telemetry, &health).await?;
     let http = serve(server)?;
@@ -200,9 +208,10 @@ async fn carry_out(
     let around = Surroundings { set_back, ..around };
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
     let overview = Overview::new(Arc::clone(&parts.roster), clock.now(), story.windows.clone());
-    let journalist = journalist(loaded, &parts, (clock, story));
+    let journalist = journalist(loaded, &parts, (clock, story), loads.clone());
     let threads = Threads::start(parts, around, (bookkeepers, kept.syncer))
         .map_err(|error| Error::System("starting threads", error))?;
+    show(watched, &books);
     let mut control = Control {
         clock,
         machine,
@@ -220,7 +229,7 @@ async fn carry_out(
         press: Some(press),
         edition: 0,
         meters: Meters::new(host::Sampler::new(load::sampled(loaded))),
-        output: Output::new(options.screen.clone(), options.progress),
+        output: Output::new(options.screen.clone(), options.progress, loads.paths),
         journalist,
         window: resolved.window,
         components,
@@ -231,6 +240,14 @@ async fn carry_out(
     }
     let (report, directory) = (control.stop().await, kept.directory);
     Ok(report.map(|report| Over { report, control, audit, otlp, http, directory }))
+}
+
+/// Hands the books to who watches them.
+fn show(watched: Option<oneshot::Sender<Vec<Arc<Books>>>>, books: &[Arc<Books>]) {
+    if let Some(watched) = watched {
+        // Who has gone does not look.
+        let _ = watched.send(books.to_vec());
+    }
 }
 
 impl Over {
@@ -249,11 +266,16 @@ impl Over {
     }
 }
 
-fn journalist(loaded: &Loaded, parts: &Parts, (clock, story): (Clock, Story)) -> Journalist {
+fn journalist(
+    loaded: &Loaded,
+    parts: &Parts,
+    (clock, story): (Clock, Story),
+    loads: Loads,
+) -> Journalist {
     let names = parts.roster.paths().iter().map(|path| path.name.clone()).collect();
     let witness = Witness::new(Arc::clone(&parts.roster), parts.stamper.clone());
     let told = (witness, names, parts.objectives.clone(), story);
-    Journalist::new(clock, (environment::product(), environment::survey(loaded)), told)
+    Journalist::new(clock, (environment::product(), environment::survey(loaded)), told, loads)
 }
 
 impl Control {

@@ -13,6 +13,7 @@
 //! same in the next process on the same machine, which the journal needs.
 
 mod alarm;
+mod cpu;
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 pub use alarm::Alarm;
+pub use cpu::{cpu_of_process, cpu_of_thread};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 

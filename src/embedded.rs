@@ -1,7 +1,8 @@
-//! Room `embedded` (edge): the systems of `landfall demo`, `selftest` and tests, in this process.
+//! Room `embedded` (edge): the systems of `landfall demo`, `selftest`, `calibrate` and tests, in this process.
 
 pub mod bridge;
 pub mod kafka;
 pub mod mqtt;
+pub mod null;
 pub mod relay;
 pub mod tap;

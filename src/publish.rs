@@ -8,6 +8,7 @@
 //! one costs a wake-up, which is most of what a message costs at the rates of a sidecar, and some
 //! 50 us.
 
+mod bare;
 mod composer;
 mod pacer;
 mod probe;
@@ -28,6 +29,7 @@ use crate::stamp::{Format, Stamper};
 use crate::study::Notice;
 use crate::wire::{Bell, Client, Endpoint, EventLoop, Sending, Session};
 
+pub use bare::{Tally, bare};
 pub use probe::{SEQUENCE, Seen, Sight, probe};
 
 use composer::Composer;

@@ -7,9 +7,11 @@
 //! a false figure. The words for paths, lanes and outcomes are those of room `correlate`, whose
 //! types name the totals of room `stats`.
 
+mod calibration;
 mod document;
 mod figures;
 mod gather;
+mod generator;
 mod headline;
 mod judged;
 mod junit;
@@ -32,14 +34,16 @@ use serde::{Deserialize, Serialize};
 use crate::stats::Stats;
 use crate::study::Verdict;
 
+pub use calibration::{Bare, Calibration, CalibrationBrief, Level, MachineKind, NULL_SINK};
 pub use document::{
     Anomalies, Duplication, Durations, Environment, HostUsage, LaneReport, Legs, Outcomes,
-    PathReport, PeerOffset, Process, Product, Stamps, Window,
+    PathReport, PeerOffset, Process, Product, Sending, Stamps, Window,
 };
 pub use figures::{bytes, counted, duration, plain};
+pub use generator::{Absence, LoadReport};
 pub use judged::{PathWindows, WindowStretch};
 pub use live::{LIVE_HEADER, Row, live_rows, plain_line};
-pub use load::{Absence, LoadReport};
+pub use load::{Amount, ConnectDurations, Flow, Load};
 pub use moment::rfc3339;
 pub use status::{
     ComponentNow, LaneNow, Live, PastFigures, PathNow, ProcessNow, Quantiles, ScopeNow, Status,
@@ -65,6 +69,10 @@ pub struct Inputs<'a> {
     pub environment: Environment,
     /// The time that it took.
     pub window: Window,
+    /// How the load of each path goes, in the order of the roster.
+    pub loads: Vec<Load>,
+    /// What landfall alone could do on this machine, where that is known.
+    pub calibration: Option<CalibrationBrief>,
     /// The windows of each path, in the order of the roster.
     pub windows: Vec<PathWindows>,
     /// The worst messages of each path, in the order of the roster.
@@ -104,6 +112,9 @@ pub struct Report {
     /// What the load generator of somebody else's did; left out without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadReport>,
+    /// What landfall alone could do on this machine, where a path is a load and that is known.
+    #[serde(default)]
+    pub calibration: Option<CalibrationBrief>,
     /// Whether the objectives held.
     pub verdict: Verdict,
     /// Fields of the report that no figure stands behind yet.
@@ -141,6 +152,7 @@ impl Report {
             host: inputs.host,
             processes,
             load: inputs.load,
+            calibration: inputs.calibration,
             verdict: inputs.verdict,
             not_measured: NOT_MEASURED.map(str::to_owned).to_vec(),
         }

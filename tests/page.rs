@@ -27,8 +27,8 @@ use landfall::clock::{Clock, WallTime};
 use landfall::correlate::{Carrier, Lane, Path, Qos, Roster};
 use landfall::embedded::kafka::{Topic, Verdict as Batch};
 use landfall::report::{
-    Bounds, ComponentNow, Environment, Inputs, Live, PathNow, Process, ProcessNow, Product, Report,
-    Status, Window, WorstMessage, WorstMessages,
+    Bounds, ComponentNow, Environment, Inputs, Live, Load, PathNow, Process, ProcessNow, Product,
+    Report, Status, Window, WorstMessage, WorstMessages,
 };
 use landfall::shutdown::Tasks;
 use landfall::stats::Stats;
@@ -409,11 +409,14 @@ fn hostile() -> Status {
     let unmeasured = Unmeasured::from([(id, evil())]);
     let moment = WallTime::from_millis(0);
     let process = Process { label: evil(), ..Process::default() };
+    let load = Load { format: evil(), tick_seconds: 0.001, ..Load::default() };
     let report = Report::build(Inputs {
         stats: &stats,
         landfall: Product::default(),
         environment: Environment { probe: evil(), ..Environment::default() },
         window: Window::new(moment, moment, Duration::ZERO),
+        loads: vec![load],
+        calibration: None,
         windows: Vec::new(),
         worst: vec![worst],
         bounds: Bounds { clock_nanos: 1, pairing_nanos: 1 },

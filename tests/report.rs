@@ -146,6 +146,8 @@ fn inputs(stats: &Stats) -> Inputs<'_> {
             versions: BTreeMap::from([("librdkafka".into(), "2.12.1".into())]),
         },
         window: Window::new(start, end, Duration::from_secs(30)),
+        loads: Vec::new(),
+        calibration: None,
         windows: Vec::new(),
         worst: Vec::new(),
         bounds: Bounds { clock_nanos: 1, pairing_nanos: 200 },
@@ -520,12 +522,12 @@ fn a_path_that_never_came_is_named_and_no_run_passes_without_it() {
 fn live_rows_and_lines() {
     let mut stats = bad_run();
     stats.set_in_flight(PathId(0), Qos::AtLeastOnce, Lane::MqttKafka, 4);
-    let rows = live_rows(&stats);
+    let rows = live_rows(&stats, &[]);
     let line = |row: &[String]| row.join(" ");
     assert_eq!(LIVE_HEADER.len(), rows[0].len());
     assert_eq!(line(&rows[0]), "a|b mqtt_kafka 0 1,500 1,500 0 0 0 1.00 ms 1.00 ms 1.00 ms");
     assert_eq!(line(&rows[1]), "a|b mqtt_kafka 1 5 0 1 0 4 31.0 s 45.0 s 45.0 s");
-    let lines = plain_line(&stats, Duration::from_secs(12));
+    let lines = plain_line(&stats, &[], Duration::from_secs(12));
     let lines: Vec<_> = lines.lines().collect();
     assert_eq!(
         lines[0],
@@ -537,13 +539,15 @@ fn live_rows_and_lines() {
         "12.0s a|b mqtt_kafka qos1: 5 slots, 0 delivered, 2 late, 1 acked_lost, 1 not_sent, \
          1 unresolved, 4 in flight, p50 31.0 s, p99 45.0 s, max 45.0 s"
     );
-    let idle = plain_line(&crossing(Qos::AtLeastOnce), Duration::from_millis(250));
+    let idle = plain_line(&crossing(Qos::AtLeastOnce), &[], Duration::from_millis(250));
     assert_eq!(
         idle,
         "0.2s demo mqtt_kafka qos1: 0 slots, 0 delivered, 0 acked_lost, p50 -, p99 -, max -"
     );
 }
 
+#[path = "report/loads.rs"]
+mod loads;
 #[path = "report/objectives.rs"]
 mod objectives;
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::runtime;
 
-use super::{Error, Options, Progress, Screen, bridge, check, demo, logging, measure, selftest};
+use super::{
+    Error, Options, Progress, Screen, bridge, calibrate, check, demo, logging, measure, selftest,
+};
 use crate::clock::Clock;
 use crate::config::{self, Loaded, Overrides};
 use crate::load;
@@ -58,9 +60,8 @@ enum Command {
     /// Not built yet
     #[command(hide = true)]
     Study(NotBuilt),
-    /// Not built yet
-    #[command(hide = true)]
-    Calibrate(NotBuilt),
+    /// What landfall could do at most on this machine, and what measuring costs: some 50 s
+    Calibrate(calibrate::Flags),
     /// Not built yet
     #[command(hide = true)]
     Asyncapi(NotBuilt),
@@ -134,6 +135,9 @@ struct Run {
     file: File,
     #[command(flatten)]
     outputs: Outputs,
+    /// Where `landfall calibrate --json` wrote what landfall alone can do (instead of where it keeps it)
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -213,6 +217,7 @@ fn obey(command: Command, screen: Screen) -> Result<u8, Error> {
         Command::Run(flags) => {
             let loaded = flags.file.load(flags.outputs.listen.clone())?;
             let options = flags.outputs.options(progress(Progress::Quiet), screen);
+            let options = Options { calibration: flags.calibration, ..options };
             block_on(measure(&loaded, options))
         }
         Command::Config(flags) => show(&flags),
@@ -225,7 +230,7 @@ fn obey(command: Command, screen: Screen) -> Result<u8, Error> {
         Command::Selftest(flags) => block_on(selftest::run(flags.seed, &flags.sabotage, screen)),
         Command::LoadGuard(flags) => block_on(async move { Ok(flags.stand()) }),
         Command::Study(_) => not_built("study"),
-        Command::Calibrate(_) => not_built("calibrate"),
+        Command::Calibrate(flags) => block_on(calibrate::run(flags, screen)),
         Command::Asyncapi(_) => not_built("asyncapi"),
     }
 }
@@ -249,6 +254,7 @@ impl Outputs {
             measure_for: self.measure_for,
             report: self.report.clone(),
             slots: self.slots.clone(),
+            calibration: None,
             progress,
             screen,
         }

@@ -171,7 +171,9 @@ impl Control {
                 if let Some(load) = &mut self.load {
                     load.stop();
                 }
-                self.state.unloaded = Some(self.clock.now());
+                let now = self.clock.now();
+                self.state.unloaded = Some(now);
+                self.journalist.unloaded(now);
                 self.state.stopped_at =
                     Some(self.books.iter().map(|books| books.ticks()).collect());
             }

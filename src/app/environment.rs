@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock;
 use crate::config::Loaded;
-use crate::report::{Environment, Product};
+use crate::report::{Environment, MachineKind, Product};
 use crate::telemetry::Identity;
 
 /// This build.
@@ -28,16 +28,34 @@ pub(super) fn identity(loaded: &Loaded) -> Identity {
     }
 }
 
+/// What a calibration is of.
+pub(super) fn machine() -> MachineKind {
+    let model = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    });
+    // Not every kind of processor has a name there.
+    let cpu = model.unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    MachineKind { cpu, cpus: cpus(), kernel: kernel() }
+}
+
+fn cpus() -> u64 {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64
+}
+
+fn kernel() -> String {
+    format!("Linux {}", line("/proc/sys/kernel/osrelease").unwrap_or_default())
+}
+
 /// This machine, and what the run was told. Its memory is known with the first sample.
 pub(super) fn survey(loaded: &Loaded) -> Environment {
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let digest = Sha256::digest(loaded.show().as_bytes());
     let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
     Environment {
         probe: loaded.resolved.probe.clone(),
         boot_id: clock::boot_id(),
-        kernel: format!("Linux {}", line("/proc/sys/kernel/osrelease").unwrap_or_default()),
-        cpus: cpus as u64,
+        kernel: kernel(),
+        cpus: cpus(),
         memory_bytes: 0,
         clock_source: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         config_digest: hex(&digest),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::loads::Loads;
 use super::wiring::Parts;
 use super::{Error, check_properties, environment, threads};
 use crate::clock::Clock;
@@ -18,7 +19,11 @@ pub(super) struct Exposed {
 }
 
 /// Takes the address that the run is seen at; nobody is answered yet.
-pub(super) fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exposed, Error> {
+pub(super) fn expose(
+    loaded: &Loaded,
+    (parts, loads): (&Parts, &Loads),
+    clock: Clock,
+) -> Result<Exposed, Error> {
     check_properties(loaded, parts)?;
     let product = environment::product();
     let commit = product.commit.unwrap_or_default();
@@ -27,6 +32,7 @@ pub(super) fn expose(loaded: &Loaded, parts: &Parts, clock: Clock) -> Result<Exp
     let otlp = otlp.map(|config| (config.histograms, &identity));
     let build = Build { version: product.version, commit };
     let telemetry = Telemetry::with_objectives(&parts.roster, &parts.objectives, &build, otlp);
+    loads.tell(&telemetry);
     let exporter = otlp.map(|_| Component::Otlp);
     let journal = loaded.resolved.state_dir.as_ref().map(|_| Component::Journal);
     let load = loaded.resolved.load.as_ref().map(|_| Component::Load);

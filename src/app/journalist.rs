@@ -1,5 +1,6 @@
 //! Room `app`: the log, and the report as it stands.
 
+use super::loads::Loads;
 use super::logging::RECOVERY;
 use super::meters::Meters;
 use super::news::{Kind, Line, News};
@@ -26,6 +27,9 @@ pub(super) struct Journalist {
     objectives: Vec<Objective>,
     /// Names of the paths, by their index.
     paths: Vec<String>,
+    loads: Loads,
+    /// When the last slot had come due, once the schedule has stopped.
+    unloaded: Option<Instant>,
     witness: Witness,
     load: Option<LoadReport>,
 }
@@ -36,6 +40,7 @@ impl Journalist {
         clock: Clock,
         (product, environment): (Product, Environment),
         (witness, paths, objectives, story): (Witness, Vec<String>, Vec<Objective>, Story),
+        loads: Loads,
     ) -> Self {
         let now = clock.pairing();
         let story = if story.began {
@@ -51,9 +56,16 @@ impl Journalist {
             news: News::default(),
             objectives,
             paths,
+            loads,
+            unloaded: None,
             witness,
             load: None,
         }
+    }
+
+    /// No slot comes due any more.
+    pub(super) fn unloaded(&mut self, at: Instant) {
+        self.unloaded = Some(at);
     }
 
     /// The first window begins: what the report covers starts here, unless it goes on with what a
@@ -159,6 +171,8 @@ impl Journalist {
         let story = &self.story;
         let length = story.earlier + now.instant.saturating_since(story.begun);
         let mut window = Window::new(story.start, now.wall, length);
+        let loaded = self.unloaded.unwrap_or(now.instant).saturating_since(story.begun);
+        window.load_seconds = (story.earlier + loaded).as_secs_f64();
         window.valid_fraction = share(story.valid, story.judged);
         window.invalid.clone_from(&story.invalid);
         window.restarts = story.restarts;
@@ -175,6 +189,8 @@ impl Journalist {
             landfall: self.product.clone(),
             environment,
             window,
+            loads: self.loads.paths.clone(),
+            calibration: self.loads.calibration.clone(),
             windows,
             worst: self.witness.worst(stats, &now),
             bounds,

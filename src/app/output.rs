@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::clock::Instant;
-use crate::report::{LIVE_HEADER, Row, live_rows, plain_line};
+use crate::report::{LIVE_HEADER, Load, Row, live_rows, plain_line};
 use crate::stats::Stats;
 
 /// How often the table is drawn.
@@ -96,16 +96,18 @@ pub enum Progress {
 pub(super) struct Output {
     screen: Screen,
     progress: Progress,
+    /// How the load of each path goes.
+    loads: Vec<Load>,
     next: Instant,
     told: bool,
 }
 
 impl Output {
-    pub(super) fn new(screen: Screen, progress: Progress) -> Self {
+    pub(super) fn new(screen: Screen, progress: Progress, loads: Vec<Load>) -> Self {
         if progress == Progress::Table {
             screen.begin();
         }
-        Self { screen, progress, next: Instant::ZERO, told: false }
+        Self { screen, progress, loads, next: Instant::ZERO, told: false }
     }
 
     /// Whether it is time to show something, so that figures need not be added up in vain.
@@ -118,7 +120,7 @@ impl Output {
         match self.progress {
             Progress::Table => {
                 self.next = now + DRAW_EVERY;
-                self.screen.draw(table(&live_rows(stats), elapsed));
+                self.screen.draw(table(&live_rows(stats, &self.loads), elapsed));
             }
             Progress::Lines => {
                 let arrived = stats
@@ -126,7 +128,7 @@ impl Output {
                     .any(|(path, qos, lane)| stats.lane(path, qos, lane).end_to_end().count() > 0);
                 // The first arrival is news; until then there is nothing to say.
                 if arrived || self.told {
-                    self.screen.print(&plain_line(stats, elapsed));
+                    self.screen.print(&plain_line(stats, &self.loads, elapsed));
                     self.next = now + LINES_EVERY;
                     self.told = true;
                 } else {

@@ -33,7 +33,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 
 use super::wiring::Parts;
-use super::{Error, Falsified, Options, Over, Progress, Screen, carry_out, new_run};
+use super::{Error, Options, Over, Progress, Screen, Special, carry_out, new_run};
 use crate::clock::{Clock, Instant};
 use crate::config::{self, Loaded, Overrides};
 use crate::correlate::PathId;
@@ -77,14 +77,16 @@ pub(super) async fn run(seed: u64, sabotaged: &[String], screen: Screen) -> Resu
     let parts = Parts::new(&loaded.resolved, identity);
     let path = |place: usize| PathId(u8::try_from(place).unwrap_or(0));
     let place = SCENES.iter().position(|scene| scene.name == FALSIFIED).unwrap_or(0);
-    let falsified = Falsified {
+    let falsified = Special {
         invented: sabotage::invented(sabotaged, &parts.roster, path(place)),
         set_back: Some((path(scenes::index_of(Part::SetBack)), SET_BACK)),
+        watched: None,
     };
     let options = Options {
         measure_for: Some(LOAD),
         report: None,
         slots: None,
+        calibration: None,
         progress: Progress::Quiet,
         screen: screen.clone(),
     };

@@ -7,6 +7,7 @@
 //! there a thread wakes at most once in a tick and does together what is due by then. Paths that measure
 //! at low rates have threads of their own, which never wait for a load.
 
+use std::borrow::Borrow;
 use std::num::NonZero;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -39,14 +40,33 @@ pub(super) struct Team {
 /// Spreads publishers over threads: those of loads apart from the others, no more of either kind than
 /// there are processors.
 pub(super) fn of(publishers: Vec<Publisher>) -> Vec<Team> {
+    let teams = teams(publishers).into_iter();
+    teams.map(|(publishers, tick)| Team { publishers, tick }).collect()
+}
+
+/// How often the threads of each path wake at most, by its index.
+pub(super) fn ticks(publishers: &[Publisher]) -> Vec<Duration> {
+    let paths = publishers.iter().map(|(config, _)| usize::from(config.path) + 1).max();
+    let mut ticks = vec![Duration::ZERO; paths.unwrap_or(0)];
+    for (publishers, tick) in teams(publishers.iter().collect::<Vec<_>>()) {
+        for (config, _) in publishers {
+            let known = &mut ticks[usize::from(config.path)];
+            *known = tick.max(*known);
+        }
+    }
+    ticks
+}
+
+fn teams<P: Borrow<Publisher>>(publishers: Vec<P>) -> Vec<(Vec<P>, Duration)> {
     let cpus = available_parallelism().map_or(1, NonZero::get);
     let mut rates = vec![0.0; 1 + usize::from(u8::MAX)];
-    for (config, plan) in &publishers {
+    for publisher in &publishers {
+        let (config, plan) = publisher.borrow();
         rates[usize::from(config.path)] += 1e9 / plan.interval_nanos;
     }
-    let is_load = |(config, _): &Publisher| rates[usize::from(config.path)] >= LOAD_RATE;
+    let is_load = |of: &P| rates[usize::from(of.borrow().0.path)] >= LOAD_RATE;
     let (loads, others): (Vec<_>, Vec<_>) = publishers.into_iter().partition(is_load);
-    let is_closed = |(_, plan): &Publisher| plan.arrivals == Arrivals::Closed;
+    let is_closed = |of: &P| of.borrow().1.arrivals == Arrivals::Closed;
     let (closed, open): (Vec<_>, Vec<_>) = loads.into_iter().partition(is_closed);
     let exact = spread(others, cpus).into_iter().map(|team| (team, Duration::ZERO));
     let open = spread(open, cpus).into_iter().map(|team| (team, TICK));
@@ -54,14 +74,14 @@ pub(super) fn of(publishers: Vec<Publisher>) -> Vec<Team> {
         let tick = closed_tick(&team);
         (team, tick)
     });
-    let teams = exact.chain(open).chain(closed);
-    teams.map(|(publishers, tick)| Team { publishers, tick }).collect()
+    exact.chain(open).chain(closed).collect()
 }
 
 /// In a closed loop nothing is due, but who sleeps while the broker has nothing left to do is the
 /// limit itself.
-fn closed_tick(team: &[Publisher]) -> Duration {
-    let under_way: f64 = team.iter().map(|(config, _)| f64::from(config.session.inflight)).sum();
+fn closed_tick<P: Borrow<Publisher>>(team: &[P]) -> Duration {
+    let under_way = team.iter().map(|of| f64::from(of.borrow().0.session.inflight));
+    let under_way: f64 = under_way.sum();
     CLOSED_TICK.min(Duration::from_secs_f64(under_way / CLOSED_RATE))
 }
 
@@ -70,8 +90,8 @@ fn closed_tick(team: &[Publisher]) -> Duration {
     clippy::cast_sign_loss,
     reason = "clamped to the number of processors"
 )]
-fn spread(mut publishers: Vec<Publisher>, threads_max: usize) -> Vec<Vec<Publisher>> {
-    let rate: f64 = publishers.iter().map(|(_, plan)| 1e9 / plan.interval_nanos).sum();
+fn spread<P: Borrow<Publisher>>(mut publishers: Vec<P>, threads_max: usize) -> Vec<Vec<P>> {
+    let rate: f64 = publishers.iter().map(|of| 1e9 / of.borrow().1.interval_nanos).sum();
     let for_rate = (rate / RATE_PER_THREAD).ceil() as usize;
     let for_clients = publishers.len().div_ceil(CLIENTS_PER_THREAD);
     let threads = for_rate.max(for_clients).clamp(1, threads_max);

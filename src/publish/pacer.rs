@@ -15,7 +15,7 @@ use crate::study::{Notice, Role};
 use crate::wire::{Client, Clients, Failure, Handler, Handshake, Happening, Unsendable};
 
 /// How many overdue slots are sent before the connections of the thread get their turn.
-const TURN_MAX: usize = 512;
+pub(super) const TURN_MAX: usize = 512;
 
 /// Sends the slots of some publishers and reports what happens to them.
 pub(super) struct Pacer {
@@ -157,7 +157,7 @@ impl Pacer {
 }
 
 /// Whether nothing more is awaited of a message that got this answer.
-fn is_over(stage: Stage, reason: u8) -> bool {
+pub(super) fn is_over(stage: Stage, reason: u8) -> bool {
     stage != Stage::Pubrec || reason >= 0x80
 }
 

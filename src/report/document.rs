@@ -11,6 +11,7 @@ use crate::correlate::Lane;
 
 use super::figures::duration;
 use super::judged::PathWindows;
+use super::load::{ConnectDurations, Flow, Load};
 use super::moment::rfc3339;
 use super::uncertainty::Uncertainty;
 use super::worst::WorstMessages;
@@ -54,6 +55,9 @@ pub struct Window {
     pub end: String,
     /// From first to last moment on the clock that never steps.
     pub seconds: f64,
+    /// From the first moment to when the last message had come due, on that clock.
+    #[serde(default)]
+    pub load_seconds: f64,
     /// Share (0 to 1) of the windows that are valid, where they are judged.
     pub valid_fraction: Option<f64>,
     /// Windows that are not valid, by cause.
@@ -74,6 +78,7 @@ impl Window {
             start: rfc3339(start),
             end: rfc3339(end),
             seconds: length.as_secs_f64(),
+            load_seconds: length.as_secs_f64(),
             ..Self::default()
         }
     }
@@ -84,6 +89,12 @@ impl Window {
 pub struct PathReport {
     /// Its name.
     pub name: String,
+    /// How its load goes.
+    #[serde(default)]
+    pub load: Load,
+    /// How many of its messages came how far.
+    #[serde(default)]
+    pub flow: Flow,
     /// Messages handed to the socket, resends left out.
     pub published: u64,
     /// Slots that came due.
@@ -92,6 +103,17 @@ pub struct PathReport {
     pub acknowledged: u64,
     /// Slots that were not sent, by cause.
     pub not_sent: BTreeMap<String, u64>,
+    /// Messages that were sent more than 10 ms after they were due, by what they waited for: the `probe`
+    /// itself, or the system (`backpressure`).
+    #[serde(default)]
+    pub sent_late: BTreeMap<String, u64>,
+    /// How long its MQTT connections took, publishers and subscribers together.
+    #[serde(default)]
+    pub connect_seconds: ConnectDurations,
+    /// The largest share of a quarter of a second in which a thread that sends for it was at work; at 1
+    /// the probe was the limit.
+    #[serde(default)]
+    pub busiest_thread_ratio: f64,
     /// Records and messages that carry no stamp of this run.
     pub foreign: u64,
     /// Slots closed as unresolved before their time, and verdicts that could not be revised any
@@ -113,11 +135,23 @@ pub struct PathReport {
     /// Its lanes, once for each QoS. Everything above speaks of the messages that go in over MQTT; of
     /// those of the control lane only its entries here do.
     pub lanes: Vec<LaneReport>,
+    /// What was timed of a path that has no lanes, for each QoS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sending: Vec<Sending>,
     /// Its windows as they were judged.
     pub windows: PathWindows,
     /// Its worst messages, by their trace ids.
     #[serde(default)]
     pub worst: WorstMessages,
+}
+
+/// What was timed at one QoS of a path that only sends.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sending {
+    /// 0, 1 or 2.
+    pub qos: u8,
+    /// Parts of the way; nothing comes out.
+    pub legs: Legs,
 }
 
 /// How far the clock of a Kafka leader is from the probe's; append and fetch legs are corrected by it.
@@ -331,8 +365,9 @@ impl PathReport {
             let gap = ("durability_gap", lane.durability_gap_seconds);
             lane.legs.named().into_iter().chain([gap]).collect::<Vec<_>>()
         };
-        let by_qos: BTreeMap<u8, _> =
-            self.legs().into_iter().map(|(_, lane)| (lane.qos, all(lane))).collect();
+        let sending = self.sending.iter().map(|of| (of.qos, of.legs.named().to_vec()));
+        let lanes = self.legs().into_iter().map(|(_, lane)| (lane.qos, all(lane)));
+        let by_qos: BTreeMap<u8, _> = sending.chain(lanes).collect();
         let is_timed = |name: &&str| {
             by_qos.values().flatten().any(|(of, timed)| of == name && timed.count > 0)
         };

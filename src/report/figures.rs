@@ -45,6 +45,12 @@ pub(super) fn count(count: u64) -> String {
     text
 }
 
+/// A number of things, whole where it has three digits before the point: `1,234,567`, `0.50`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "float casts saturate")]
+pub(super) fn thousands(number: f64) -> String {
+    if number.abs() < 99.95 { three_digits(number) } else { count(number.round() as u64) }
+}
+
 /// A count with its noun: `1 slot`, `1,500 slots`.
 #[must_use]
 pub fn counted(number: u64, noun: &str) -> String {

@@ -8,10 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use crate::correlate::{DuplicateCause, Lane, Leg, NotSent, Outcome, PathId, Qos};
 use crate::stats::{LaneTotals, Latencies, PeerClock, PublishTotals, Stats};
 
+use super::document::Sending;
 use super::document::{
     Anomalies, Duplication, Durations, LaneReport, Legs, Outcomes, PathReport, PeerOffset, Stamps,
 };
 use super::judged::PathWindows;
+use super::load::{self, ConnectDurations, Flow, Load};
 use super::uncertainty::{Sources, Timed};
 use super::{Inputs, WorstMessages};
 
@@ -21,11 +23,13 @@ const NANOS_PER_SECOND: f64 = 1e9;
 pub(super) fn paths(inputs: &Inputs<'_>) -> Vec<PathReport> {
     let windows = inputs.windows.iter().cloned();
     let windows = windows.chain(std::iter::repeat_with(PathWindows::default));
+    let loads = inputs.loads.iter().cloned();
+    let loads = loads.chain(std::iter::repeat_with(Load::default));
     let paths = (0..).map(PathId).take(inputs.stats.roster().paths().len());
-    paths.zip(windows).map(|(id, windows)| path(inputs, id, windows)).collect()
+    paths.zip(windows.zip(loads)).map(|(id, told)| path(inputs, id, told)).collect()
 }
 
-fn path(inputs: &Inputs<'_>, id: PathId, windows: PathWindows) -> PathReport {
+fn path(inputs: &Inputs<'_>, id: PathId, (windows, load): (PathWindows, Load)) -> PathReport {
     let Inputs { stats, ref bounds, is_whole, .. } = *inputs;
     let sources = Sources::of(stats, id, bounds);
     let path = stats.roster().path(id);
@@ -39,12 +43,23 @@ fn path(inputs: &Inputs<'_>, id: PathId, windows: PathWindows) -> PathReport {
         (carrier.name().to_owned(), Stamps { survived: sum(0), lost: sum(1) })
     });
     let measured = stats.measured().filter(|&(path, ..)| path == id);
+    let seconds = inputs.window.load_seconds;
+    let connect = |took: &Latencies| durations(took, Timed::Connect, &sources);
     PathReport {
         name: path.name.clone(),
+        load: judged_load(inputs, id, load),
+        flow: Flow::of(stats, id, seconds),
         published: publish().map(|totals| totals.published).sum(),
         offered: publish().map(|totals| totals.offered).sum(),
         acknowledged: publish().map(|totals| totals.acknowledged).sum(),
         not_sent: not_sent.collect(),
+        sent_late: load::sent_late(stats, id),
+        connect_seconds: ConnectDurations {
+            tcp: connect(&totals.connects.tcp),
+            tls: connect(&totals.connects.tls),
+            connack: connect(&totals.connects.connack),
+        },
+        busiest_thread_ratio: f64::from(totals.busiest),
         foreign: totals.foreign,
         overflow: totals.overflow,
         missed: totals.missed,
@@ -54,9 +69,25 @@ fn path(inputs: &Inputs<'_>, id: PathId, windows: PathWindows) -> PathReport {
         lanes: measured
             .map(|(_, qos, lane)| lane_report(stats, id, (qos, lane), &sources, is_whole))
             .collect(),
+        sending: sending(stats, id, &sources),
         windows,
         worst: WorstMessages::default(),
     }
+}
+
+/// The load of a path with the share of what landfall alone could do, where that is known.
+fn judged_load(inputs: &Inputs<'_>, id: PathId, load: Load) -> Load {
+    let calibration = inputs.calibration.as_ref().filter(|_| load.is_heavy());
+    let rates = load::rates(inputs.stats, id, inputs.window.load_seconds);
+    Load { calibrated_share: calibration.and_then(|known| known.share(rates)), ..load }
+}
+
+/// What was timed of a path where nothing comes out.
+fn sending(stats: &Stats, id: PathId, sources: &Sources) -> Vec<Sending> {
+    let path = stats.roster().path(id);
+    let qos = path.qos.iter().filter(|_| path.lanes.is_empty());
+    let of = |&qos: &Qos| Sending { qos: qos.level(), legs: legs(stats.publish(id, qos), sources) };
+    qos.map(of).collect()
 }
 
 fn lane_report(

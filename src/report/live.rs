@@ -7,6 +7,7 @@ use crate::stats::{LaneTotals, Latencies, Stats};
 
 use super::figures::{NONE, count, duration, plain};
 use super::gather::seconds;
+use super::load::Load;
 
 /// Headings of the columns of [`live_rows`].
 pub const LIVE_HEADER: [&str; 11] = [
@@ -27,15 +28,15 @@ pub const LIVE_HEADER: [&str; 11] = [
 pub type Row = [String; LIVE_HEADER.len()];
 
 /// The totals of the run so far: a row for each path, lane and QoS. Latencies are end to end, over
-/// the run so far.
+/// the run so far. `loads` says of each path how its load goes.
 #[must_use]
-pub fn live_rows(stats: &Stats) -> Vec<Row> {
+pub fn live_rows(stats: &Stats, loads: &[Load]) -> Vec<Row> {
     let row = |(path, qos, lane): (PathId, Qos, Lane)| {
         let totals = stats.lane(path, qos, lane);
         let end_to_end = totals.end_to_end();
         let outcome = |outcome| count(totals.outcome(outcome));
         [
-            plain(&stats.roster().path(path).name),
+            named(stats, loads, path),
             lane.name().to_owned(),
             qos.label().to_owned(),
             count(totals.slots()),
@@ -52,16 +53,16 @@ pub fn live_rows(stats: &Stats) -> Vec<Row> {
 }
 
 /// The totals of the run so far for a log or a pipe: a line for each path, lane and QoS, joined by
-/// line feeds. Outcomes other than `delivered` and `acked_lost` stand in it where there are any.
+/// line feeds, named as in [`live_rows`]. Outcomes other than `delivered` and `acked_lost` stand in it where there are any.
 #[must_use]
-pub fn plain_line(stats: &Stats, elapsed: Duration) -> String {
+pub fn plain_line(stats: &Stats, loads: &[Load], elapsed: Duration) -> String {
     let line = |(path, qos, lane): (PathId, Qos, Lane)| {
         let totals = stats.lane(path, qos, lane);
         let end_to_end = totals.end_to_end();
         format!(
             "{:.1}s {} {} qos{}: {} slots, {}, p50 {}, p99 {}, max {}",
             elapsed.as_secs_f64(),
-            plain(&stats.roster().path(path).name),
+            named(stats, loads, path),
             lane.name(),
             qos.label(),
             totals.slots(),
@@ -72,6 +73,12 @@ pub fn plain_line(stats: &Stats, elapsed: Duration) -> String {
         )
     };
     stats.measured().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The name of a path, and whether it is in a closed loop.
+fn named(stats: &Stats, loads: &[Load], path: PathId) -> String {
+    let mark = loads.get(usize::from(path.0)).map_or("", Load::mark);
+    plain(&stats.roster().path(path).name) + mark
 }
 
 fn counts(totals: &LaneTotals) -> String {

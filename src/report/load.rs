@@ -1,110 +1,234 @@
-//! Room `report`: what the load generator of somebody else's did.
+//! Room `report`: what the load of a path was, and how much of it came how far.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::figures::{bytes, counted, duration, plain};
+use crate::correlate::{Lane, LateSend, Outcome, PathId, Qos};
+use crate::stats::Stats;
 
-/// The load generator of somebody else's, as far as this process started it.
+use super::CalibrationBrief;
+use super::document::{Durations, PathReport};
+use super::figures::{
+    NONE, count, counted, duration, duration_or_none, nonzero, percentage, thousands,
+};
+use super::table::Table;
+
+/// How the load of a path goes, as it was configured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LoadReport {
-    /// What it is called.
-    pub name: String,
-    /// How often it was started.
-    pub starts: u64,
-    /// For how long it ran.
-    pub seconds: f64,
-    /// How it ended the last time that it ended by itself, in words; null where it was only stopped.
-    pub ended: Option<String>,
-    /// When it did not run although messages were due; the first ones.
-    pub absences: Vec<Absence>,
-    /// How many more there are.
-    pub absences_left_out: u64,
-    /// The last lines that it wrote.
-    pub last_lines: Vec<String>,
-    /// What it wrote before, and nobody kept, in bytes.
-    pub output_dropped_bytes: u64,
+pub struct Load {
+    /// `open`: messages are sent when they are due, whatever the system does; `closed`: each client
+    /// sends whenever fewer than `inflight` of its messages are under way.
+    pub mode: String,
+    /// Messages a second of the whole path; null in a closed loop, where the system decides.
+    pub rate: Option<f64>,
+    /// How the rate goes over time: `steady`, `ramp`, `steps`, `on_off` or `burst`.
+    pub profile: String,
+    /// How messages are spread: `poisson` or `fixed`; null in a closed loop.
+    pub schedule: Option<String>,
+    /// Levels of QoS that share it.
+    pub qos: Vec<u8>,
+    /// How many clients share it.
+    pub clients: u32,
+    /// How many messages of a client may be unacknowledged.
+    pub inflight: u16,
+    /// How large a payload is.
+    pub payload_bytes: u32,
+    /// How payloads are written: `json`, `text` or `binary`.
+    pub format: String,
+    /// A message may be sent up to so much after it is due, together with others; 0 where each has a
+    /// wake-up of its own.
+    pub tick_seconds: f64,
+    /// Share of what landfall alone could do on this machine; null where that is not known, and of a
+    /// path that is no load.
+    pub calibrated_share: Option<f64>,
 }
 
-/// A stretch of time without the load.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Absence {
-    /// First moment, RFC 3339 in UTC.
-    pub start: String,
-    /// Last moment; null where it lasted until the schedule stopped, or still does.
-    pub end: Option<String>,
-    /// Why.
-    pub why: String,
+/// How many messages came how far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Flow {
+    /// Slots that came due.
+    pub offered: Amount,
+    /// Messages handed to the socket.
+    pub sent: Amount,
+    /// Messages that the broker took, QoS 1 and 2.
+    pub acknowledged: Amount,
+    /// Messages that came out of Kafka; null where nobody looks there.
+    pub in_kafka: Option<Amount>,
+    /// Messages that came to the subscriber; null where there is none.
+    pub delivered: Option<Amount>,
 }
 
-impl LoadReport {
-    /// What its processes are called among all that are watched.
-    pub const LABEL: &'static str = "load";
+/// A number of messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Amount {
+    /// How many.
+    pub messages: u64,
+    /// The same for each second in which messages came due.
+    pub per_second: f64,
+}
 
-    /// It in words, each sentence for itself; `name` makes a text from outside fit for where they stand.
-    pub(super) fn sentences(&self, name: fn(&str) -> String) -> Vec<String> {
-        let mut sentences = vec![format!(
-            "Load {}: started {}, ran {}.",
-            name(&self.name),
-            counted(self.starts, "time"),
-            duration(self.seconds)
-        )];
-        for Absence { start, end, why } in &self.absences {
-            let end =
-                end.as_ref().map_or_else(|| "to the end".to_owned(), |end| format!("to {end}"));
-            sentences.push(format!("No load from {start} {end}: {}.", name(why)));
-        }
-        if self.absences_left_out > 0 {
-            let more = counted(self.absences_left_out, "more time");
-            sentences.push(format!("No load {more}."));
-        }
-        if self.output_dropped_bytes > 0 {
-            let dropped = bytes(self.output_dropped_bytes);
-            sentences.push(format!("Of what it wrote {dropped} were not kept."));
-        }
-        sentences
+/// How long connections took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConnectDurations {
+    /// From asking for a TCP connection to having it.
+    pub tcp: Durations,
+    /// From then to its encryption, of those that have one.
+    #[serde(default)]
+    pub tls: Durations,
+    /// From then to CONNACK.
+    pub connack: Durations,
+}
+
+impl Load {
+    /// Whether it is one that presses the system, and not a probe at a low rate.
+    #[must_use]
+    pub fn is_heavy(&self) -> bool {
+        self.tick_seconds > 0.0
     }
 
-    /// Its last lines, fit for a terminal.
-    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
-        self.last_lines.iter().map(|line| plain(line))
+    /// Whether the system decides the rate.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.mode == "closed"
+    }
+
+    /// What stands behind the name of its path.
+    #[must_use]
+    pub fn mark(&self) -> &'static str {
+        if self.is_closed() { " (closed loop)" } else { "" }
+    }
+
+    /// It in a sentence, in ASCII.
+    pub(super) fn sentence(&self) -> String {
+        let what = format!(
+            "{}, payloads of {} ({})",
+            counted(self.clients.into(), "client"),
+            counted(self.payload_bytes.into(), "byte"),
+            self.format
+        );
+        if self.is_closed() {
+            return format!(
+                "Closed loop: each client sends when fewer than {} of its messages are under way, so the \
+                 system decides the rate. {what}.",
+                self.inflight
+            );
+        }
+        let rate = thousands(self.rate.unwrap_or_default());
+        let schedule = self.schedule.as_deref().unwrap_or(NONE);
+        format!(
+            "Open loop: {rate} messages/s, {}, {schedule}; {what}. A message is sent up to {} after it is \
+             due, with others: publish_delay shows it.",
+            self.profile,
+            duration(self.tick_seconds)
+        )
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_load_did_is_told_in_sentences() {
-        let absence = |end: Option<&str>, why: &str| Absence {
-            start: "10:00:00Z".to_owned(),
-            end: end.map(str::to_owned),
-            why: why.to_owned(),
+impl Flow {
+    /// Of a path whose messages came due for so many seconds.
+    pub(super) fn of(stats: &Stats, id: PathId, seconds: f64) -> Self {
+        let path = stats.roster().path(id);
+        let amount = |messages: u64| Amount { messages, per_second: per_second(messages, seconds) };
+        let publish = || path.qos.iter().map(|&qos| stats.publish(id, qos));
+        let arrived = |lane: Lane| {
+            let came = |&qos: &Qos| {
+                let totals = stats.lane(id, qos, lane);
+                totals.outcome(Outcome::Delivered) + totals.outcome(Outcome::Late)
+            };
+            path.lanes.contains(&lane).then(|| amount(path.qos.iter().map(came).sum()))
         };
-        let load = LoadReport {
-            name: "bench".to_owned(),
-            starts: 2,
-            seconds: 61.0,
-            ended: Some("with exit code 3".to_owned()),
-            absences: vec![
-                absence(Some("10:00:09Z"), "it ended with exit code 0"),
-                absence(None, "a\nb"),
-            ],
-            absences_left_out: 1,
-            last_lines: vec!["\u{1b}[31mred".to_owned()],
-            output_dropped_bytes: 1_500_000,
-        };
-        let expected = [
-            "Load bench: started 2 times, ran 1.02 min.",
-            "No load from 10:00:00Z to 10:00:09Z: it ended with exit code 0.",
-            "No load from 10:00:00Z to the end: a\\nb.",
-            "No load 1 more time.",
-            "Of what it wrote 1.50 MB were not kept.",
-        ];
-        assert_eq!(load.sentences(plain), expected);
-        assert_eq!(load.lines().collect::<Vec<_>>(), ["\\u{1b}[31mred"]);
-        let quiet =
-            LoadReport { name: "b".to_owned(), starts: 1, seconds: 0.5, ..LoadReport::default() };
-        assert_eq!(quiet.sentences(plain), ["Load b: started 1 time, ran 500 ms."]);
+        Self {
+            offered: amount(publish().map(|of| of.offered).sum()),
+            sent: amount(publish().map(|of| of.published).sum()),
+            acknowledged: amount(publish().map(|of| of.acknowledged).sum()),
+            in_kafka: arrived(Lane::MqttKafka),
+            delivered: arrived(Lane::MqttMqtt),
+        }
     }
+
+    /// Its parts with their names in the report and in words.
+    pub(super) fn named(&self) -> [(&'static str, &'static str, Option<Amount>); 5] {
+        [
+            ("offered", "offered", Some(self.offered)),
+            ("sent", "sent", Some(self.sent)),
+            ("acknowledged", "acknowledged", Some(self.acknowledged)),
+            ("in_kafka", "in Kafka", self.in_kafka),
+            ("delivered", "delivered to a subscriber", self.delivered),
+        ]
+    }
+
+    pub(super) fn table(&self) -> Table {
+        let mut table = Table::new(1, ["", "messages", "per second"]);
+        for (_, name, amount) in self.named() {
+            let shown = |of: fn(&Amount) -> String| amount.as_ref().map_or(NONE.to_owned(), of);
+            let messages = shown(|amount| count(amount.messages));
+            table.push(vec![name.to_owned(), messages, shown(|it| thousands(it.per_second))]);
+        }
+        table
+    }
+}
+
+/// Messages that were sent more than 10 ms after they were due, by what they waited for.
+pub(super) fn sent_late(stats: &Stats, id: PathId) -> BTreeMap<String, u64> {
+    let qos = &stats.roster().path(id).qos;
+    let sum = |cause: LateSend| {
+        qos.iter().map(|&qos| stats.publish(id, qos).sent_late[cause as usize]).sum()
+    };
+    LateSend::ALL.iter().map(|&cause| (cause.name().to_owned(), sum(cause))).collect()
+}
+
+/// Messages a second of a path by QoS.
+pub(super) fn rates(stats: &Stats, id: PathId, seconds: f64) -> Vec<(u8, f64)> {
+    let qos = stats.roster().path(id).qos.iter();
+    qos.map(|&qos| (qos.level(), per_second(stats.publish(id, qos).published, seconds))).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
+fn per_second(messages: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { messages as f64 / seconds } else { 0.0 }
+}
+
+/// What landfall alone could do beside what a load was; nothing of a path that is none.
+pub(super) fn beside(path: &PathReport, calibration: Option<&CalibrationBrief>) -> Option<String> {
+    if !path.load.is_heavy() {
+        return None;
+    }
+    let known = calibration.zip(path.load.calibrated_share);
+    let Some((calibration, share)) = known else {
+        return Some(
+            "What landfall alone could do on this machine is not known: not calibrated here, run \
+             `landfall calibrate`"
+                .to_owned(),
+        );
+    };
+    let could = calibration.sentence(path.load.qos.iter().copied());
+    Some(format!("{could}: this run used {} of that", percentage(share)))
+}
+
+/// A section of `report.md`: what a load was, how much of it came how far, and what landfall alone could
+/// do; nothing of a path that is none.
+pub(super) fn markdown(path: &PathReport, calibration: Option<&CalibrationBrief>) -> Vec<String> {
+    let Some(beside) = beside(path, calibration) else { return Vec::new() };
+    let mut lines = ["", "### Load", ""].map(str::to_owned).to_vec();
+    lines.extend([format!("{} {beside}.", path.load.sentence()), String::new()]);
+    lines.extend(path.flow.table().markdown());
+    let took = |of: Durations| [of.p50, of.p99, of.max].map(duration_or_none).join(" / ");
+    let ConnectDurations { tcp, tls, connack } = path.connect_seconds;
+    let connects = [("TCP", tcp), ("TLS", tls), ("CONNACK", connack)];
+    let connects = connects.into_iter().filter(|(_, of)| of.count > 0);
+    let connects: Vec<String> = connects.map(|(name, of)| format!("{name} {}", took(of))).collect();
+    let late = nonzero(path.sent_late.iter().map(|(cause, &number)| (cause.as_str(), number)));
+    lines.extend([
+        String::new(),
+        format!(
+            "{} connected, p50 / p99 / max: {}. The busiest sending thread was at work for \
+             {} of a quarter of a second. Sent more than 10 ms late: {}.",
+            counted(connack.count, "time"),
+            connects.join(", "),
+            percentage(path.busiest_thread_ratio),
+            if late.is_empty() { "none" } else { &late },
+        ),
+    ]);
+    lines
 }

@@ -9,6 +9,7 @@ use super::figures::{
 };
 use super::headline::{headline, over_restarts};
 use super::judged::{bound, figure};
+use super::load::markdown as load_of;
 use super::reading::{HOW_TO_READ, HOW_TO_READ_CONTROL};
 use super::table::Table;
 use super::{Anomalies, Report};
@@ -33,8 +34,9 @@ pub(super) fn render(report: &Report) -> String {
     lines.extend(over_restarts(report).into_iter().flat_map(|line| [String::new(), line]));
     section(&mut lines, None, &objectives(report));
     for path in &report.paths {
-        lines.extend([String::new(), format!("## Path {}", markdown(&path.name)), String::new()]);
-        lines.push(publishing(path));
+        let title = format!("## Path {}{}", markdown(&path.name), path.load.mark());
+        lines.extend([String::new(), title, String::new(), publishing(path)]);
+        lines.extend(load_of(path, report.calibration.as_ref()));
         section(&mut lines, None, &lanes(path));
         section(&mut lines, Some("### Legs"), &legs(path));
         for clock in &path.clock_offsets {
@@ -45,7 +47,7 @@ pub(super) fn render(report: &Report) -> String {
         section(&mut lines, Some("### Uncertainty"), &uncertainties(path));
         section(&mut lines, Some("### Windows"), &windows(path));
     }
-    lines.extend(load(report));
+    lines.extend(generator(report));
     section(&mut lines, Some("## Processes"), &processes(report));
     section(&mut lines, Some("## Host"), &host(report));
     section(&mut lines, Some("## Environment"), &environment(report));
@@ -239,7 +241,7 @@ fn anomalies(path: &PathReport) -> Table {
 }
 
 /// What the load generator of somebody else's did, and the last that it wrote.
-fn load(report: &Report) -> Vec<String> {
+fn generator(report: &Report) -> Vec<String> {
     let Some(load) = &report.load else { return Vec::new() };
     let mut lines = vec![String::new(), "## Load".to_owned(), String::new()];
     lines.push(load.sentences(markdown).join(" "));

@@ -6,6 +6,7 @@ use super::figures::{
     NONE, bytes, count, counted, duration, duration_or_none, nonzero, plain, three_digits,
 };
 use super::headline::{headline, over_restarts};
+use super::load::beside;
 use super::table::Table;
 
 /// Outcomes that are shown even where they are zero.
@@ -27,6 +28,7 @@ pub(super) fn render(report: &Report) -> String {
     for path in &report.paths {
         lines.push(String::new());
         lines.extend(path_lines(path));
+        lines.extend(beside(path, report.calibration.as_ref()));
     }
     if let Some(load) = &report.load {
         lines.push(String::new());
@@ -44,8 +46,9 @@ pub(super) fn render(report: &Report) -> String {
 
 fn path_lines(path: &PathReport) -> Vec<String> {
     let mut lines = vec![format!(
-        "path {}: {} offered, {} published, {} acknowledged",
+        "path {}{}: {} offered, {} published, {} acknowledged",
         plain(&path.name),
+        path.load.mark(),
         counted(path.offered, "slot"),
         counted(path.published, "message"),
         count(path.acknowledged)

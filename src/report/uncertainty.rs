@@ -68,6 +68,8 @@ pub(super) enum Timed {
     DurabilityGap,
     /// From the first arrival of a message to a further one.
     Spread(Lane),
+    /// A part of making a connection.
+    Connect,
 }
 
 /// What the uncertainties of one path are made of, in nanoseconds.
@@ -101,16 +103,16 @@ impl Sources {
                 Some(reader_of(lane))
             }
             Timed::Leg(Leg::Fetch) => Some(Reader::Consumer),
-            Timed::Leg(Leg::PublishRec | Leg::PublishAck) | Timed::DurabilityGap => {
-                Some(Reader::Publisher)
-            }
+            Timed::Leg(Leg::PublishRec | Leg::PublishAck)
+            | Timed::DurabilityGap
+            | Timed::Connect => Some(Reader::Publisher),
             Timed::Leg(Leg::PublishDelay | Leg::Create | Leg::Append) => None,
         };
         let begins_when_due = matches!(timed, Timed::EndToEnd(_) | Timed::Leg(Leg::PublishDelay));
         let is_created = timed == Timed::Leg(Leg::Create);
         let is_placed = is_created
             || matches!(timed, Timed::Leg(Leg::Append | Leg::Fetch) | Timed::DurabilityGap);
-        let is_kept = !begins_when_due && timed != Timed::Leg(Leg::Fetch);
+        let is_kept = !begins_when_due && !matches!(timed, Timed::Leg(Leg::Fetch) | Timed::Connect);
         // Each end of a duration is a reading of its own.
         let clock = self.clock.saturating_mul(2) + if is_placed { self.pairing } else { 0 };
         let bucket = BUCKET_NANOS.max(i64::try_from(p99_nanos.unsigned_abs() / 1_000).unwrap_or(0));

@@ -42,6 +42,18 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// The name in configuration and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Steady => "steady",
+            Self::Ramp { .. } => "ramp",
+            Self::Steps { .. } => "steps",
+            Self::OnOff { .. } => "on_off",
+            Self::Burst { .. } => "burst",
+        }
+    }
+
     /// When as much is due under the profile as is at the nominal rate after `even` nanoseconds, in
     /// nanoseconds from the start. Never falls as `even` rises.
     #[must_use]

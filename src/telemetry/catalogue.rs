@@ -44,6 +44,8 @@ pub enum Label {
     Leg,
     /// A part of making a connection.
     ConnectLeg,
+    /// How a load goes.
+    Mode,
     /// Why a slot was not sent.
     SkipCause,
     /// What a message waited for that was sent late.
@@ -101,6 +103,7 @@ impl Label {
             | Self::DropCause
             | Self::SkipCause
             | Self::LateCause => "cause",
+            Self::Mode => "mode",
             Self::Quantile => "quantile",
             Self::Slo => "slo",
             Self::Carrier => "carrier",
@@ -126,6 +129,7 @@ impl Label {
             Self::Qos => all(&Qos::ALL, Qos::label),
             Self::Leg => all(&Leg::ALL, Leg::name),
             Self::ConnectLeg => all(&CONNECT_LEGS, |name| name),
+            Self::Mode => all(&MODES, |name| name),
             Self::SkipCause => all(&NotSent::ALL, NotSent::name),
             Self::LateCause => all(&LateSend::ALL, LateSend::name),
             Self::Outcome => all(&Outcome::ALL, Outcome::name),
@@ -171,6 +175,8 @@ impl Label {
 pub(super) const STAMP_OUTCOMES: [&str; 2] = ["survived", "lost"];
 /// Values of [`Label::ConnectLeg`].
 pub(super) const CONNECT_LEGS: [&str; 3] = ["tcp", "tls", "connack"];
+/// Values of [`Label::Mode`].
+pub(super) const MODES: [&str; 2] = ["open", "closed"];
 /// Values of [`Label::Scope`].
 pub(super) const SCOPES: [&str; 2] = ["host", "cgroup"];
 

@@ -4,8 +4,8 @@ use super::catalogue::{Kind, Label, Metric};
 
 use Label::{
     Carrier, Commit, Component, ConnectLeg, DropCause, DroppedBy, DuplicateCause, Exporter,
-    InvalidCause, Lane, LateCause, Leg, Outcome, Partition, Path, Peer, Process, Qos, Quantile,
-    Resource, Scope, SkipCause, Slo, StampOutcome, Version,
+    InvalidCause, Lane, LateCause, Leg, Mode, Outcome, Partition, Path, Peer, Process, Qos,
+    Quantile, Resource, Scope, SkipCause, Slo, StampOutcome, Version,
 };
 
 /// Declares metrics as constants, for the code that feeds them, and the table of all of them.
@@ -49,6 +49,8 @@ catalogue! {
         "Time that MQTT connections took: to TCP, from there to TLS where it is spoken, and from there to CONNACK.";
     BUSIEST = Gauge "landfall_busiest_thread_ratio" "1" [Path]
         "The largest share of a quarter of a second of the last window in which a thread that sends for the path was at work; at 1 the probe is the limit.";
+    LOAD_INFO = Gauge "landfall_load_info" "1" [Path, Mode]
+        "1: how the load of the path goes. open: messages are sent when they are due, whatever the system does; closed: the system decides the rate.";
     CONSUMED = Counter "landfall_consumed_records_total" "{record}" [Path, Partition]
         "Kafka records that carried a stamp of this run.";
     STAMPS = Counter "landfall_stamps_total" "{stamp}" [Path, Carrier, StampOutcome]

@@ -6,7 +6,7 @@ use crate::report::status::{PathNow, Status, WindowNow};
 
 use super::chart::{self, Curve, Window};
 use super::markup::{Sum, Table, count, leg_at, text, timed, words};
-use super::{clock, messages, standing};
+use super::{clock, load, messages, standing};
 
 /// How many stretches of windows that are not valid are told one by one.
 const STRETCHES_SHOWN: usize = 6;
@@ -30,8 +30,10 @@ pub(super) fn html(status: &Status, index: usize) -> String {
     };
     let route = Route { path, now, index };
     let name = text(&path.name);
+    let mark = path.load.mark();
+    let load = load::html(path, index, status.report.calibration.as_ref());
     format!(
-        "<section aria-labelledby=\"p{index}\"><h2 id=\"p{index}\">Path {name}</h2>{}{}\
+        "<section aria-labelledby=\"p{index}\"><h2 id=\"p{index}\">Path {name}{mark}</h2>{load}{}{}\
          <div class=\"charts\">{}{}</div>{}{}</section>",
         route.outcomes(),
         route.latencies(),
@@ -271,8 +273,12 @@ impl Route<'_> {
         let mut table = Table::new(caption, ["Leg", "p50", "p99", "Max", "Messages", "p50 to p99"]);
         let lanes = self.path.legs();
         for (qos, legs) in &by_qos {
+            let mut sending = self.path.sending.iter();
             let lane = lanes.iter().find(|(_, lane)| lane.qos == *qos).map_or(0, |(lane, _)| *lane);
-            let at = format!("/paths/{}/lanes/{lane}", self.index);
+            let at = match sending.position(|of| of.qos == *qos) {
+                Some(place) => format!("/paths/{}/sending/{place}", self.index),
+                None => format!("/paths/{}/lanes/{lane}", self.index),
+            };
             for (name, leg) in names.iter().zip(legs) {
                 let at = leg_at(&at, name);
                 let Durations { p50, p99, max, count: messages, .. } = *leg;

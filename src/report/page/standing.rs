@@ -287,6 +287,8 @@ mod tests {
             landfall: Product::default(),
             environment: Environment::default(),
             window: Window::new(moment, moment, Duration::ZERO),
+            loads: Vec::new(),
+            calibration: None,
             windows: Vec::new(),
             worst: Vec::new(),
             bounds: Bounds { clock_nanos: 1, pairing_nanos: 1 },

@@ -2,9 +2,9 @@
 
 use crate::correlate::PathId;
 
-use super::super::catalogue::SCOPES;
+use super::super::catalogue::{MODES, SCOPES};
 use super::super::families::{
-    BUSIEST, COMPONENT_UP, HOST_CPU, HOST_MEMORY_TOTAL, HOST_MEMORY_USED, HOST_PRESSURE,
+    BUSIEST, COMPONENT_UP, HOST_CPU, HOST_MEMORY_TOTAL, HOST_MEMORY_USED, HOST_PRESSURE, LOAD_INFO,
     PARTITIONS, PARTITIONS_COVERED, PROCESS_CPU, PROCESS_RESIDENT,
 };
 use super::super::figures::{HostFigures, ProcessFigures, Resource};
@@ -20,6 +20,12 @@ impl Telemetry {
         let Some(path) = self.path(path) else { return };
         self.0.board.set(&PARTITIONS, &[&path.name], Some(f64::from(total)));
         self.0.board.set(&PARTITIONS_COVERED, &[&path.name], Some(f64::from(covered)));
+    }
+
+    /// Says whether the load of a path is a closed loop.
+    pub fn set_load(&self, path: PathId, is_closed: bool) {
+        let Some(path) = self.path(path) else { return };
+        self.0.board.set(&LOAD_INFO, &[&path.name, MODES[usize::from(is_closed)]], Some(1.0));
     }
 
     /// Sets the most that a thread had to do in a stretch of the last window which sends for a path.

@@ -1,0 +1,252 @@
+//! Room `app`: `landfall calibrate`: what landfall could do at most on this machine, and what measuring
+//! costs.
+//!
+//! # Design
+//!
+//! The very run that measures a system is made against a sink that keeps nothing, in this process and on
+//! real sockets, so that nothing but landfall is the limit: flat out and at a fixed rate, at each QoS, and
+//! each time also bare, without stamp, books and metrics. CPU time is that of the whole process less
+//! what the sink's threads say of themselves, and only of the time in which the load is steady.
+
+mod load;
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Error, Screen, environment, loads};
+use crate::clock::Clock;
+use crate::config::{self, Loaded, Overrides};
+use crate::embedded::null::NullSink;
+use crate::report::{Calibration, Level, NULL_SINK, rfc3339};
+use crate::shutdown::{Signals, Tasks};
+use load::{Outcome, Target};
+
+/// Messages a second of the paced loads.
+const PACED_RATE: u32 = 10_000;
+/// Shorter loads say nothing.
+const SHORTEST: Duration = Duration::from_millis(100);
+/// More threads than this the sink never needs.
+const SINK_THREADS_MAX: usize = 2;
+/// Where nothing could be reached.
+const UNREACHABLE: u8 = 3;
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// Measure each of the 12 loads for so long
+    #[arg(long = "for", value_name = "DURATION", default_value = "3s", value_parser = config::duration)]
+    each: Duration,
+    /// How many clients share a load
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    clients: u32,
+    /// How large each payload is, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    size: u32,
+    /// Send to this broker, which is loaded as hard as it can take, and not to a sink in this process
+    #[arg(long, value_name = "URL")]
+    broker: Option<String>,
+    /// Write the figures there as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// A load of the calibration.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    is_paced: bool,
+    qos: u8,
+}
+
+/// Measures every load, prints what came out and keeps it; 3 where the broker can't be reached.
+pub(super) async fn run(flags: Flags, screen: Screen) -> Result<u8, Error> {
+    if flags.each < SHORTEST {
+        return Err(Error::Refused(
+            "--for: is too short to measure; give it 100ms or more".to_owned(),
+        ));
+    }
+    let steps = [false, true]
+        .into_iter()
+        .flat_map(|is_paced| (0..3).map(move |qos| Step { is_paced, qos }));
+    let steps: Vec<Step> = steps.collect();
+    let systems = Tasks::new();
+    let (sink, url) = if let Some(url) = &flags.broker {
+        (None, url.clone())
+    } else {
+        let sink = NullSink::start(sink_threads(), &systems)
+            .map_err(|error| Error::System("starting the null sink", error))?;
+        let url = format!("mqtt://{}", sink.address());
+        (Some(sink), url)
+    };
+    // All of them before the first: what is wrong with a flag is wrong with each.
+    let loads = steps.iter().map(|&step| Ok((step, configuration(step, &flags, &url)?)));
+    let loads: Vec<(Step, Loaded)> = loads.collect::<Result<_, Error>>()?;
+    if let Some(file) = &flags.json {
+        write(file, "").map_err(|error| unwritable(file, &error))?;
+    }
+    let target = Target { sink, each: flags.each };
+    let signals = Signals::listen().map_err(|error| Error::System("listening for signals", error));
+    let mut signals = signals?;
+    let levels = tokio::select! {
+        levels = measure(&loads, &target, &screen) => levels,
+        () = signals.next() => Ok(Outcome::Interrupted),
+    };
+    screen.clear();
+    systems.stop();
+    match levels? {
+        Outcome::Done(levels) => finish(&flags, &levels, &screen),
+        Outcome::Unreachable(why) => {
+            // Nobody reads a closed standard error; the exit code tells.
+            let _ = writeln!(io::stderr(), "landfall calibrate: {url}: {why}");
+            Ok(UNREACHABLE)
+        }
+        Outcome::Interrupted => Ok(130),
+    }
+}
+
+/// Runs one load after the other.
+async fn measure(
+    loads: &[(Step, Loaded)],
+    target: &Target,
+    screen: &Screen,
+) -> Result<Outcome<Vec<(Step, Level)>>, Error> {
+    let is_shown = io::stderr().is_terminal();
+    if is_shown {
+        screen.begin();
+    }
+    let mut levels = Vec::new();
+    for (place, (step, loaded)) in loads.iter().enumerate() {
+        for is_bare in [true, false] {
+            if is_shown {
+                let done = 2 * place + usize::from(!is_bare);
+                screen.draw(progress(*step, is_bare, (done, 2 * loads.len()), target.each));
+            }
+            if is_bare {
+                match load::bare(loaded, target).await? {
+                    Outcome::Done(bare) => levels.push((*step, Level { bare, ..Level::default() })),
+                    Outcome::Unreachable(why) => return Ok(Outcome::Unreachable(why)),
+                    Outcome::Interrupted => return Ok(Outcome::Interrupted),
+                }
+                continue;
+            }
+            let bare = levels.pop().map(|(_, level)| level.bare).unwrap_or_default();
+            match load::measured(loaded, target, screen).await? {
+                Outcome::Done(level) => {
+                    let level = Level { qos: step.qos, bare, ..level };
+                    levels.push((*step, level.compared()));
+                }
+                Outcome::Unreachable(why) => return Ok(Outcome::Unreachable(why)),
+                Outcome::Interrupted => return Ok(Outcome::Interrupted),
+            }
+        }
+    }
+    Ok(Outcome::Done(levels))
+}
+
+/// Prints and keeps what came out.
+fn finish(flags: &Flags, levels: &[(Step, Level)], screen: &Screen) -> Result<u8, Error> {
+    let now = rfc3339(Clock::system().wall());
+    let of = |is_paced: bool| {
+        let levels = levels.iter().filter(|(step, _)| step.is_paced == is_paced);
+        levels.map(|(_, level)| level.clone()).collect()
+    };
+    let calibration = Calibration {
+        target: flags.broker.clone().unwrap_or_else(|| NULL_SINK.to_owned()),
+        clients: flags.clients,
+        payload_bytes: flags.size,
+        seconds: flags.each.as_secs_f64(),
+        flat_out: of(false),
+        paced: of(true),
+        paced_rate: f64::from(PACED_RATE),
+        ..Calibration::new(now, environment::product().version, environment::machine())
+    };
+    screen.print(&calibration.text());
+    let json = serde_json::to_string_pretty(&calibration)
+        .map_err(|error| Error::System("writing the figures", error.into()))?;
+    if let Some(file) = &flags.json {
+        write(file, &json).map_err(|error| unwritable(file, &error))?;
+    }
+    // With a broker it is not landfall alone.
+    if flags.broker.is_none()
+        && let Some(file) = loads::kept_at()
+    {
+        match keep(&file, &json) {
+            Ok(()) => screen.print(&format!("kept in {}", file.display())),
+            Err(error) => tracing::warn!(
+                "{}: {error}; `landfall run` will not find the calibration, give it --calibration",
+                file.display()
+            ),
+        }
+    }
+    Ok(0)
+}
+
+fn sink_threads() -> usize {
+    let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
+    (cpus / 2).clamp(1, SINK_THREADS_MAX)
+}
+
+/// A load in the words of any other configuration.
+fn configuration(step: Step, flags: &Flags, url: &str) -> Result<Loaded, Error> {
+    let rate = if step.is_paced { format!("{PACED_RATE}/s") } else { "max".to_owned() };
+    let text = format!(
+        "probe: calibrate
+paths:
+  - name: calibrate
+    mqtt:
+      url: {url}
+      topic: landfall/calibrate/{{client}}
+      qos: {qos}
+      clients: {clients}
+      rate: {rate}
+      connect_rate: 1000000/s
+      payload: {{ size: {size} }}
+    lanes: []
+    deadline: 1s
+telemetry: {{ listen: 127.0.0.1:0 }}
+",
+        // Any text is YAML in the quotes of JSON.
+        url = serde_json::Value::from(url),
+        qos = step.qos,
+        clients = flags.clients,
+        size = flags.size,
+    );
+    let none = std::iter::empty();
+    Ok(config::load_text("landfall calibrate", &text, &Overrides::default(), none)?)
+}
+
+/// Which load it is at.
+fn progress(step: Step, is_bare: bool, (done, all): (usize, usize), each: Duration) -> String {
+    let left = u32::try_from(all - done).unwrap_or(u32::MAX);
+    format!(
+        "[{}{}] calibrating: {}, QoS {}{}; some {} s left",
+        "#".repeat(done),
+        "-".repeat(all - done),
+        if step.is_paced { "paced" } else { "flat out" },
+        step.qos,
+        if is_bare { ", bare" } else { "" },
+        ((each + load::AROUND) * left).as_secs(),
+    )
+}
+
+fn unwritable(file: &Path, error: &io::Error) -> Error {
+    let file = file.display();
+    Error::Refused(format!("--json {file}: {error}; name a file that can be written"))
+}
+
+/// Writes a file that is not read half: whoever has it open keeps the old one.
+fn keep(file: &Path, json: &str) -> io::Result<()> {
+    if let Some(directory) = file.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let draft = file.with_extension("part");
+    write(&draft, json)?;
+    fs::rename(&draft, file)
+}
+
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    fs::write(file, if text.is_empty() { String::new() } else { format!("{text}\n") })
+}

@@ -1,0 +1,125 @@
+//! Room `app`: how the loads of a run go, and what landfall alone could do.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::wiring::Parts;
+use super::{environment, teams};
+use crate::config::{PathConfig, Rate, Resolved};
+use crate::correlate::{PathId, Qos};
+use crate::report::{Calibration, CalibrationBrief, Load};
+use crate::schedule::Arrivals;
+use crate::telemetry::Telemetry;
+
+/// Larger files are no calibration.
+const BYTES_MAX: u64 = 1 << 20;
+
+/// What is known of the loads of a run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Loads {
+    /// How that of each path goes.
+    pub(super) paths: Vec<Load>,
+    /// What landfall alone could do on this machine, where that is known and a path is a load.
+    pub(super) calibration: Option<CalibrationBrief>,
+}
+
+impl Loads {
+    /// Those of a configuration. The calibration is read from `file`, or from where it is kept.
+    pub(super) fn of(resolved: &Resolved, parts: &Parts, file: Option<&Path>) -> Self {
+        let ticks =
+            teams::ticks(&parts.publishers).into_iter().chain(std::iter::repeat(Duration::ZERO));
+        let paths: Vec<Load> = (0_u8..)
+            .zip(&resolved.paths)
+            .zip(ticks)
+            .map(|((id, path), tick)| load(path, inflight(parts, id), tick))
+            .collect();
+        let is_heavy = paths.iter().any(Load::is_heavy);
+        Self { calibration: if is_heavy { calibration(file) } else { None }, paths }
+    }
+
+    /// Says in metrics how each load goes.
+    pub(super) fn tell(&self, telemetry: &Telemetry) {
+        for (id, load) in (0..).map(PathId).zip(&self.paths) {
+            telemetry.set_load(id, load.is_closed());
+        }
+    }
+}
+
+fn load(path: &PathConfig, inflight: u16, tick: Duration) -> Load {
+    let mqtt = &path.mqtt;
+    let schedule = match mqtt.schedule {
+        Arrivals::Poisson => Some("poisson"),
+        Arrivals::Fixed => Some("fixed"),
+        Arrivals::Closed => None,
+    };
+    let (mode, rate) = match mqtt.rate {
+        Rate::PerSecond(rate) => ("open", Some(rate)),
+        Rate::Max => ("closed", None),
+    };
+    Load {
+        mode: mode.to_owned(),
+        rate,
+        profile: mqtt.profile.name().to_owned(),
+        schedule: schedule.map(str::to_owned),
+        qos: mqtt.qos.iter().copied().map(Qos::level).collect(),
+        clients: mqtt.clients,
+        inflight,
+        payload_bytes: mqtt.payload.size,
+        format: mqtt.payload.format.name().to_owned(),
+        tick_seconds: tick.as_secs_f64(),
+        calibrated_share: None,
+    }
+}
+
+/// The same for all clients of a path, but for rounding.
+fn inflight(parts: &Parts, path: u8) -> u16 {
+    let of_path = parts.publishers.iter().filter(|(config, _)| config.path == path);
+    of_path.map(|(config, _)| config.session.inflight).max().unwrap_or(0)
+}
+
+/// What was kept for this machine and version.
+fn calibration(file: Option<&Path>) -> Option<CalibrationBrief> {
+    let is_asked = file.is_some();
+    let file = file.map(Path::to_owned).or_else(kept_at)?;
+    let shown = file.display();
+    let read = match read(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound && !is_asked => return None,
+        Err(error) => {
+            tracing::warn!("{shown}: {error}; run `landfall calibrate` to write it anew");
+            return None;
+        }
+    };
+    let known: Calibration = match serde_json::from_str(&read) {
+        Ok(known) => known,
+        Err(error) => {
+            tracing::warn!("{shown} is no calibration: {error}; run `landfall calibrate` anew");
+            return None;
+        }
+    };
+    match known.is_of(&environment::product().version, &environment::machine()) {
+        Ok(()) => Some(known.brief()),
+        Err(why) => {
+            tracing::warn!(
+                "the calibration in {shown} says nothing here: {why}; run `landfall calibrate`"
+            );
+            None
+        }
+    }
+}
+
+fn read(file: &Path) -> std::io::Result<String> {
+    if fs::metadata(file)?.len() > BYTES_MAX {
+        return Err(std::io::Error::other("is too large to be a calibration"));
+    }
+    fs::read_to_string(file)
+}
+
+/// Where a calibration is kept; nowhere without a home.
+pub(super) fn kept_at() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(cache.join("landfall").join("calibration.json"))
+}
