@@ -7,8 +7,9 @@
 //!
 //! With `--rate` (messages a second, all clients together) it sleeps until the next tick of `--tick-ms`
 //! (1; 0 wakes for each message), takes in what has been answered, and sends what is due, in turn over
-//! the clients, with one write for each message. Without it each client always has `--window` messages
-//! without an answer; at QoS 0, which is never answered, its socket is kept full. After `--seconds`
+//! the clients, with one write for each message. Without it each client has up to `--window` messages
+//! without an answer, and half of them are sent anew, in one write, at the first tick by which they are
+//! answered; at QoS 0, which is never answered, its socket is kept full. After `--seconds`
 //! everything that was begun is ended, every client says goodbye, and the time counts until the broker
 //! has read all of it. Prints one line of JSON. `benches/tools/compare.sh` runs it beside real tools.
 
@@ -64,7 +65,7 @@ fn run(clock: Clock, load: &Load) -> io::Result<(Tally, Mark, Mark)> {
     let end = from.at + load.length;
     match load.rate {
         Some(rate) => floor.paced(clock, rate, load.tick, end)?,
-        None => floor.flat_out(clock, end)?,
+        None => floor.flat_out(clock, load.tick, end)?,
     }
     floor.finish(clock)?;
     let to = Mark { at: clock.now(), cpu: cpu()? };
@@ -173,20 +174,31 @@ impl Floor {
         Ok(())
     }
 
-    /// Keeps every client's window full until `end`.
-    fn flat_out(&mut self, clock: Clock, end: Instant) -> io::Result<()> {
+    /// Keeps every client busy until `end`: at QoS 0 its socket is filled whenever it takes more, else half
+    /// of its window at a time, at ticks, as long as the broker has the other half to deal with.
+    fn flat_out(&mut self, clock: Clock, tick: Duration, end: Instant) -> io::Result<()> {
         for client in 0..self.clients.len() {
             self.refill(client)?;
         }
+        let mut wake = clock.now();
         while clock.now() < end {
-            self.wait(Duration::from_millis(10))?;
+            if self.qos == 0 {
+                self.wait(Duration::from_millis(10))?;
+            } else {
+                wake = clock.now().max(wake + tick);
+                clock.sleep_until(wake);
+                self.wait(Duration::ZERO)?;
+            }
             let events = std::mem::take(&mut self.events);
             for &event in &events {
                 let (client, flags) = (place(event), event.flags);
                 if flags.contains(EventFlags::IN) {
                     self.hear(client)?;
                 }
-                self.refill(client)?;
+                let it = &self.clients[client];
+                if self.qos == 0 || it.rest > 0 || it.in_flight() <= self.window / 2 {
+                    self.refill(client)?;
+                }
             }
             self.events = events;
         }

@@ -1,4 +1,4 @@
-"""What the broker saw: how many messages it received, how many bytes it read, and who is connected."""
+"""What the broker saw: what it received, how many bytes it read, and how many clients are connected."""
 
 import os
 import socket
@@ -6,7 +6,8 @@ import struct
 import threading
 import time
 
-RECEIVED = "$SYS/broker/publish/messages/received"
+# Payload bytes of all PUBLISH packets. Mosquitto's own count of messages leaves out those at QoS 2.
+RECEIVED = "$SYS/broker/publish/bytes/received"
 # Mosquitto publishes this one last each time, and it changes each time: what it says of itself is said to us.
 LAST = "$SYS/broker/publish/bytes/sent"
 
@@ -29,7 +30,7 @@ class Broker:
 
     def __init__(self, port, pid):
         self.port, self.pid = port, pid
-        self.received = 0
+        self.received = 0  # payload bytes
         self.rounds = 0  # how often all of $SYS was published
         self.socket = socket.create_connection(("127.0.0.1", port))
         connect = string("MQTT") + b"\x04\x02\x00\x00" + string("compare-sys")
@@ -79,8 +80,8 @@ class Broker:
             return int(file.readline().split()[1])
 
     def settled(self, expected=None):
-        """How many messages it has received, once it has said so anew: as soon as there are `expected`, else
-        when two sayings in a row agree, and neither came while it still read."""
+        """How many bytes of payload it has received, once it has said so anew: as soon as there are `expected`,
+        else when two sayings in a row agree and it read next to nothing between them."""
         last = None
         while True:
             rounds = self.rounds

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 
@@ -18,7 +19,7 @@ IDLE = 1_000
 
 def arguments():
     parser = argparse.ArgumentParser()
-    for name in ("port", "pid", "rounds", "seconds", "budget"):
+    for name in ("port", "pid", "rounds", "seconds", "flat-seconds", "budget"):
         parser.add_argument("--" + name, type=int, required=True)
     for name in ("scratch", "installed", "landfall", "commit", "floor", "bare", "mosquitto", "out"):
         parser.add_argument("--" + name, required=True)
@@ -38,7 +39,7 @@ def environment(asked, compared, missing):
         "mosquitto": asked.mosquitto,
         "clients": tools.CLIENTS,
         "rate": RATE,
-        "seconds": asked.seconds,
+        "seconds": {"paced": asked.seconds, "flat_out": asked.flat_seconds},
         "tools": {tool.name: {"version": tool.version, "note": tool.note} for tool in compared},
         "missing": missing,
     }
@@ -53,13 +54,13 @@ def measured(tool, load, broker):
         why = "did not end" if ran.timed_out else f"ended with {sorted(set(ran.codes))}"
         return {"failed": f"{why}: {' '.join(ran.output.split())[-200:]}"}
     said = tool.said(load, ran.output)
-    arrived = broker.settled(before + said) - before
+    arrived = (broker.settled(before + said * load.size) - before) // load.size
     return {
         "said": said,
         "arrived": arrived,
         "seconds": round(ran.seconds, 3),
         "cpu_seconds": round(ran.cpu_seconds, 4),
-        "messages_per_cpu_second": round(min(said, arrived) / max(ran.cpu_seconds, 1e-9)),
+        "messages_per_cpu_second": round(arrived / max(ran.cpu_seconds, 1e-9)),
         "rate": round(measure.steady_rate(ran, arrived)),
     }
 
@@ -81,17 +82,18 @@ def loads(asked):
     for size in asked.sizes:
         for qos in (0, 1, 2):
             for rate in (RATE, None):
-                yield tools.Load(asked.port, qos, size, rate, asked.seconds)
+                yield tools.Load(asked.port, qos, size, rate, asked.flat_seconds if rate is None else asked.seconds)
 
 
 def main():
     asked = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     start = time.monotonic()
     broker = Broker(asked.port, asked.pid)
     time.sleep(0.2)
     others, missing = tools.installed(asked.installed, asked.scratch)
     bare = tools.Bench("rumqttc bare", asked.bare, "the client library alone, 200 lines around it")
-    floor = tools.Bench("floor", asked.floor, "bare sockets, one thread, ticks of 1 ms; answers are read at ticks")
+    floor = tools.Bench("floor", asked.floor, "bare sockets, one thread, ticks of 1 ms (paced) and 10 ms (flat out); answers are read at ticks")
     compared = [tools.Landfall(asked.landfall, asked.scratch), floor, bare, *others]
     lines = []
 
@@ -107,20 +109,20 @@ def main():
         keep({"kind": "memory", "tool": tool.name, **memory(tool, broker)})
         told(lines[-1])
     broker.settled()
-    longest = 0
-    for number in range(1, asked.rounds + 1):
-        began = time.monotonic()
-        if began - start + longest > asked.budget:
-            print(f"compare: no time for round {number} of {asked.rounds}", file=sys.stderr)
+    plan = [
+        (number, load, tool)
+        for number in range(1, asked.rounds + 1)
+        for load in loads(asked)
+        for tool in compared
+        if load.rate is None or tool.can_pace
+    ]
+    for done, (number, load, tool) in enumerate(plan):
+        if time.monotonic() - start > asked.budget:
+            print(f"compare: the time is up after {done} of {len(plan)} runs", file=sys.stderr)
             break
-        for load in loads(asked):
-            for tool in compared:
-                if load.rate is not None and not tool.can_pace:
-                    continue
-                of = {"kind": "run", "round": number, "tool": tool.name, "qos": load.qos, "size": load.size, "paced": load.rate is not None}
-                keep({**of, **measured(tool, load, broker)})
-                told(lines[-1])
-        longest = max(longest, time.monotonic() - began)
+        of = {"round": number, "tool": tool.name, "qos": load.qos, "size": load.size, "paced": load.rate is not None}
+        keep({"kind": "run", **of, **measured(tool, load, broker)})
+        told(lines[-1])
     text = table.markdown(lines)
     print(text)
     if asked.readme:

@@ -5,7 +5,8 @@
 #     benches/tools/compare.sh [--quick] [--readme] [--rounds N] [--seconds N] [--again]
 #
 # Every tool sends 16 B, 256 B and 1 KiB at QoS 0, 1 and 2 from 100 clients, paced at 10,000/s and flat out,
-# 3 s each; then all of it again, 3 rounds in turn, as far as 24 minutes allow. --quick: 256 B, one round, 5 s.
+# 3 and 2 s each; then all of it again, 3 rounds in turn, as far as 24 minutes allow.
+# --quick: 256 B, one round, 5 s each, as far as 4 minutes allow.
 # What arrived is what Mosquitto counted ($SYS); a tool that says more is marked. The highest rate is what
 # Mosquitto read between a tenth and nine tenths of it, and memory is what 999 further idle clients add.
 #
@@ -19,20 +20,21 @@ export LC_ALL=C
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 systems=$root/tests/systems
 here=$root/benches/tools
-sizes=(16 256 1024)
+sizes=(256 16 1024)
 rounds=3
 seconds=3
+flat_seconds=2
 budget=1440
 out=$root/studies/load-tools/$(date -u +%F).jsonl
 readme=()
-again=
+again=()
 while (($# > 0)); do
     case $1 in
-    --quick) sizes=(256) rounds=1 seconds=5 out=${out%.jsonl}-quick.jsonl ;;
+    --quick) sizes=(256) rounds=1 seconds=5 flat_seconds=5 budget=220 out=${out%.jsonl}-quick.jsonl ;;
     --readme) readme=(--readme "$root/README.md") ;;
-    --again) again=--again ;;
+    --again) again=(--again) ;;
     --rounds) rounds=$2 && shift ;;
-    --seconds) seconds=$2 && shift ;;
+    --seconds) seconds=$2 flat_seconds=$2 && shift ;;
     *)
         echo "compare.sh: what is $1?" >&2
         exit 2
@@ -47,9 +49,10 @@ leave() {
     rm -rf "$scratch"
 }
 trap leave EXIT
-trap 'exit 130' INT TERM
+runner=
+trap '[[ -z $runner ]] || kill "$runner"; wait; exit 130' INT TERM
 
-"$here/install.sh" $again >"$scratch/installed"
+"$here/install.sh" "${again[@]}" >"$scratch/installed"
 cd "$root"
 binary=${BINARY:-}
 if [[ -z $binary ]]; then
@@ -68,8 +71,13 @@ ulimit -n "$(ulimit -Hn)" # Mosquitto and some tools hold a thousand sockets and
 "$systems/mosquitto.sh" start "$scratch/mosquitto" --owner $$ --config 'sys_interval 1' \
     --config 'connection_messages false' >"$scratch/env"
 mkdir -p "$(dirname "$out")"
-python3 "$here/compare.py" --port "$(sed -n 's/^MOSQUITTO=.*://p' "$scratch/env")" \
-    --pid "$(sed -n 's/^MOSQUITTO_PID=//p' "$scratch/env")" --mosquitto "$(mosquitto -h | sed -n 's/^mosquitto version //p')" \
+port=$(sed -n 's/^MOSQUITTO=.*://p' "$scratch/env")
+pid=$(sed -n 's/^MOSQUITTO_PID=//p' "$scratch/env")
+version=$(mosquitto -h | sed -n 's/^mosquitto version //p')
+PYTHONDONTWRITEBYTECODE=1 python3 "$here/compare.py" --port "$port" --pid "$pid" --mosquitto "$version" \
     --scratch "$scratch" --installed "$(cat "$scratch/installed")" --landfall "$binary" \
-    --commit "$(git rev-parse --short HEAD)" --floor "$floor" --bare "$bare" --rounds "$rounds" --seconds "$seconds" \
-    --budget "$budget" --sizes "${sizes[@]}" --out "$out" "${readme[@]}"
+    --commit "$(git rev-parse --short HEAD)" --floor "$floor" --bare "$bare" --rounds "$rounds" \
+    --seconds "$seconds" --flat-seconds "$flat_seconds" --budget "$budget" --sizes "${sizes[@]}" \
+    --out "$out" "${readme[@]}" &
+runner=$!
+wait "$runner"

@@ -33,25 +33,29 @@ def run(commands, broker, limit, accepted=(0,)):
     ran, over = Ran(), threading.Event()
     sampler = threading.Thread(target=sampled, args=(broker, ran, over))
     sampler.start()
-    start = time.monotonic()
-    with tempfile.TemporaryFile() as out:
-        started = [begin(command, out) for command in commands]
-        timer = threading.Timer(limit, end_all, args=(started, ran))
-        timer.start()
-        for process in started:
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            ran.cpu_seconds += usage.ru_utime + usage.ru_stime
-            ran.codes.append(process.returncode)
-        timer.cancel()
-        ran.seconds = time.monotonic() - start
-        out.seek(0)
-        ran.output = out.read().decode(errors="replace")
-    # What is still in the sockets is read after the tool has ended.
-    while len(ran.reading) < 10 or ran.reading[-1][1] != ran.reading[-10][1]:
-        time.sleep(0.02)
-    over.set()
-    sampler.join()
+    start, started = time.monotonic(), []
+    try:
+        with tempfile.TemporaryFile() as out:
+            for command in commands:
+                started.append(begin(command, out))
+            timer = threading.Timer(limit, end_all, args=(started, ran))
+            timer.start()
+            for process in started:
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+                ran.cpu_seconds += usage.ru_utime + usage.ru_stime
+                ran.codes.append(process.returncode)
+            timer.cancel()
+            ran.seconds = time.monotonic() - start
+            out.seek(0)
+            ran.output = out.read().decode(errors="replace")
+        # What is still in the sockets is read after the tool has ended.
+        while len(ran.reading) < 10 or ran.reading[-1][1] != ran.reading[-10][1]:
+            time.sleep(0.02)
+    finally:
+        end_all(started)
+        over.set()
+        sampler.join()
     ran.failed = ran.timed_out or any(code not in accepted for code in ran.codes)
     return ran
 
@@ -59,7 +63,8 @@ def run(commands, broker, limit, accepted=(0,)):
 def begin(command, out):
     words, given = command if isinstance(command, tuple) else (command, os.devnull)
     with open(given, "rb") as standard_input:
-        return subprocess.Popen(words, stdin=standard_input, stdout=out, stderr=out, start_new_session=True)
+        # All in the session of this script, which has a fair share of the processors as a whole.
+        return subprocess.Popen(words, stdin=standard_input, stdout=out, stderr=out, process_group=0)
 
 
 def end_all(processes, ran=None):
@@ -120,7 +125,7 @@ def memory_of(commands, broker, clients):
         started = []
         for command in commands:
             started.append(subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True))
+                command, stdin=subprocess.PIPE, stdout=out, stderr=out, process_group=0))
         try:
             while broker.connected() < clients:
                 if time.monotonic() - start > 30 or any(it.poll() is not None for it in started):

@@ -34,10 +34,10 @@ def short(value):
 
 
 def lost(lines, tool, size, paced, qos):
-    """The largest share of what the tool said it had sent that the broker never received."""
+    """Most messages of a run that the tool said it had sent and the broker never received."""
     said = figures(lines, tool, size, paced, qos, "said")
     arrived = figures(lines, tool, size, paced, qos, "arrived")
-    return max((1 - came / sent for sent, came in zip(said, arrived) if sent), default=0)
+    return max((sent - came for sent, came in zip(said, arrived)), default=0)
 
 
 def slow(lines, tool, size, qos, rate):
@@ -56,9 +56,9 @@ def cell(lines, tool, size, paced, qos, rate):
     text = short(value)
     if tool != "landfall" and ours:
         text += f" ({short(value / ours)}x)"
-    share = lost(lines, tool, size, paced, qos)
-    if share > 0:
-        text += f", **lost {max(share * 100, 0.01):.2f} %**"
+    missing = lost(lines, tool, size, paced, qos)
+    if missing > 0:
+        text += f", **lost {missing:,}**"
     if paced and slow(lines, tool, size, qos, rate):
         text += f", at {short(median(figures(lines, tool, size, True, qos, 'rate')))}/s"
     return text
@@ -120,7 +120,7 @@ def markdown(lines):
     out = [
         f"{at}, {environment['cpus']} CPUs, Linux {environment['kernel'].split('-')[0]}, Mosquitto "
         f"{environment['mosquitto']}, landfall {environment['commit']}; load average {environment['load_average']:.1f} "
-        f"before; {environment['seconds']} s each, median of {rounds} round{'s' if rounds > 1 else ''} in turn. CPU "
+        f"before; {environment['seconds']['paced']} s each, {environment['seconds']['flat_out']} s flat out; {'median of up to ' + str(rounds) + ' rounds' if rounds > 1 else 'one round'}, in turn. CPU "
         "seconds of the tool's own processes for a million messages, and beside it how many times landfall's.",
     ]
     for size in sizes:

@@ -5,8 +5,6 @@ import os
 import subprocess
 
 CLIENTS = 100
-# What a client sends flat out in a second of the asked time, at QoS 0, 1 and 2, for tools that can only count.
-COUNTED = (1500, 700, 400)
 
 
 class Tool:
@@ -17,6 +15,9 @@ class Tool:
     note = ""
     accepted = (0,)
     can_pace = True
+    # What a client sends flat out for each second that is asked for, at QoS 0, 1 and 2, where the tool is told a
+    # number instead of a time.
+    numbers = (1500, 700, 400)
 
     def commands(self, load):
         raise NotImplementedError
@@ -28,18 +29,18 @@ class Tool:
     def idle(self, clients, port):
         return None
 
+    def number(self, load):
+        """How many messages each client is told to send."""
+        if load.rate is not None:
+            return max(1, load.rate * load.seconds // CLIENTS)
+        return self.numbers[load.qos] * load.seconds
+
 
 class Load:
     """What is asked for: rate in messages a second of all clients together, None for flat out."""
 
     def __init__(self, port, qos, size, rate, seconds):
         self.port, self.qos, self.size, self.rate, self.seconds = port, qos, size, rate, seconds
-
-    def counted(self):
-        """For tools that are told a number of messages a client instead of a time."""
-        if self.rate is not None:
-            return max(1, self.rate * self.seconds // CLIENTS)
-        return COUNTED[self.qos] * self.seconds
 
 
 class Landfall(Tool):
@@ -100,7 +101,7 @@ class Bench(Tool):
         return [[self.binary, "--address", f"127.0.0.1:{port}", "--clients", str(clients), *more]]
 
     def commands(self, load):
-        pace = [] if load.rate is None else ["--rate", str(load.rate)]
+        pace = ["--tick-ms", "10"] if load.rate is None else ["--rate", str(load.rate)]
         return self.command(
             load.port, CLIENTS, "--qos", str(load.qos), "--size", str(load.size), "--seconds", str(load.seconds), *pace)
 
@@ -137,6 +138,7 @@ class Mqttv5(Tool):
 
 class MosquittoPub(Tool):
     name = "mosquitto_pub"
+    numbers = (1500, 250, 250)
     note = "a process for each client; flat out from lines (`-l`), paced by `--repeat-delay`"
 
     def __init__(self, binary, version, scratch):
@@ -147,16 +149,16 @@ class MosquittoPub(Tool):
 
     def commands(self, load):
         if load.rate is not None:
-            paced = ["-m", "x" * load.size, "--repeat", str(load.counted()), "--repeat-delay", str(CLIENTS / load.rate)]
-            return [self.command(load) + paced] * CLIENTS
-        lines = os.path.join(self.scratch, f"lines-{load.size}-{load.counted()}")
+            repeat = ["--repeat", str(self.number(load)), "--repeat-delay", str(CLIENTS / load.rate)]
+            return [self.command(load) + ["-m", "x" * load.size, *repeat]] * CLIENTS
+        lines = os.path.join(self.scratch, f"lines-{load.size}-{self.number(load)}")
         if not os.path.exists(lines):
             with open(lines, "w") as file:
-                file.write(("x" * load.size + "\n") * load.counted())
+                file.write(("x" * load.size + "\n") * self.number(load))
         return [(self.command(load) + ["-l"], lines)] * CLIENTS
 
     def said(self, load, output):
-        return load.counted() * CLIENTS
+        return self.number(load) * CLIENTS
 
     def idle(self, clients, port):
         return [self.command(Load(port, 0, 0, None, 0)) + ["-l"]] * clients
@@ -173,7 +175,7 @@ class MqttBenchmark(Tool):
     def commands(self, load):
         # It takes names only, no addresses.
         return [[self.binary, "--broker", f"localhost:{load.port}", "--topic", "landfall/compare", "--qos", str(load.qos),
-                 "--client-num", str(CLIENTS), "--size", str(load.counted()), "--payload", "x" * load.size]]
+                 "--client-num", str(CLIENTS), "--size", str(self.number(load)), "--payload", "x" * load.size]]
 
     def said(self, load, output):
         return int(output.rsplit("total: ", 1)[1].split(",")[0])
