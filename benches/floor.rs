@@ -30,7 +30,7 @@ mod load;
 use load::{Load, Mark, TOPIC, Tally, cpu};
 
 /// How long the broker may take to answer and to read what is left, at the end.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_mins(1);
 const READ_BYTES: usize = 65_536;
 const SEND_BUFFER_BYTES: usize = 131_072;
 const ACKNOWLEDGEMENT_BYTES: usize = 4;

@@ -16,6 +16,7 @@
 
 set -euo pipefail
 export LC_ALL=C
+export PATH="$PATH:/usr/sbin:/usr/local/sbin"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 systems=$root/tests/systems
@@ -55,7 +56,9 @@ trap '[[ -z $runner ]] || kill "$runner"; wait; exit 130' INT TERM
 "$here/install.sh" "${again[@]}" >"$scratch/installed"
 cd "$root"
 binary=${BINARY:-}
+commit='as given'
 if [[ -z $binary ]]; then
+    commit=$(git rev-parse --short HEAD)
     cargo build --release --quiet --locked --bin landfall
     binary=${CARGO_TARGET_DIR:-$root/target}/release/landfall
 fi
@@ -73,10 +76,10 @@ ulimit -n "$(ulimit -Hn)" # Mosquitto and some tools hold a thousand sockets and
 mkdir -p "$(dirname "$out")"
 port=$(sed -n 's/^MOSQUITTO=.*://p' "$scratch/env")
 pid=$(sed -n 's/^MOSQUITTO_PID=//p' "$scratch/env")
-version=$(mosquitto -h | sed -n 's/^mosquitto version //p')
+version=$({ mosquitto -h || true; } | sed -n 's/^mosquitto version //p')
 PYTHONDONTWRITEBYTECODE=1 python3 "$here/compare.py" --port "$port" --pid "$pid" --mosquitto "$version" \
     --scratch "$scratch" --installed "$(cat "$scratch/installed")" --landfall "$binary" \
-    --commit "$(git rev-parse --short HEAD)" --floor "$floor" --bare "$bare" --rounds "$rounds" \
+    --commit "$commit" --floor "$floor" --bare "$bare" --rounds "$rounds" \
     --seconds "$seconds" --flat-seconds "$flat_seconds" --budget "$budget" --sizes "${sizes[@]}" \
     --out "$out" "${readme[@]}" &
 runner=$!

@@ -116,12 +116,14 @@ def markdown(lines):
     environment = lines[0]
     sizes = sorted({line["size"] for line in lines if line["kind"] == "run"}, key=lambda size: (size != 256, size))
     rounds = max(line["round"] for line in lines if line["kind"] == "run")
-    at, _ = environment["at"].split("T")
+    at = environment["at"].split("T")[0]
+    seconds = environment["seconds"]
+    each = f"median of up to {rounds} rounds" if rounds > 1 else "one round"
     out = [
         f"{at}, {environment['cpus']} CPUs, Linux {environment['kernel'].split('-')[0]}, Mosquitto "
         f"{environment['mosquitto']}, landfall {environment['commit']}; load average {environment['load_average']:.1f} "
-        f"before; {environment['seconds']['paced']} s each, {environment['seconds']['flat_out']} s flat out; {'median of up to ' + str(rounds) + ' rounds' if rounds > 1 else 'one round'}, in turn. CPU "
-        "seconds of the tool's own processes for a million messages, and beside it how many times landfall's.",
+        f"before; {seconds['paced']} s paced, {seconds['flat_out']} s flat out; {each}, in turn. CPU seconds of the "
+        "tool's own processes for a million messages, and beside it how many times landfall's.",
     ]
     for size in sizes:
         out += ["", f"{size} B, {environment['clients']} clients; paced is {environment['rate']:,}/s in all:", ""]

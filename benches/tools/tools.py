@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 
 CLIENTS = 100
 
@@ -76,10 +77,11 @@ class Landfall(Tool):
         return path
 
     def commands(self, load):
-        self.report = os.path.join(self.scratch, "report")
+        self.report = tempfile.mkdtemp(dir=self.scratch)  # none that an earlier run has written
         rate = self.flat_out if load.rate is None else f"{load.rate}/s"
         file = self.file("load", load.port, load.qos, load.size, CLIENTS, rate)
-        return [[self.binary, "run", "-c", file, "--for", f"{load.seconds}s", "--report", self.report, "--log", "error"]]
+        length = f"{load.seconds}s"
+        return [[self.binary, "run", "-c", file, "--for", length, "--report", self.report, "--log", "error"]]
 
     def said(self, load, output):
         with open(os.path.join(self.report, "report.json")) as file:
@@ -174,8 +176,9 @@ class MqttBenchmark(Tool):
 
     def commands(self, load):
         # It takes names only, no addresses.
-        return [[self.binary, "--broker", f"localhost:{load.port}", "--topic", "landfall/compare", "--qos", str(load.qos),
-                 "--client-num", str(CLIENTS), "--size", str(self.number(load)), "--payload", "x" * load.size]]
+        return [[self.binary, "--broker", f"localhost:{load.port}", "--topic", "landfall/compare",
+                 "--qos", str(load.qos), "--client-num", str(CLIENTS), "--size", str(self.number(load)),
+                 "--payload", "x" * load.size]]
 
     def said(self, load, output):
         return int(output.rsplit("total: ", 1)[1].split(",")[0])
