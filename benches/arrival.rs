@@ -78,7 +78,7 @@ struct World {
 
 impl World {
     fn new(publishers: u32, format: Format) -> Self {
-        let roster = Arc::new(roster(publishers as usize));
+        let roster = Arc::new(roster(&[Lane::MqttKafka], publishers as usize));
         let mut world = Self {
             stamper: Stamper::new(b"plant-7", Run { epoch: 7, instance: 1 }),
             format,

@@ -22,7 +22,7 @@ const MESSAGES: u64 = 1_000;
 
 /// The recorder of a run; with `otlp` what is sent over OTLP is recorded, too.
 fn telemetry(otlp: bool) -> Telemetry {
-    let roster = roster(4);
+    let roster = roster(&[Lane::MqttKafka], 4);
     let identity = Identity { probe: "p".into(), host: "h".into(), version: "0".into() };
     let build = Build { version: "0".into(), commit: "0".into() };
     let otlp = otlp.then_some((Histograms::Explicit, &identity));
@@ -81,7 +81,7 @@ fn tracer(telemetry: &Telemetry) -> Tracer {
     let (sink, _) = span_queue(telemetry);
     let stamper = Stamper::new(b"p", Run { epoch: 1, instance: 1 });
     let choice = Choice { sample: 0.0, slow_nanos: 1_000_000_000 };
-    Tracer::new((Arc::new(roster(4)), sources), stamper, choice, sink)
+    Tracer::new((Arc::new(roster(&[Lane::MqttKafka], 4)), sources), stamper, choice, sink)
 }
 
 fn costs(criterion: &mut Criterion) {
