@@ -7,6 +7,7 @@
 //! a false figure. The words for paths, lanes and outcomes are those of room `correlate`, whose
 //! types name the totals of room `stats`.
 
+mod deliveries;
 mod document;
 mod figures;
 mod gather;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::stats::Stats;
 use crate::study::Verdict;
 
+pub use deliveries::Deliveries;
 pub use document::{
     Anomalies, Duplication, Durations, Environment, HostUsage, LaneReport, Legs, Outcomes,
     PathReport, PeerOffset, Process, Product, Stamps, Window,

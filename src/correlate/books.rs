@@ -8,8 +8,8 @@ use crate::stamp::{Carriers, SpanId};
 use super::ledger::Entry;
 use super::sinks::Sinks;
 use super::{
-    Arrival, Carrier, Event, Lane, Leg, NotSent, Outcome, Path, PathId, Publisher, PublisherId,
-    Qos, Sink,
+    Arrival, Audience, Carrier, Event, Lane, Leg, NotSent, Outcome, Path, PathId, Publisher,
+    PublisherId, Qos, Sink,
 };
 
 /// How long after its deadline a slot waits for its sink to catch up before it is unresolved.
@@ -21,17 +21,20 @@ pub(super) struct Fixed {
     pub(super) path: PathId,
     pub(super) qos: Qos,
     pub(super) control: bool,
+    /// Whether its messages reach MQTT subscribers in one stream.
+    keeps_order: bool,
     sent_by: [bool; Carrier::ALL.len()],
     deadline_nanos: i64,
 }
 
 impl Fixed {
-    /// `path` is the publisher's share of it.
-    pub(super) fn of(publisher: Publisher, path: &Path) -> Self {
+    /// `path` is the publisher's share of it, `audience` who listens to it over MQTT.
+    pub(super) fn of(publisher: Publisher, path: &Path, audience: Audience) -> Self {
         Self {
             path: publisher.path,
             qos: publisher.qos,
             control: publisher.control,
+            keeps_order: audience.keeps_order(),
             sent_by: Carrier::ALL.map(|carrier| path.carriers.contains(&carrier)),
             deadline_nanos: i64::try_from(path.deadline.as_nanos()).unwrap_or(i64::MAX),
         }
@@ -192,9 +195,13 @@ impl Books<'_> {
         }
     }
 
-    /// `highest` is one more than the highest sequence that came out of the stream.
+    /// `highest` is one more than the highest sequence that came out of the stream. What comes out of
+    /// many has no order.
     #[inline]
     pub(super) fn note_order(&mut self, sequence: u64, lane: Lane, highest: &mut u64) {
+        if lane == Lane::MqttMqtt && !self.fixed.keeps_order {
+            return;
+        }
         if sequence < *highest {
             let depth = *highest - 1 - sequence;
             let publisher = self.publisher;

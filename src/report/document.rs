@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::WallTime;
 use crate::correlate::Lane;
 
+use super::deliveries::Deliveries;
 use super::figures::duration;
 use super::judged::PathWindows;
 use super::moment::rfc3339;
@@ -113,6 +114,9 @@ pub struct PathReport {
     /// Its lanes, once for each QoS. Everything above speaks of the messages that go in over MQTT; of
     /// those of the control lane only its entries here do.
     pub lanes: Vec<LaneReport>,
+    /// What its MQTT subscribers were handed, for each QoS, where there is more than one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deliveries: Vec<Deliveries>,
     /// Its windows as they were judged.
     pub windows: PathWindows,
     /// Its worst messages, by their trace ids.

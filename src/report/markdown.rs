@@ -11,7 +11,7 @@ use super::headline::{headline, over_restarts};
 use super::judged::{bound, figure};
 use super::reading::{HOW_TO_READ, HOW_TO_READ_CONTROL};
 use super::table::Table;
-use super::{Anomalies, Report};
+use super::{Anomalies, Report, deliveries};
 
 /// How many rows of windows are shown.
 const STRETCHES_SHOWN: usize = 20;
@@ -36,6 +36,7 @@ pub(super) fn render(report: &Report) -> String {
         lines.extend([String::new(), format!("## Path {}", markdown(&path.name)), String::new()]);
         lines.push(publishing(path));
         section(&mut lines, None, &lanes(path));
+        section(&mut lines, Some("### Deliveries"), &deliveries::table(&path.deliveries));
         section(&mut lines, Some("### Legs"), &legs(path));
         for clock in &path.clock_offsets {
             lines.extend([String::new(), format!("{}.", clock.sentence(markdown))]);

@@ -9,6 +9,7 @@
 //! the server's (room `telemetry`), and so is the frame around this.
 
 mod chart;
+mod deliveries;
 mod markup;
 mod messages;
 mod route;

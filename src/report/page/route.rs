@@ -6,7 +6,7 @@ use crate::report::status::{PathNow, Status, WindowNow};
 
 use super::chart::{self, Curve, Window};
 use super::markup::{Sum, Table, count, leg_at, text, timed, words};
-use super::{clock, messages, standing};
+use super::{clock, deliveries, messages, standing};
 
 /// How many stretches of windows that are not valid are told one by one.
 const STRETCHES_SHOWN: usize = 6;
@@ -31,10 +31,11 @@ pub(super) fn html(status: &Status, index: usize) -> String {
     let route = Route { path, now, index };
     let name = text(&path.name);
     format!(
-        "<section aria-labelledby=\"p{index}\"><h2 id=\"p{index}\">Path {name}</h2>{}{}\
+        "<section aria-labelledby=\"p{index}\"><h2 id=\"p{index}\">Path {name}</h2>{}{}{}\
          <div class=\"charts\">{}{}</div>{}{}</section>",
         route.outcomes(),
         route.latencies(),
+        deliveries::html(path, index),
         route.distribution(),
         route.hour(),
         route.legs(),
