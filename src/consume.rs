@@ -6,12 +6,14 @@
 //! watermarks; the *reader* only reads. So no question to the cluster ever delays a receipt, and a
 //! stuck partition does not hide that there is more to read. Partitions are assigned, never a group
 //! joined, from offsets that the watch resolved before the first message is published; partitions
-//! that appear later are read from their beginning.
+//! that appear later are read from their beginning. Where one reader is not enough there are several,
+//! each with a client and partitions of its own (`spread`); what they say of the path they say together
+//! (`team`).
 //!
 //! A third client is there for doubt: what would be called lost is looked for once more, see
 //! `second_look`.
 //!
-//! The reader says that it has caught up with a moment once it has read every partition up to the
+//! The readers say that they have caught up with a moment once every partition has been read up to the
 //! high watermark that was asked for after that moment; only behind that is anything lost.
 
 mod backlog;
@@ -22,7 +24,9 @@ mod lookout;
 mod reader;
 mod record;
 mod second_look;
+mod spread;
 mod survey;
+mod team;
 mod watch;
 mod why;
 
@@ -36,6 +40,7 @@ pub use lookout::Lookout;
 pub use reader::read;
 pub use second_look::{Seen, look_again};
 pub use survey::survey;
+pub use team::{Member, members};
 pub use watch::watch;
 pub use why::NOT_ALLOWED;
 
@@ -53,6 +58,8 @@ pub struct Config {
     pub brokers: String,
     /// Names of topics, or patterns that begin with `^`.
     pub topics: Vec<String>,
+    /// How many readers share the partitions, each with a client of its own; at least one.
+    pub readers: usize,
     /// Properties of librdkafka, with secrets in the clear: never to be printed.
     pub properties: Properties,
     /// Consumer group id, which librdkafka asks for even where no group is joined.
@@ -106,12 +113,12 @@ pub fn check(config: &Config) -> Result<(), String> {
     })
 }
 
-/// What the watch tells the reader.
+/// What the watch tells a reader.
 #[derive(Debug)]
 pub enum Word {
     /// Read these partitions too, each from its offset.
     Assign(Vec<Partition>),
-    /// The high watermarks of all partitions, asked for after `asked`.
+    /// The high watermarks of all its partitions, asked for after `asked`.
     Watermarks {
         /// The moment before the question.
         asked: crate::clock::Instant,

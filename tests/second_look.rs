@@ -85,7 +85,7 @@ fn start(
     tasks
         .thread("watch", move || {
             let (config, seen, notices, tasks) = watching;
-            consume::watch(&config, clock, (words, seen), notices, &tasks);
+            consume::watch(&config, clock, (vec![words], seen), notices, &tasks);
         })
         .unwrap();
     let (config, looking) = (config.clone(), tasks.clone());
@@ -110,6 +110,7 @@ fn records_that_the_reader_missed_are_found_and_the_others_are_lost() {
         lane: Lane::MqttKafka,
         brokers: address.clone(),
         topics: vec![TOPIC.into()],
+        readers: 1,
         properties: Properties::default(),
         group: "second-look".into(),
         lookout: None,

@@ -23,7 +23,7 @@ use crate::telemetry::Telemetry;
 use crate::wire::Bell;
 use crate::{background, consume, produce, subscribe};
 
-/// How many words of the watch may wait for its reader.
+/// How many words of the watch may wait for each of its readers.
 const WORDS_MAX: usize = 16;
 
 /// How many questions for a second look may wait: they are put again and again.
@@ -124,20 +124,24 @@ impl Threads {
     }
 
     fn consume(&self, config: consume::Config, asked: Receiver<Instant>) -> io::Result<()> {
-        let (words, heard) = sync_channel(WORDS_MAX);
         let seen = consume::Seen::default();
         self.look_again(config.clone(), asked, seen.clone())?;
         let reader = self.around.of_reader(config.path);
-        let watch = reader.clone();
-        let (config_of_watch, stamper) = (config.clone(), self.stamper.clone());
-        let (tasks, tasks_of_watch) = (self.consumers.clone(), self.consumers.clone());
-        self.consumers.thread("consume", move || {
-            let eyes = (reader.clock, &stamper, &reader.router);
-            consume::read(&config, eyes, &heard, &reader.notices, &tasks);
-        })?;
+        let mut words = Vec::new();
+        for member in consume::members(&config) {
+            let (tell, heard) = sync_channel(WORDS_MAX);
+            words.push(tell);
+            let (config, reader) = (config.clone(), reader.clone());
+            let (stamper, tasks) = (self.stamper.clone(), self.consumers.clone());
+            self.consumers.thread("consume", move || {
+                let eyes = (reader.clock, &stamper, &reader.router);
+                consume::read(&config, eyes, (&heard, member), &reader.notices, &tasks);
+            })?;
+        }
+        let tasks = self.consumers.clone();
         self.consumers.thread("watch", move || {
-            let Surroundings { clock, notices, .. } = watch;
-            consume::watch(&config_of_watch, clock, (words, seen), notices, &tasks_of_watch);
+            let Surroundings { clock, notices, .. } = reader;
+            consume::watch(&config, clock, (words, seen), notices, &tasks);
         })
     }
 

@@ -72,6 +72,9 @@ impl Parts {
             let first = roster.publishers().len();
             let id = roster.add(described(path), qos.iter().copied());
             roster.set_audience(id, clients::audience(path));
+            if path.kafka.as_ref().is_some_and(|kafka| kafka.consumers > 1) {
+                roster.set_read_apart(id);
+            }
             let prefix = format!(
                 "landfall-{}-{:06x}{:02x}-{}",
                 resolved.probe, run.epoch, run.instance, id.0

@@ -9,6 +9,7 @@ macro_rules! key {
 }
 
 pub(super) mod background;
+mod consumption;
 pub(super) mod pace;
 pub(super) mod subscribers;
 pub(super) mod tls;
@@ -31,6 +32,8 @@ use crate::schedule::Arrivals;
 use crate::stamp::Format;
 use crate::telemetry::{Histograms, Protocol};
 use crate::wire::Version;
+
+pub(super) use consumption::CONSUMERS;
 
 const QUOTE_IT: &str = "put it in quotes";
 const NAME: &str = r"^[A-Za-z0-9._-]{1,64}$";
@@ -65,7 +68,7 @@ static MQTT_KEYS: Keys = &[
 ];
 static PAYLOAD_KEYS: Keys = &[&SIZE, &FORMAT, &ASYNCAPI, &CHANNEL];
 static SLO_KEYS: Keys = &[&P50, &P90, &P99, &P999, &MAX, &ACKED_LOST, &DUPLICATES, &AVAILABILITY];
-static KAFKA_KEYS: Keys = &[&BROKERS, &TOPICS, &PROPERTIES, &CONTROL_TOPIC];
+static KAFKA_KEYS: Keys = &[&BROKERS, &TOPICS, &PROPERTIES, &CONTROL_TOPIC, &CONSUMERS];
 static HOST_KEYS: Keys = &[&INTERVAL, &PROCESSES];
 static TELEMETRY_KEYS: Keys = &[&LISTEN, &LINGER, &OTLP];
 static OTLP_KEYS: Keys = &[&ENDPOINT, &PROTOCOL, &EXPORT_INTERVAL, &HISTOGRAMS, &TRACES];

@@ -245,6 +245,7 @@ impl Reader<'_> {
         let brokers = view.get(&keys::BROKERS, self.problems);
         let topics = view.get(&keys::TOPICS, self.problems);
         let control_topic = view.get(&keys::CONTROL_TOPIC, self.problems);
+        let consumers = view.get(&keys::CONSUMERS, self.problems);
         let properties = view.get(&keys::PROPERTIES, self.problems)?;
         let mut secret_properties = properties.secret;
         for (name, path) in properties.files {
@@ -265,6 +266,7 @@ impl Reader<'_> {
             brokers: brokers?.concat(),
             topics: topics?,
             control_topic,
+            consumers: consumers?,
             properties: properties.plain,
             secret_properties,
         })

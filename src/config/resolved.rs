@@ -215,6 +215,8 @@ pub struct KafkaConfig {
     pub topics: Vec<TopicSelector>,
     /// Where control messages are produced to, and read from; only with lane `kafka_kafka`.
     pub control_topic: Option<String>,
+    /// How many threads share the partitions of the topics, 1 to 64.
+    pub consumers: u32,
     /// Further librdkafka properties; none that measurement depends on.
     pub properties: BTreeMap<String, String>,
     /// The same, of those that must never be shown.

@@ -50,9 +50,10 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("queued.max.messages.kbytes", "16384"),
 ];
 
-/// A client that reads.
-pub(super) fn reader(config: &Config) -> KafkaResult<BaseConsumer<Fetching>> {
-    let mut settings = settings(config, "read");
+/// A client that reads, by the number of its reader.
+pub(super) fn reader(config: &Config, index: usize) -> KafkaResult<BaseConsumer<Fetching>> {
+    let role = if index == 0 { "read".to_owned() } else { format!("read-{index}") };
+    let mut settings = settings(config, &role);
     let every = fetching::every_millis(settings.get("fetch.wait.max.ms"));
     settings.set("statistics.interval.ms", every.to_string());
     BaseConsumer::from_config_and_context(&settings, Fetching::default())

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 
 use super::Partition;
+use super::team::Slots;
 use crate::correlate::{PartitionName, RecordPlace};
 
-/// The partitions that are read, with dense indices.
+/// The partitions that a reader reads, with dense indices.
 #[derive(Debug, Default)]
 pub(super) struct Cursors {
     partitions: Vec<Cursor>,
     by_name: HashMap<String, HashMap<i32, usize>>,
     /// Where the last record was found: the next one is mostly its neighbour.
     last: usize,
-    next_slot: u32,
+    slots: Slots,
     /// Indices of partitions that a process before this one read and this one has not started.
     left: HashMap<(String, i32), u32>,
 }
@@ -30,10 +31,10 @@ struct Cursor {
 
 impl Cursors {
     /// Goes on after a process that named partitions so: each keeps its index when it is first started.
-    pub(super) fn going_on(names: &[PartitionName]) -> Self {
-        let next_slot = names.iter().map(|of| of.slot + 1).max().unwrap_or(0);
+    /// Others get what `slots` has next.
+    pub(super) fn going_on(names: &[PartitionName], slots: Slots) -> Self {
         let left = names.iter().map(|of| ((of.topic.clone(), of.partition), of.slot)).collect();
-        Self { next_slot, left, ..Self::default() }
+        Self { slots, left, ..Self::default() }
     }
 
     /// Whether a partition was started before.
@@ -46,8 +47,7 @@ impl Cursors {
     /// have begun again.
     pub(super) fn add(&mut self, of: &Partition) -> u32 {
         let left = self.left.remove(&(of.topic.clone(), of.partition));
-        let slot = left.unwrap_or(self.next_slot);
-        self.next_slot += u32::from(left.is_none());
+        let slot = left.unwrap_or_else(|| self.slots.next());
         let (topic, partition, position) = (of.topic.clone(), of.partition, of.offset);
         let cursor = Cursor { topic, partition, position, told: position, slot };
         if let Some(index) = self.index(&of.topic, of.partition) {
@@ -61,11 +61,21 @@ impl Cursors {
     }
 
     /// Notes that a record was read; the index that it is to be observed under, `None` where its
-    /// partition was never started.
-    pub(super) fn read(&mut self, topic: &str, partition: i32, offset: i64) -> Option<u32> {
-        let near = self.partitions.get(self.last);
-        if near.is_none_or(|cursor| cursor.partition != partition || cursor.topic != topic) {
-            self.last = self.index(topic, partition)?;
+    /// partition was never started. The topic is only asked for where there are several: librdkafka's
+    /// client looks each time whether its name is text.
+    #[inline]
+    pub(super) fn read<'a>(
+        &mut self,
+        topic: impl FnOnce() -> &'a str,
+        partition: i32,
+        offset: i64,
+    ) -> Option<u32> {
+        let near = self.partitions.get(self.last).filter(|cursor| cursor.partition == partition);
+        if near.is_none() || self.by_name.len() > 1 {
+            let topic = topic();
+            if near.is_none_or(|cursor| cursor.topic != topic) {
+                self.last = self.index(topic, partition)?;
+            }
         }
         let cursor = &mut self.partitions[self.last];
         cursor.position = offset + 1;
@@ -128,9 +138,9 @@ mod tests {
         assert_eq!(cursors.add(&of("a", 1, 0)), 1);
         let highs = [of("a", 0, 7), of("a", 1, 0)];
         assert!(!cursors.passed(&highs));
-        assert_eq!(cursors.read("a", 0, 5), Some(0));
+        assert_eq!(cursors.read(|| "a", 0, 5), Some(0));
         assert!(!cursors.passed(&highs));
-        assert_eq!(cursors.read("a", 0, 6), Some(0));
+        assert_eq!(cursors.read(|| "a", 0, 6), Some(0));
         assert!(cursors.passed(&highs));
         assert!(!cursors.passed(&[of("b", 0, 0)]), "an unknown partition was not read");
     }
@@ -145,7 +155,8 @@ mod tests {
             partition,
             from: 7,
         };
-        let mut cursors = Cursors::going_on(&[name(1, 0), name(0, 3)]);
+        let slots = Slots::behind([0, 3].into_iter());
+        let mut cursors = Cursors::going_on(&[name(1, 0), name(0, 3)], slots);
         assert_eq!(cursors.add(&of("a", 0, 9)), 3);
         assert_eq!(cursors.add(&of("a", 2, 0)), 4, "it is new");
         assert_eq!(cursors.add(&of("a", 0, 0)), 5, "it was made anew");
@@ -156,13 +167,24 @@ mod tests {
     fn a_partition_that_starts_anew_gets_another_index() {
         let mut cursors = Cursors::default();
         cursors.add(&of("a", 0, 100));
-        cursors.read("a", 0, 100);
+        cursors.read(|| "a", 0, 100);
         assert_eq!(cursors.add(&of("a", 0, 0)), 1);
-        assert_eq!(cursors.read("a", 0, 0), Some(1));
+        assert_eq!(cursors.read(|| "a", 0, 0), Some(1));
         assert_eq!(cursors.all(), [of("a", 0, 1)]);
         let moved: Vec<_> = cursors.moved().collect();
         assert_eq!(moved, [RecordPlace { slot: 1, offset: 1 }]);
         assert_eq!(cursors.moved().count(), 0, "told already");
-        assert_eq!(cursors.read("b", 0, 0), None);
+        assert_eq!(cursors.read(|| "b", 1, 0), None);
+    }
+
+    #[test]
+    fn topics_are_told_apart_where_there_are_several() {
+        let mut cursors = Cursors::default();
+        cursors.add(&of("a", 0, 0));
+        assert_eq!(cursors.read(|| unreachable!("there is no other"), 0, 0), Some(0));
+        cursors.add(&of("b", 0, 0));
+        assert_eq!(cursors.read(|| "b", 0, 0), Some(1));
+        assert_eq!(cursors.read(|| "a", 0, 1), Some(0));
+        assert_eq!(cursors.read(|| "c", 0, 0), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Room `consume`: the thread that reads.
+//! Room `consume`: a thread that reads.
 
 mod goal;
 mod read_on;
@@ -17,9 +17,12 @@ use goal::{Behind, Goal};
 
 use super::cursors::Cursors;
 use super::fetching::Fetching;
+use super::team::Member;
 use super::{Config, Lookout, NAP, Partition, Word, client, record, why};
 use crate::clock::{Clock, Instant, Pairing};
-use crate::correlate::{self, Lane, Observation, PartitionName, PathId, RecordPlace, Router, Sink};
+use crate::correlate::{
+    self, Batch, Lane, Observation, PartitionName, PathId, RecordPlace, Router, Sink,
+};
 use crate::shutdown::Tasks;
 use crate::stamp::{Reading, Stamper};
 use crate::study::{Notice, Role};
@@ -40,6 +43,9 @@ struct Reader<'a> {
     clock: Clock,
     stamper: &'a Stamper,
     router: &'a Router,
+    /// What was seen and not handed over yet.
+    batch: Batch,
+    member: Member,
     notices: &'a Sender<Notice>,
     lookout: Option<&'a Lookout>,
     cursors: Cursors,
@@ -61,20 +67,22 @@ struct Reader<'a> {
     stopped_reading: bool,
 }
 
-/// Reads what the watch assigns until told to stop. Blocks its thread.
+/// Reads what the watch assigns to this member of the readers until told to stop. Blocks its thread.
 pub fn read(
     config: &Config,
     (clock, stamper, router): (Clock, &Stamper, &Router),
-    words: &Receiver<Word>,
+    (words, member): (&Receiver<Word>, Member),
     notices: &Sender<Notice>,
     tasks: &Tasks,
 ) {
     let (path, lane, role) = (config.path, config.lane, config.role());
-    let Some(consumer) = client::made(client::reader, config, (clock, notices, tasks)) else {
+    let make = |config: &Config| client::reader(config, member.index());
+    let Some(consumer) = client::made(make, config, (clock, notices, tasks)) else {
         return;
     };
     let (goal, pairing, names) = (None, clock.pairing(), Vec::new());
-    let cursors = Cursors::going_on(config.resumed.as_deref().unwrap_or_default());
+    let resumed = config.resumed.as_deref().unwrap_or_default();
+    let cursors = Cursors::going_on(resumed, member.slots());
     let behind = config.resumed.as_ref().map(|_| Behind::default());
     let (foreign, assigned, up, answered) = (0, None, false, false);
     let stopped_reading = false;
@@ -85,6 +93,8 @@ pub fn read(
         clock,
         stamper,
         router,
+        batch: Batch::new(router),
+        member,
         notices,
         lookout: config.lookout.as_ref(),
         cursors,
@@ -129,13 +139,14 @@ impl Reader<'_> {
     /// Says that a connection broke, even where it was made again before the watch asked anything.
     fn say_broken(&mut self) {
         (self.up, self.answered) = (false, false);
+        self.member.fall();
         self.assigned = Some(self.clock.now());
         let why = "a connection to Kafka broke; check that its brokers run";
         self.say(Notice::Down(self.role, why.to_owned()));
     }
 
-    /// Says that the consumer stands: once it reads, and again after each answer of the watch, which
-    /// may have said the contrary in between.
+    /// Says that the consumers stand: once all of them read, and again after each answer of the watch,
+    /// which may have said the contrary in between.
     fn say_up(&mut self, fetching: &Fetching) {
         let is_under_way = self.assigned.is_some() && fetching.is_under_way();
         if let Some(behind) = self.behind.as_mut().filter(|_| is_under_way) {
@@ -145,7 +156,9 @@ impl Reader<'_> {
         let is_late = self.clock.now() >= assigned + START_MAX;
         if (is_under_way && self.behind.is_none()) || is_late {
             self.up = true;
-            self.say(Notice::Up(self.role));
+            if self.member.stand() {
+                self.say(Notice::Up(self.role));
+            }
         }
     }
 
@@ -167,7 +180,9 @@ impl Reader<'_> {
             self.start(of);
         }
         self.router.name(std::mem::take(&mut self.names));
-        if let Err(error) = consumer.incremental_assign(&list) {
+        if list.count() > 0
+            && let Err(error) = consumer.incremental_assign(&list)
+        {
             let text = format!(
                 "partitions could not be assigned, what arrives there counts as lost: {error}; \
                  restart the probe"
@@ -205,25 +220,38 @@ impl Reader<'_> {
         }
         if let Some(nanos) = lag {
             let (path, reader) = (self.path, correlate::Reader::Consumer);
-            self.router.count(path, Observation::Polled { path, reader, nanos });
+            self.batch.count(path, Observation::Polled { path, reader, nanos });
         }
         if self.foreign > 0 {
             let (path, count) = (self.path, std::mem::take(&mut self.foreign));
-            self.router.count(path, Observation::Foreign { path, count });
+            self.batch.count(path, Observation::Foreign { path, count });
         }
+        self.batch.hand_over();
         if is_drained {
             self.skip_what_is_no_record(consumer.context());
         }
         if let Some(goal) = self.goal.take_if(|goal| self.cursors.passed(&goal.highs)) {
-            let (path, lane, at) = (self.path, self.lane, goal.at);
-            for place in self.cursors.moved() {
-                self.router.tell_all(Observation::Position { path, lane, place });
-            }
-            self.router.tell_all(Observation::CaughtUp { path, lane, at });
-            if self.behind.take_if(|behind| behind.is_over(&goal)).is_some() {
-                self.router.tell_all(Observation::Abreast { path, lane });
-            }
+            self.reached(&goal);
         }
+    }
+
+    /// Says how far it has read, and what that makes true of the path.
+    fn reached(&mut self, goal: &Goal) {
+        let (path, lane) = (self.path, self.lane);
+        for place in self.cursors.moved() {
+            self.batch.tell_all(Observation::Position { path, lane, place });
+        }
+        // Whoever of the readers says what holds for all says it behind what each has handed over.
+        self.batch.hand_over();
+        if let Some(at) = self.member.catch_up(goal.at) {
+            self.batch.tell_all(Observation::CaughtUp { path, lane, at });
+        }
+        if self.behind.take_if(|behind| behind.is_over(goal)).is_some()
+            && self.member.come_abreast()
+        {
+            self.batch.tell_all(Observation::Abreast { path, lane });
+        }
+        self.batch.hand_over();
     }
 
     /// Moves on to where librdkafka fetches where a goal is not reached although there is nothing to
@@ -240,7 +268,7 @@ impl Reader<'_> {
 
     fn record(&mut self, record: &BorrowedMessage<'_>, at: Instant) {
         let offset = record.offset();
-        let Some(slot) = self.cursors.read(record.topic(), record.partition(), offset) else {
+        let Some(slot) = self.cursors.read(|| record.topic(), record.partition(), offset) else {
             return;
         };
         let found = match record::stamp(record, self.stamper, self.lane) {
@@ -265,7 +293,7 @@ impl Reader<'_> {
             carriers: found.carriers,
             span: found.span,
         };
-        self.router.receive(self.path, publisher, observation);
+        self.batch.receive(self.path, publisher, observation);
     }
 
     /// Counts a record without a stamp of this run.

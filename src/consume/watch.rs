@@ -12,6 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
 use tokio::sync::mpsc::Sender;
 
+use super::spread::Spread;
 use super::why::Complaints;
 use super::{Config, Partition, Seen, Word, client};
 use crate::clock::{Clock, Instant};
@@ -36,7 +37,9 @@ const PARTITIONS_MAX: usize = 10_000;
 struct Watch<'a> {
     config: &'a Config,
     clock: Clock,
-    words: SyncSender<Word>,
+    /// One for each reader.
+    words: Vec<SyncSender<Word>>,
+    spread: Spread,
     seen: Seen,
     notices: Sender<Notice>,
     consumer: BaseConsumer<Complaints>,
@@ -53,11 +56,12 @@ struct Watch<'a> {
     looked: Instant,
 }
 
-/// Watches topics and high watermarks until told to stop. Blocks its thread.
+/// Watches topics and high watermarks until told to stop, and tells each reader of its own. Blocks its
+/// thread.
 pub fn watch(
     config: &Config,
     clock: Clock,
-    (words, seen): (SyncSender<Word>, Seen),
+    (words, seen): (Vec<SyncSender<Word>>, Seen),
     notices: Sender<Notice>,
     tasks: &Tasks,
 ) {
@@ -74,6 +78,7 @@ pub fn watch(
     let mut watch = Watch {
         config,
         clock,
+        spread: Spread::new(words.len()),
         words,
         seen,
         notices,
@@ -129,7 +134,9 @@ impl Watch<'_> {
         // Nobody has caught up with a moment at which there may have been partitions unknown.
         let asked = self.looked;
         self.seen.note(asked, highs.clone());
-        self.tell(Word::Watermarks { asked, now, highs });
+        for (reader, highs) in self.spread.split(highs).into_iter().enumerate() {
+            self.tell(reader, Word::Watermarks { asked, now, highs });
+        }
         Ok(())
     }
 
@@ -171,6 +178,9 @@ impl Watch<'_> {
             self.warn("deleted", text);
         }
         self.known.retain(|of| !gone.contains(of));
+        for of in &gone {
+            self.spread.forget(of);
+        }
         let fresh: Vec<_> = found.into_iter().filter(|of| !self.known.contains(of)).collect();
         if self.known.len() + fresh.len() > PARTITIONS_MAX {
             let code = RDKafkaErrorCode::InvalidPartitions;
@@ -196,7 +206,7 @@ impl Watch<'_> {
             || self.patterns.iter().any(|pattern| pattern.is_match(topic))
     }
 
-    /// Has the reader read fresh partitions: those that a process before this one read from where it
+    /// Has the readers read fresh partitions: those that a process before this one read from where it
     /// stopped; the first ones of a run from their end, so that nothing older than the run is read;
     /// later ones from their beginning, so that nothing is missed.
     fn assign(&mut self, fresh: &[(String, i32)]) -> KafkaResult<()> {
@@ -214,9 +224,15 @@ impl Watch<'_> {
             Some(Partition { topic: of.0, partition: of.1, offset })
         }));
         self.begun = true;
+        let is_first = self.known.is_empty();
         let names = partitions.iter().map(|of| (of.topic.clone(), of.partition));
         self.known.extend(names);
-        self.tell(Word::Assign(partitions));
+        for (reader, share) in self.spread.share_out(partitions).into_iter().enumerate() {
+            // Who has none is told at first, so that nobody waits for it.
+            if is_first || !share.is_empty() {
+                self.tell(reader, Word::Assign(share));
+            }
+        }
         Ok(())
     }
 
@@ -263,9 +279,9 @@ impl Watch<'_> {
         Ok(offsets)
     }
 
-    fn tell(&self, word: Word) {
+    fn tell(&self, reader: usize, word: Word) {
         // Fails only when the reader is gone, at the end of the run.
-        let _ = self.words.send(word);
+        let _ = self.words.get(reader).map(|words| words.send(word));
     }
 }
 

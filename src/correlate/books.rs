@@ -23,18 +23,27 @@ pub(super) struct Fixed {
     pub(super) control: bool,
     /// Whether its messages reach MQTT subscribers in one stream.
     keeps_order: bool,
+    /// Whether order is that within a partition.
+    pub(super) by_partition: bool,
     sent_by: [bool; Carrier::ALL.len()],
     deadline_nanos: i64,
 }
 
 impl Fixed {
-    /// `path` is the publisher's share of it, `audience` who listens to it over MQTT.
-    pub(super) fn of(publisher: Publisher, path: &Path, audience: Audience) -> Self {
+    /// `path` is the publisher's share of it, `audience` who listens to it over MQTT, and `read_apart`
+    /// whether several readers share its partitions.
+    pub(super) fn of(
+        publisher: Publisher,
+        path: &Path,
+        (audience, read_apart): (Audience, bool),
+    ) -> Self {
         Self {
             path: publisher.path,
             qos: publisher.qos,
             control: publisher.control,
             keeps_order: audience.keeps_order(),
+            // Control messages take turns over the partitions, and Kafka keeps order within each.
+            by_partition: publisher.control || read_apart,
             sent_by: Carrier::ALL.map(|carrier| path.carriers.contains(&carrier)),
             deadline_nanos: i64::try_from(path.deadline.as_nanos()).unwrap_or(i64::MAX),
         }

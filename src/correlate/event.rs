@@ -218,7 +218,7 @@ impl Gap {
 pub struct Copied {
     /// How often the message has come out with this one: 2 or more, and 15 for all beyond.
     pub count: u8,
-    /// How long after the first arrival, in nanoseconds.
+    /// How far from the first arrival that was booked, in nanoseconds.
     pub spread: i64,
 }
 

@@ -119,8 +119,9 @@ impl Entry {
         })
     }
 
-    /// Notes an arrival on a lane: how many there were with it, as far as 15, and how long after the
-    /// first it came, in nanoseconds.
+    /// Notes an arrival on a lane: how many there were with it, as far as 15, and how far from the first
+    /// that was booked it came, in nanoseconds; readers of different partitions may hand theirs over in
+    /// another order than they came in.
     pub(super) fn note_arrival(&mut self, lane: Lane, at: Instant) -> (u8, i64) {
         let shift = COPIES_SHIFT + Self::shift(lane);
         let count = ((self.bits >> shift) & COPIES_MAX).saturating_add(1).min(COPIES_MAX);
@@ -135,7 +136,7 @@ impl Entry {
         if was_seen || *first == ABSENT {
             *first = distance;
         }
-        let spread = i64::from(distance.saturating_sub(*first)) * UNIT_NANOS;
+        let spread = i64::from(distance.abs_diff(*first)) * UNIT_NANOS;
         (u8::try_from(count).unwrap_or(u8::MAX), spread)
     }
 

@@ -53,8 +53,7 @@ struct State {
     verdicts: [Verdicts; Lane::ALL.len()],
     /// One more than the highest sequence that came out.
     highest: [u64; Lane::ALL.len()],
-    /// The same for each partition of the control topic: its messages take turns over them, and Kafka
-    /// keeps order within each.
+    /// The same for each partition, where order is that within one.
     highest_in: Vec<u64>,
     resent: VecDeque<u64>,
     /// The first sequence that this process gives out.
@@ -68,7 +67,8 @@ impl Correlator {
         let share = |it: &Publisher| roster.share(it.path, it.control);
         let publishers = roster.publishers().iter();
         let lanes: usize = publishers.clone().map(|it| share(it).lanes.len()).sum();
-        let fixed = |it: &Publisher| Fixed::of(*it, share(it), roster.audience(it.path));
+        let read = |it: &Publisher| (roster.audience(it.path), roster.is_read_apart(it.path));
+        let fixed = |it: &Publisher| Fixed::of(*it, share(it), read(it));
         let publishers = publishers.map(|it| (fixed(it), State::default()));
         let publishers = publishers.collect();
         let paths = roster.paths().iter().map(|_| Sinks::default()).collect();

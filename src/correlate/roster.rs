@@ -3,6 +3,7 @@
 mod audience;
 mod bystander;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -107,6 +108,8 @@ pub struct Roster {
     audiences: Vec<Audience>,
     /// First id and number of each path's MQTT publishers, and of its control publishers.
     ranges: Vec<[(u32, u32); 2]>,
+    /// The paths whose partitions several readers share.
+    read_apart: BTreeSet<PathId>,
 }
 
 impl Roster {
@@ -120,6 +123,18 @@ impl Roster {
         let range = self.enlist(id, publishers.into_iter().collect(), false);
         self.ranges.push([range, (0, 0)]);
         id
+    }
+
+    /// Notes that several readers share the partitions of a path: what comes out of different ones is in
+    /// no order that means anything.
+    pub fn set_read_apart(&mut self, path: PathId) {
+        self.read_apart.insert(path);
+    }
+
+    /// Whether several readers share the partitions of a path.
+    #[must_use]
+    pub fn is_read_apart(&self, path: PathId) -> bool {
+        self.read_apart.contains(&path)
     }
 
     /// Gives each path with the control lane its control publishers: a twin of each MQTT publisher,

@@ -167,9 +167,10 @@ impl Trouble {
 /// What decides between two messages, the greater first: latency or moment, then whose it is.
 type Key = (i64, PublisherId, u64, usize);
 
-/// The [`WORST_MAX`] messages with the greatest keys, the greatest first.
+/// The [`WORST_MAX`] messages with the greatest keys, the greatest first. A queue, since while the system
+/// falls behind each message is slower than all before it: it then goes in at the front, and nothing moves.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Top(Vec<(Key, Message)>);
+struct Top(VecDeque<(Key, Message)>);
 
 impl Top {
     fn insert(&mut self, figure: i64, message: &Message) {

@@ -18,6 +18,8 @@ use crate::stamp::TRACEPARENT_LEN;
 
 /// No more messages are written ahead of the socket than these bytes.
 const AHEAD_BYTES: usize = 64 * 1_024;
+/// Since when a message waits that had been about to leave: it will be among the first that do.
+const SENT_BEFORE: Instant = Instant::from_nanos(u64::MAX);
 /// Room for more messages that wait is given back once none does.
 const KEEP_WAITING: usize = 32;
 /// Packet id of every SUBSCRIBE; messages have lower ones.
@@ -275,7 +277,7 @@ impl<S: Source> Protocol<S> {
                 happenings.push(Happening::Dropped(mark.number));
             } else {
                 self.window.recall(mark.number);
-                self.waiting.push_front((mark.number, Instant::ZERO));
+                self.waiting.push_front((mark.number, SENT_BEFORE));
             }
         }
         self.note_held();

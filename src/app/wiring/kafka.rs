@@ -12,11 +12,12 @@ use crate::{consume, produce, publish, schedule};
 /// What reads the topics of a path, where anything is timed to there.
 pub(super) fn consumers(path: &PathConfig, id: PathId, group: &str) -> Vec<consume::Config> {
     let Some(kafka) = &path.kafka else { return Vec::new() };
-    let consumer = |lane, topics| consume::Config {
+    let consumer = |lane, topics, readers: u32| consume::Config {
         path: id,
         lane,
         brokers: kafka.brokers.join(","),
         topics,
+        readers: readers as usize,
         properties: consume::Properties(properties(kafka)),
         group: group.to_owned(),
         lookout: None,
@@ -28,9 +29,9 @@ pub(super) fn consumers(path: &PathConfig, id: PathId, group: &str) -> Vec<consu
         kafka.topics.iter().map(named).collect()
     };
     let has = |lane: Lane| path.lanes.iter().find(|&&it| it == lane);
-    let crossing = has(Lane::MqttKafka).map(|lane| consumer(*lane, topics(lane)));
+    let crossing = has(Lane::MqttKafka).map(|lane| consumer(*lane, topics(lane), kafka.consumers));
     let control = has(Lane::KafkaKafka).zip(kafka.control_topic.clone());
-    let control = control.map(|(lane, topic)| consumer(*lane, vec![topic]));
+    let control = control.map(|(lane, topic)| consumer(*lane, vec![topic], 1));
     crossing.into_iter().chain(control).collect()
 }
 

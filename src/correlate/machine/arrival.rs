@@ -12,12 +12,16 @@ use super::super::{
 use super::{Correlator, State};
 
 impl State {
-    /// One more than the highest sequence that came out of the stream that ends at this sink.
+    /// One more than the highest sequence that came out of the stream that ends at this sink: a lane, or
+    /// a partition of it.
     #[inline]
-    pub(super) fn highest(&mut self, sink: &Sink) -> &mut u64 {
-        let Sink::Control { place, .. } = sink else {
+    pub(super) fn highest(&mut self, sink: &Sink, by_partition: bool) -> &mut u64 {
+        let (Sink::Kafka { place, .. } | Sink::Control { place, .. }) = sink else {
             return &mut self.highest[sink.lane().index()];
         };
+        if !by_partition {
+            return &mut self.highest[sink.lane().index()];
+        }
         let index = (place.slot as usize).min(PARTITIONS_MAX);
         if index >= self.highest_in.len() {
             self.highest_in.resize(index + 1, 0);
@@ -82,7 +86,8 @@ impl Correlator {
             }
             let landing = Landing { sink, at, span, stamps: books.fixed.survived(carriers) };
             books.deliver((sequence, entry), &landing);
-            books.note_order(sequence, lane, state.highest(&sink));
+            let highest = state.highest(&sink, books.fixed.by_partition);
+            books.note_order(sequence, lane, highest);
             return;
         }
         let partition = sink.place().slot;
@@ -185,11 +190,73 @@ impl Correlator {
             place,
             departure,
         });
-        books.note_order(sequence, lane, state.highest(&sink));
+        let highest = state.highest(&sink, books.fixed.by_partition);
+        books.note_order(sequence, lane, highest);
         for (carrier, survived) in Carrier::ALL.into_iter().zip(books.fixed.survived(carriers)) {
             if let Some(survived) = survived {
                 events.push(Event::Stamp { publisher: id, carrier, survived });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::super::{Append, Limits, Path, PathId, Qos, RecordPlace, Roster};
+    use super::*;
+
+    /// How many records of `(sequence, partition)` are told to be reordered, where one reader reads all
+    /// partitions or several share them.
+    fn reordered(records: &[(u64, u32)], read_apart: bool) -> usize {
+        let path = Path {
+            name: "plant".into(),
+            lanes: vec![Lane::MqttKafka],
+            qos: vec![Qos::AtLeastOnce],
+            carriers: vec![Carrier::Payload],
+            deadline: Duration::from_secs(5),
+        };
+        let mut roster = Roster::default();
+        let path = roster.add(path, [Qos::AtLeastOnce]);
+        if read_apart {
+            roster.set_read_apart(path);
+        }
+        let mut correlator = Correlator::new(Arc::new(roster), Limits::default());
+        let (mut events, publisher) = (Vec::new(), PublisherId(0));
+        for sequence in 0..10 {
+            let intended = Instant::ZERO;
+            for observation in [
+                Observation::Offered { publisher, sequence, intended },
+                Observation::Sent { publisher, sequence, at: intended },
+            ] {
+                correlator.observe(&observation, &mut events);
+            }
+        }
+        for (offset, &(sequence, slot)) in (0..).zip(records) {
+            let place = RecordPlace { slot, offset };
+            let received = Observation::Received {
+                path: PathId(0),
+                stamped_path: PathId(0),
+                publisher: 0,
+                sequence,
+                sink: Sink::Kafka { place, append: Append::None },
+                at: Instant::ZERO,
+                integrity: Integrity::Intact,
+                carriers: Carriers { property: false, payload: true },
+                span: None,
+            };
+            correlator.observe(&received, &mut events);
+        }
+        events.iter().filter(|event| matches!(event, Event::Reordered { .. })).count()
+    }
+
+    #[test]
+    fn order_is_that_within_a_partition_where_readers_share_them() {
+        let between = [(0, 0), (2, 0), (1, 1), (3, 1)];
+        assert_eq!((reordered(&between, false), reordered(&between, true)), (1, 0));
+        let within = [(0, 0), (3, 1), (2, 0), (1, 0), (4, 1)];
+        assert_eq!((reordered(&within, false), reordered(&within, true)), (2, 1));
     }
 }

@@ -161,7 +161,8 @@ impl Correlator {
         let stamps = books.fixed.survived(carriers);
         if !entry.is_guessed() && !books.sinks.is_behind(lane) {
             books.deliver((sequence, entry), &Landing { sink, at, span, stamps });
-            books.note_order(sequence, lane, state.highest(&sink));
+            let highest = state.highest(&sink, books.fixed.by_partition);
+            books.note_order(sequence, lane, highest);
             return;
         }
         // A CreateTime is earlier than the append: who is late by it is late.
@@ -176,7 +177,8 @@ impl Correlator {
         let outcome = if is_late { Outcome::Late } else { Outcome::Delivered };
         entry.note_arrival(lane, at);
         books.conclude((sequence, entry), lane, outcome, None, None);
-        books.note_order(sequence, lane, state.highest(&sink));
+        let highest = state.highest(&sink, books.fixed.by_partition);
+        books.note_order(sequence, lane, highest);
         books.events.push(Event::Recovered { publisher: id, lane });
         let partition = sink.place().slot;
         books.events.push(Event::Consumed { path, lane, partition });

@@ -101,6 +101,51 @@ fn a_full_queue_takes_nothing_more() {
 }
 
 #[test]
+fn nothing_is_taken_behind_a_message_that_has_waited_for_too_long() {
+    let mut protocol = protocol(Qos::AtLeastOnce, 1, Numbers);
+    up(&mut protocol, &connack(false, 1));
+    let minute = Instant::ZERO + Duration::from_mins(1);
+    assert_eq!(protocol.publish(0, Instant::ZERO), Ok(()));
+    assert_eq!(protocol.publish(1, Instant::ZERO), Ok(()));
+    let written = protocol.unwritten().len();
+    protocol.written(written, &mut Vec::new());
+    assert_eq!(
+        protocol.publish(2, minute),
+        Ok(()),
+        "the other one waits for a minute, not for longer"
+    );
+    let late = minute + Duration::from_nanos(1);
+    assert_eq!(protocol.publish(3, late), Err(Unsendable::QueueFull));
+    heard(&mut protocol, &[0x40, 2, 0, 1]);
+    let written = protocol.unwritten().len();
+    protocol.written(written, &mut Vec::new());
+    assert_eq!(protocol.publish(3, late), Ok(()), "what waits now came later");
+}
+
+#[test]
+fn a_message_is_held_where_it_had_to_wait_for_room() {
+    let mut protocol = protocol(Qos::AtLeastOnce, 1, Numbers);
+    up(&mut protocol, &connack(false, 1));
+    let flush = |protocol: &mut Protocol<Numbers>| {
+        let (mut buffers, mut happenings) = (Buffers::default(), Vec::new());
+        protocol.borrow(&mut buffers);
+        let written = protocol.unwritten().len();
+        protocol.written(written, &mut happenings);
+        protocol.give_back(&mut buffers);
+        happenings
+    };
+    for number in 0..2 {
+        assert_eq!(protocol.publish(number, Instant::ZERO), Ok(()));
+    }
+    assert_eq!(flush(&mut protocol), [Happening::Sent { number: 0, held: false }]);
+    heard(&mut protocol, &[0x40, 2, 0, 1]);
+    assert_eq!(flush(&mut protocol), [Happening::Sent { number: 1, held: true }]);
+    heard(&mut protocol, &[0x40, 2, 0, 1]);
+    assert_eq!(protocol.publish(2, Instant::ZERO), Ok(()));
+    assert_eq!(flush(&mut protocol), [Happening::Sent { number: 2, held: false }]);
+}
+
+#[test]
 fn a_message_that_the_broker_would_not_take_is_refused() {
     // Topic, payload and a property of 55 bytes: 85 in all.
     for (bytes_max, taken) in [(85, Ok(())), (84, Err(Unsendable::TooLarge))] {
