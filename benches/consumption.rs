@@ -425,7 +425,7 @@ impl Books {
             let intended = at - APART * u32::try_from(records - n).unwrap();
             for observation in [
                 Observation::Offered { publisher, sequence, intended },
-                Observation::Sent { publisher, sequence, at: intended },
+                Observation::Sent { publisher, sequence, at: intended, held: false },
             ] {
                 correlator.observe(&observation, &mut events);
             }

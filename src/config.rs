@@ -34,8 +34,8 @@ mod wording;
 pub use overrides::Overrides;
 pub use problem::Problems;
 pub use resolved::{
-    KafkaConfig, MqttConfig, PathConfig, PayloadConfig, Rate, Resolved, SloConfig, TelemetryConfig,
-    TopicSelector, TopicTemplate, Url,
+    BackgroundConfig, KafkaConfig, MqttConfig, PathConfig, PayloadConfig, Rate, Resolved,
+    SloConfig, SubscribersConfig, TelemetryConfig, TopicSelector, TopicTemplate, Url,
 };
 pub use schema::schema;
 

@@ -24,6 +24,7 @@ pub use leases::Leases;
 pub use limits::Limits;
 pub use machine::{Correlator, Kept, TakenUp};
 pub use observation::{
-    Append, Lane, NotSent, Observation, PathId, PublisherId, Reader, RecordPlace, Sink, Stage,
+    Append, Aside, Lane, NotSent, Observation, PathId, PublisherId, Reader, RecordPlace, Sink,
+    Stage,
 };
-pub use roster::{Path, Publisher, Qos, Roster};
+pub use roster::{Audience, Bystander, Path, Publisher, Qos, Receive, Roster};

@@ -18,6 +18,7 @@
 //! | [`report`] | pure | a run as JSON, Markdown and text |
 //! | [`preflight`] | pure | what a check saw, in plain words |
 //! | [`publish`], [`subscribe`] | edge | MQTT |
+//! | [`background`] | edge | MQTT clients that are there and measure nothing |
 //! | [`consume`] | edge | Kafka |
 //! | [`produce`] | edge | Kafka: the control lane |
 //! | [`reach`] | edge | names and TCP ports, for a check |
@@ -32,6 +33,7 @@
 //! | [`app`] | wiring | builds, spawns, drains |
 
 pub mod app;
+pub mod background;
 pub mod clock;
 pub mod config;
 pub mod consume;

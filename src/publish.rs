@@ -56,6 +56,8 @@ pub struct Config {
     pub format: Format,
     /// How large they are, in bytes.
     pub size: usize,
+    /// Whether the broker is to keep the last one of its topic, until goodbye.
+    pub retain: bool,
 }
 
 /// What publishers are given.
@@ -114,5 +116,6 @@ fn client(config: Config, stamper: &Arc<Stamper>) -> Client<Composer> {
         (config.format, config.size),
     );
     let sending = Sending { topic: config.topic, qos: config.qos, source };
-    Client::new(config.endpoint, config.session, sending)
+    let client = Client::new(config.endpoint, config.session, sending);
+    if config.retain { client.retaining() } else { client }
 }

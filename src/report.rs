@@ -8,6 +8,7 @@
 //! types name the totals of room `stats`.
 
 mod calibration;
+mod deliveries;
 mod document;
 mod figures;
 mod gather;
@@ -35,6 +36,7 @@ use crate::stats::Stats;
 use crate::study::Verdict;
 
 pub use calibration::{Bare, Calibration, CalibrationBrief, Level, MachineKind, NULL_SINK};
+pub use deliveries::Deliveries;
 pub use document::{
     Anomalies, Duplication, Durations, Environment, HostUsage, LaneReport, Legs, Outcomes,
     PathReport, PeerOffset, Process, Product, Sending, Stamps, Window,

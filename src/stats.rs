@@ -3,6 +3,7 @@
 mod booking;
 mod clocks;
 mod counts;
+mod deliveries;
 mod effort;
 mod history;
 mod latencies;
@@ -23,6 +24,7 @@ use crate::clock::Instant;
 use crate::correlate::{Lane, PathId, PublisherId, Qos, Roster};
 
 pub use clocks::{Clocks, Led, PEERS_MAX, PeerClock};
+pub use deliveries::DeliveryTotals;
 pub use effort::Connects;
 use effort::Work;
 pub use history::{History, PastLane, PastWindow};
@@ -45,6 +47,8 @@ pub struct Stats {
     /// Of MQTT publishers, and behind them of control publishers.
     publish: Vec<PublishTotals>,
     lanes: Vec<LaneTotals>,
+    /// Of what MQTT subscribers were handed, by path and QoS.
+    deliveries: Vec<DeliveryTotals>,
     lag: Latencies,
     window_lag: Latencies,
 }
@@ -75,6 +79,7 @@ impl Stats {
             lanes: std::iter::repeat_with(LaneTotals::default)
                 .take(groups * Lane::ALL.len())
                 .collect(),
+            deliveries: std::iter::repeat_with(DeliveryTotals::default).take(groups).collect(),
             lag: Latencies::default(),
             window_lag: Latencies::default(),
             roster,
@@ -88,7 +93,8 @@ impl Stats {
         let fresh = Self::new(Arc::clone(&roster));
         let fits = self.paths.len() == fresh.paths.len()
             && self.publish.len() == fresh.publish.len()
-            && self.lanes.len() == fresh.lanes.len();
+            && self.lanes.len() == fresh.lanes.len()
+            && self.deliveries.len() == fresh.deliveries.len();
         self.roster = roster;
         self.end_window();
         fits.then_some(self)
@@ -241,6 +247,8 @@ impl Stats {
         self.paths.iter_mut().zip(&other.paths).for_each(|(mine, theirs)| mine.merge(theirs));
         self.publish.iter_mut().zip(&other.publish).for_each(|(mine, theirs)| mine.merge(theirs));
         self.lanes.iter_mut().zip(&other.lanes).for_each(|(mine, theirs)| mine.merge(theirs));
+        let deliveries = self.deliveries.iter_mut().zip(&other.deliveries);
+        deliveries.for_each(|(mine, theirs)| mine.merge(theirs));
     }
 
     fn path_of(&mut self, publisher: PublisherId) -> &mut PathTotals {

@@ -1,4 +1,4 @@
-//! Room `subscribe` (edge): an MQTT subscriber beside the crossing, for lane `mqtt_mqtt`.
+//! Room `subscribe` (edge): MQTT subscribers beside the crossing, for lane `mqtt_mqtt`.
 //!
 //! # Design
 //!
@@ -6,41 +6,35 @@
 //! PINGRESP says that everything the broker had sent before it was read. What was due while the
 //! subscriber was away is reported as such, since at QoS 0 nobody keeps it: the probe's own absence
 //! is not the system's loss.
+//!
+//! A path may have many subscribers. Where each is sent everything, the first one judges the lane and
+//! the others are witnesses: what they are handed is counted beside it. Else every one is a judge of its
+//! share, and the lane has caught up with what the last of them has ([`panel`]). Witnesses and judges
+//! of shares are dealt to threads; a judge of everything is on one where nobody else keeps it from
+//! looking, with those of other paths.
 
-use std::collections::VecDeque;
+mod config;
+mod panel;
+mod subscriber;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
 
 use crate::clock::{Clock, Instant};
-use crate::correlate::{Lane, Observation, PathId, Qos, Reader, Router, Sink};
+use crate::correlate::{Batch, Lane, Observation, PathId, Reader, Router};
 use crate::shutdown::Tasks;
-use crate::stamp::{Reading, Stamper};
-use crate::study::{Notice, Role};
-use crate::wire::{
-    Bell, Client, Endpoint, EventLoop, Failure, Handler, Happening, Message, Mute, Sending, Session,
-};
+use crate::stamp::Stamper;
+use crate::study::Notice;
+use crate::wire::{Bell, Client, Clients, EventLoop, Failure, Handler, Handshake, Happening, Mute};
 
-/// How often the broker is pinged: so long a loss waits for its verdict at most.
-pub const PING_EVERY: Duration = Duration::from_secs(5);
-/// How many unanswered pings are remembered, of a broker that has much to say before it answers.
-const PINGS_MAX: usize = 64;
+pub use config::{Config, PING_EVERY, Share, deal};
 
-/// What one subscriber listens to.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Its path.
-    pub path: PathId,
-    /// The broker.
-    pub endpoint: Endpoint,
-    /// Its connection.
-    pub session: Session,
-    /// The topic filter that covers every publisher of the path.
-    pub filter: String,
-    /// The highest QoS of its publishers.
-    pub qos: Qos,
-}
+use panel::{CaughtUp, Panel};
+use subscriber::Subscriber;
 
 /// What subscribers are given.
 #[derive(Clone, Debug)]
@@ -64,47 +58,69 @@ pub struct Surroundings {
 /// # Errors
 ///
 /// When the system has no descriptor or thread to give.
-pub fn run(
-    configs: Vec<Config>,
-    around: Surroundings,
-    bell: Bell,
-    tasks: &Tasks,
-) -> io::Result<()> {
-    let sending = || Sending { topic: String::new(), qos: Qos::AtMostOnce, source: Mute };
-    let clients: Vec<Client<Mute>> = configs
-        .iter()
-        .map(|config| Client::new(config.endpoint.clone(), config.session.clone(), sending()))
-        .collect();
-    let clock = around.clock;
-    let subscribers = configs.into_iter().map(Subscriber::new).collect();
-    let takes_over = around.takes_over;
-    let event_loop = EventLoop::new(clock, Subscribers { around, subscribers }, clients, bell)?;
+pub fn run(share: Share, around: Surroundings, bell: Bell, tasks: &Tasks) -> io::Result<()> {
+    let clients: Vec<Client<Mute>> = share.clients().collect();
+    let (clock, takes_over) = (around.clock, around.takes_over);
+    let batch = Batch::new(&around.router);
+    let members = share.into_subscribers().collect();
+    let handler = Subscribers { around, members, turn: Turn::new(batch), owing: BTreeMap::new() };
+    let event_loop = EventLoop::new(clock, handler, clients, bell)?;
     if takes_over { event_loop.taking_over() } else { event_loop }.run(tasks)
 }
 
 /// Subscribers at work, as the event loop numbers them.
 struct Subscribers {
     around: Surroundings,
-    subscribers: Vec<Subscriber>,
+    members: Vec<Subscriber>,
+    turn: Turn,
+    /// The panels that are to be asked how far they are, and when.
+    owing: BTreeMap<PathId, (Instant, Arc<Panel>)>,
 }
 
-/// One of them.
-struct Subscriber {
-    config: Config,
-    /// When the pings were sent that are not answered, oldest first.
-    pinged: VecDeque<Instant>,
-    /// When it was last certainly there.
-    last_there: Option<Instant>,
-    /// Since when it is away, if it was there before.
-    away_since: Option<Instant>,
-    /// Whether the broker has granted the subscription on this connection.
-    subscribed: bool,
-    /// Whether messages were taken in since the event loop was woken.
-    has_read: bool,
+/// What was seen since the event loop was woken. Said in this order, so that nobody hears how far a
+/// judge is before what it was handed.
+struct Turn {
+    batch: Batch,
+    /// The paths of which messages were taken in.
+    read: BTreeSet<PathId>,
+    /// From when until when a judge of a path was away.
+    away: BTreeMap<PathId, (Instant, Instant)>,
+    /// Who has read everything up to when, by its number on this thread, and when it was heard.
+    caught_up: Vec<(usize, Instant, Instant)>,
+}
+
+impl Turn {
+    fn new(batch: Batch) -> Self {
+        let (read, away, caught_up) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
+        Self { batch, read, away, caught_up }
+    }
+
+    /// Notes that a judge was away. Absences that end together are taken for one, which is the safe side.
+    fn note_absence(&mut self, path: PathId, from: Instant, until: Instant) {
+        let known = self.away.entry(path).or_insert((from, until));
+        *known = (known.0.min(from), known.1.max(until));
+    }
 }
 
 impl Handler for Subscribers {
     type Source = Mute;
+
+    fn next_due(&self) -> Option<Instant> {
+        self.owing.values().map(|&(at, _)| at).min()
+    }
+
+    fn act(&mut self, now: Instant, _: &mut Clients<'_, Mute>) {
+        let Self { around, owing, .. } = self;
+        owing.retain(|&path, (at, panel)| {
+            if *at > now {
+                return true;
+            }
+            if let Some(at) = panel.settle(now) {
+                around.say_caught_up(path, at);
+            }
+            false
+        });
+    }
 
     fn happened(
         &mut self,
@@ -112,128 +128,47 @@ impl Handler for Subscribers {
         happening: Happening,
         at: Instant,
     ) {
-        if let Some(subscriber) = self.subscribers.get_mut(index) {
-            subscriber.tell(client, happening, (at, &self.around));
+        if let Some(subscriber) = self.members.get_mut(index) {
+            subscriber.tell((index, client), happening, at, (&self.around, &mut self.turn));
+        }
+    }
+
+    fn shook_hands(&mut self, index: usize, took: Handshake) {
+        if let Some(subscriber) = self.members.get(index) {
+            let path = subscriber.path();
+            self.turn.batch.count(path, took.observed(path));
         }
     }
 
     fn turned(&mut self, busy: Duration) {
         let nanos = i64::try_from(busy.as_nanos()).unwrap_or(i64::MAX);
-        for subscriber in &mut self.subscribers {
-            if std::mem::take(&mut subscriber.has_read) {
-                let (path, reader) = (subscriber.config.path, Reader::Subscriber);
-                self.around.router.count(path, Observation::Polled { path, reader, nanos });
+        let Self { around, members, turn, owing } = self;
+        while let Some(path) = turn.read.pop_first() {
+            let reader = Reader::Subscriber;
+            turn.batch.count(path, Observation::Polled { path, reader, nanos });
+        }
+        turn.batch.hand_over();
+        while let Some((path, (from, until))) = turn.away.pop_first() {
+            let lane = Lane::MqttMqtt;
+            around.router.tell_all(Observation::Away { path, lane, from, until });
+        }
+        for (index, at, heard) in turn.caught_up.drain(..) {
+            let Some(subscriber) = members.get(index) else { continue };
+            let (path, panel) = (subscriber.path(), subscriber.panel());
+            match panel.catch_up(subscriber.number(), at, heard) {
+                CaughtUp::With(at) => around.say_caught_up(path, at),
+                CaughtUp::AskAt(at) => {
+                    owing.entry(path).or_insert_with(|| (at, Arc::clone(panel)));
+                }
+                CaughtUp::NoFurther => (),
             }
         }
     }
 
     fn broke(&mut self, index: usize, failure: &Failure) {
-        if let Some(subscriber) = self.subscribers.get_mut(index) {
-            subscriber.broke();
-            self.around.say(Notice::Down(subscriber.role(), failure.to_string()));
+        if let Some(subscriber) = self.members.get_mut(index) {
+            subscriber.broke(failure, &self.around);
         }
-    }
-}
-
-impl Subscriber {
-    fn new(config: Config) -> Self {
-        Self {
-            config,
-            pinged: VecDeque::new(),
-            last_there: None,
-            away_since: None,
-            subscribed: false,
-            has_read: false,
-        }
-    }
-
-    fn tell(
-        &mut self,
-        client: &mut Client<Mute>,
-        happening: Happening,
-        (at, around): (Instant, &Surroundings),
-    ) {
-        let (path, lane) = (self.config.path, Lane::MqttMqtt);
-        match happening {
-            // Subscribed anew each time: harmless in a session that is resumed, and a broker that
-            // lost its state may still claim one.
-            Happening::Connected => client.subscribe(&self.config.filter, self.config.qos),
-            Happening::Subscribed(true) => self.back(at, around),
-            Happening::Subscribed(false) => {
-                let why = format!(
-                    "the broker refused the subscription to {}; allow it for this client",
-                    self.config.filter
-                );
-                around.say(Notice::Down(self.role(), why));
-            }
-            Happening::Message(message) => self.received(&message, (at, around)),
-            // Told before it is written, which is the safe side. An answer without its ping says less
-            // than it could, and never too much.
-            Happening::Ping if self.pinged.len() < PINGS_MAX => self.pinged.push_back(at),
-            // Who is not subscribed has read nothing, however alive the connection is.
-            Happening::Pong if !self.subscribed => {
-                client.subscribe(&self.config.filter, self.config.qos);
-            }
-            Happening::Pong => {
-                self.last_there = Some(at);
-                if let Some(at) = self.pinged.pop_front() {
-                    around.router.tell_all(Observation::CaughtUp { path, lane, at });
-                }
-            }
-            Happening::Ping
-            | Happening::Sent { .. }
-            | Happening::Dropped(_)
-            | Happening::Answered { .. } => (),
-        }
-    }
-
-    fn back(&mut self, at: Instant, around: &Surroundings) {
-        if let Some(from) = self.away_since.take() {
-            let (path, lane) = (self.config.path, Lane::MqttMqtt);
-            around.router.tell_all(Observation::Away { path, lane, from, until: at });
-        }
-        self.last_there = Some(at);
-        self.subscribed = true;
-        around.say(Notice::Up(self.role()));
-    }
-
-    fn broke(&mut self) {
-        self.away_since = self.away_since.or(self.last_there);
-        self.pinged.clear();
-        self.subscribed = false;
-    }
-
-    fn received(&mut self, message: &Message, (at, around): (Instant, &Surroundings)) {
-        self.has_read = true;
-        let path = self.config.path;
-        let property = message.property.as_deref().map(str::as_bytes);
-        let Reading::Ours(found) = around.stamper.read(property, &message.payload) else {
-            around.router.count(path, Observation::Foreign { path, count: 1 });
-            return;
-        };
-        if found.identity.flags.control {
-            // A control message is for Kafka alone: somebody copied it here.
-            around.router.count(path, Observation::Foreign { path, count: 1 });
-            return;
-        }
-        self.last_there = Some(at);
-        let publisher = found.identity.publisher;
-        let observation = Observation::Received {
-            path,
-            stamped_path: PathId(found.identity.path),
-            publisher,
-            sequence: found.identity.sequence,
-            sink: Sink::Mqtt { resent: message.resent },
-            at,
-            integrity: found.integrity,
-            carriers: found.carriers,
-            span: found.span,
-        };
-        around.router.receive(path, publisher, observation);
-    }
-
-    fn role(&self) -> Role {
-        Role::Subscriber(self.config.path.0)
     }
 }
 
@@ -241,5 +176,10 @@ impl Surroundings {
     fn say(&self, notice: Notice) {
         // Fails only when nobody listens any more, at the end of the run.
         let _ = self.notices.blocking_send(notice);
+    }
+
+    fn say_caught_up(&self, path: PathId, at: Instant) {
+        let lane = Lane::MqttMqtt;
+        self.router.tell_all(Observation::CaughtUp { path, lane, at });
     }
 }

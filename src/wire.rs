@@ -38,7 +38,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use secrecy::SecretString;
 
-use crate::correlate::{Qos, Stage};
+use crate::correlate::{Observation, PathId, Qos, Stage};
 use crate::stamp::TRACEPARENT_LEN;
 
 pub use bell::Bell;
@@ -171,8 +171,8 @@ pub enum Happening {
     },
     /// A message came in.
     Message(Message),
-    /// The broker answered a subscription: granted or not.
-    Subscribed(bool),
+    /// The broker answered a subscription: granted all of it, or why not.
+    Subscribed(Result<(), Failure>),
     /// A ping is about to be sent.
     Ping,
     /// The broker answered it.
@@ -188,6 +188,20 @@ pub struct Handshake {
     pub tls: Option<Duration>,
     /// From then to CONNACK.
     pub connack: Duration,
+}
+
+impl Handshake {
+    /// The same, as something that was seen of a path.
+    #[must_use]
+    pub fn observed(self, path: PathId) -> Observation {
+        let nanos = |took: Duration| i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
+        Observation::Connected {
+            path,
+            tcp_nanos: nanos(self.tcp),
+            tls_nanos: self.tls.map(nanos),
+            connack_nanos: nanos(self.connack),
+        }
+    }
 }
 
 /// What a broker takes, as it said when it accepted a connection. MQTT 3.1.1 says nothing.
@@ -210,6 +224,8 @@ pub struct Message {
     pub property: Option<String>,
     /// Whether the broker had sent it before.
     pub resent: bool,
+    /// Whether the broker had kept it, and sends it because of a subscription.
+    pub stored: bool,
 }
 
 /// Why a message is not taken.

@@ -45,6 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Edges meet in `app`'s channels and never import each other.
     ("publish", &["wire", "stamp", "schedule", "correlate", "study", "clock", "shutdown"]),
     ("subscribe", &["wire", "stamp", "correlate", "study", "clock", "shutdown"]),
+    ("background", &["wire", "correlate", "study", "clock", "shutdown"]),
     ("consume", &["stamp", "correlate", "stats::Led", "study", "preflight", "clock", "shutdown"]),
     // Its pacing thread is woken as an event loop is.
     ("produce", &["wire::Bell", "stamp", "schedule", "correlate", "study", "clock", "shutdown"]),
@@ -62,6 +63,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "correlate::Lane",
             "correlate::Qos",
+            "correlate::Receive",
             "schedule::Arrivals",
             "schedule::Profile",
             "stamp::Format",
@@ -80,6 +82,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "background",
             "clock",
             "config",
             "consume",

@@ -10,9 +10,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use landfall::config::{
-    Loaded, Overrides, Rate, Resolved, SloConfig, TopicSelector, load, load_text, schema,
+    BackgroundConfig, Loaded, Overrides, Rate, Resolved, SloConfig, SubscribersConfig,
+    TopicSelector, load, load_text, schema,
 };
-use landfall::correlate::{Lane, Qos};
+use landfall::correlate::{Lane, Qos, Receive};
 use landfall::host::ProcessSelector;
 use landfall::schedule::{Arrivals, Profile};
 use landfall::stamp::Format;
@@ -77,6 +78,32 @@ fn one(mqtt: &str, path: &str, top: &str) -> String {
 }
 
 const KAFKA: &str = "kafka:\n  brokers: k:9092\n  topics: [t]\n";
+
+#[test]
+fn clients_beside_the_publishers_are_read() {
+    let lanes = "lanes: [mqtt_mqtt]";
+    let mqtt = |lines: &str| {
+        let loaded = read(&one(lines, lanes, "")).unwrap();
+        loaded.resolved.paths[0].mqtt.clone()
+    };
+    let plain = mqtt("");
+    assert_eq!(plain.subscribers, SubscribersConfig { count: 1, receive: Receive::All });
+    assert_eq!((plain.background, plain.retain), (None, false));
+    let given =
+        "retain: true\nclients: 3\nsubscribers: {count: 3, receive: own}\nbackground: {storm: 7}";
+    let given = mqtt(given);
+    assert_eq!(given.subscribers, SubscribersConfig { count: 3, receive: Receive::Own });
+    assert!(given.retain);
+    let background = BackgroundConfig {
+        idle: 0,
+        slow_subscribers: 0,
+        persistent: 0,
+        storm: 7,
+        every: Duration::from_secs(10),
+        read: 10_240,
+    };
+    assert_eq!(given.background, Some(background));
+}
 
 #[test]
 fn every_value_is_read() {

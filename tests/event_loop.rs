@@ -81,7 +81,7 @@ impl Handler for Exchange {
         let mut counts = self.counts.lock().unwrap();
         match (client.0, happening) {
             (SUBSCRIBER, Happening::Connected) => client.1.subscribe(&self.filter, self.qos),
-            (SUBSCRIBER, Happening::Subscribed(true)) => self.subscribed = true,
+            (SUBSCRIBER, Happening::Subscribed(Ok(()))) => self.subscribed = true,
             (PUBLISHER, Happening::Connected) => self.connected = true,
             (PUBLISHER, Happening::Sent { number, .. }) => {
                 *counts.sent.entry(number).or_default() += 1;

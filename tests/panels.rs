@@ -200,7 +200,8 @@ fn configuration(plant: &Plant) -> String {
         "probe: panels
 paths:
   - name: {HEALTHY}
-    mqtt: {{ url: 'mqtt://{mqtt}', topic: '{HEALTHY}/{{client}}', qos: [0, 1, 2], clients: 3, rate: 240/s }}
+    mqtt: {{ url: 'mqtt://{mqtt}', topic: '{HEALTHY}/{{client}}', qos: [0, 1, 2], clients: 3, rate: 240/s,
+      subscribers: {{ count: 3 }}, background: {{ idle: 2, persistent: 2, every: 1s }} }}
     kafka: {{ brokers: '{kafka}', topics: [{HEALTHY}], control_topic: {CONTROL} }}
     lanes: [mqtt_kafka, mqtt_mqtt, kafka_kafka]
     deadline: 2s

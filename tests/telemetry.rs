@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use landfall::clock::{Clock, Instant};
 use landfall::correlate::{
-    Arrival, Carrier, Departure, DuplicateCause, Elapsed, Event, Gap, Lane, Leg, Outcome, Path,
-    PathId, PublisherId, Qos, Reader, RecordPlace, Roster,
+    Arrival, Audience, Bystander, Carrier, Departure, DuplicateCause, Elapsed, Event, Gap, Lane,
+    Leg, Outcome, Path, PathId, PublisherId, Qos, Reader, Receive, RecordPlace, Roster,
 };
 use landfall::shutdown::Tasks;
 use landfall::stats::{ClockOffset, InvalidCause, Objective, PeerClock, Quantile, Stats};
@@ -37,12 +37,14 @@ fn path(name: &str, lanes: &[Lane], qos: &[Qos], carriers: &[Carrier]) -> Path {
     Path { name: name.into(), lanes, qos, carriers, deadline: Duration::from_secs(30) }
 }
 
-/// Path `plant` with everything (publishers 0 to 2 by QoS), and `local` without Kafka (3, QoS 1).
+/// Path `plant` with everything (publishers 0 to 2 by QoS), and `local` without Kafka (3, QoS 1), which two
+/// subscribers listen to.
 fn roster() -> Roster {
     let mut roster = Roster::default();
     roster.add(path("plant", &Lane::ALL, &Qos::ALL, &Carrier::ALL), Qos::ALL);
     let qos = [Qos::AtLeastOnce];
-    roster.add(path("local", &[Lane::MqttMqtt], &qos, &[Carrier::Payload]), qos);
+    let local = roster.add(path("local", &[Lane::MqttMqtt], &qos, &[Carrier::Payload]), qos);
+    roster.set_audience(local, Audience { count: 2, receive: Receive::All });
     roster
 }
 
@@ -138,6 +140,12 @@ fn series_at_start(metric: &Metric, roster: &Roster) -> usize {
                 let acknowledged = path.qos.iter().filter(|&&qos| qos != Qos::AtMostOnce);
                 return acknowledged.count() * usize::from(kafka);
             }
+            // Of paths with more than one subscriber.
+            "landfall_deliveries_total" | "landfall_delivery_latency_seconds" => {
+                return if path.name == "local" { path.qos.len() } else { 0 };
+            }
+            // Of clients that are configured.
+            "landfall_background_messages_total" => return 0,
             _ => (),
         }
         let domain = |label: &Label| match label {
@@ -330,6 +338,19 @@ fn every_event_moves_its_own_series_and_no_other() {
             vec!["landfall_dropped_total{cause=missed,component=consumer} 1"],
         ),
         (Event::Unconfirmed { publisher, lane: Lane::MqttKafka }, vec![]),
+        (Event::Witnessed { publisher, end_to_end: Elapsed::of(1_000) }, vec![]),
+        (
+            Event::Witnessed { publisher: PublisherId(3), end_to_end: Elapsed::of(2_000_000) },
+            vec![
+                "landfall_deliveries_total{path=local,qos=1} 1",
+                "landfall_delivery_latency_seconds_count{path=local,qos=1} 1",
+                "landfall_delivery_latency_seconds_sum{path=local,qos=1} 0.002",
+            ],
+        ),
+        (
+            Event::Witnessed { publisher: PublisherId(3), end_to_end: Elapsed::UNKNOWN },
+            vec!["landfall_deliveries_total{path=local,qos=1} 1"],
+        ),
     ];
     for (event, expected) in cases {
         let telemetry = telemetry();
@@ -746,7 +767,8 @@ fn paths_with_everything(count: usize) -> Roster {
     let mut roster = Roster::default();
     for index in 0..count {
         let name = format!("path-{index}");
-        roster.add(path(&name, &Lane::ALL, &Qos::ALL, &Carrier::ALL), Qos::ALL);
+        let id = roster.add(path(&name, &Lane::ALL, &Qos::ALL, &Carrier::ALL), Qos::ALL);
+        roster.set_audience(id, Audience { count: 2, receive: Receive::All });
     }
     roster.add_twins();
     roster
@@ -768,6 +790,9 @@ fn set_everything(telemetry: &Telemetry, roster: Roster) {
     for path in (0..).map(PathId).take(roster.paths().len()) {
         telemetry.set_partitions(path, 3, 3);
         telemetry.window_judged(path, &[]);
+        for kind in Bystander::ALL {
+            telemetry.set_bystanders((path, kind), 5, 1);
+        }
     }
 }
 

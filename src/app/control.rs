@@ -137,6 +137,7 @@ impl Control {
             self.state.next_upkeep = now + UPKEEP_EVERY;
             self.telemetry.upkeep();
             self.look_at_clocks(now);
+            self.threads.count_bystanders(&self.telemetry);
         }
         if self.meters.is_due(now) {
             self.meters.read(now, &self.telemetry);
@@ -299,6 +300,7 @@ impl Control {
             self.overview.stats.judge_window(id, &window);
         }
         self.overview.roll(now);
+        self.threads.count_bystanders(&self.telemetry);
         self.telemetry.set_window(&self.overview.stats);
         self.publish_status();
         self.write_down();

@@ -1,6 +1,7 @@
 //! Room `app`: the threads of a run, grouped in the order in which they stop.
 
 use std::io;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender as Teller, channel, sync_channel};
 use std::time::Duration;
@@ -12,14 +13,15 @@ use super::books::Bookkeeper;
 use super::teams::{self, Team};
 use super::wiring::Parts;
 use crate::clock::{Clock, Instant};
-use crate::correlate::{Leases, PathId, Router};
+use crate::correlate::{Bystander, Leases, PathId, Router};
 use crate::journal::Syncer;
 use crate::publish;
 use crate::schedule::{self, Stretch};
 use crate::shutdown::Tasks;
 use crate::study::Notice;
+use crate::telemetry::Telemetry;
 use crate::wire::Bell;
-use crate::{consume, produce, subscribe};
+use crate::{background, consume, produce, subscribe};
 
 /// How many words of the watch may wait for each of its readers.
 const WORDS_MAX: usize = 16;
@@ -67,6 +69,8 @@ pub(super) struct Threads {
     pub(super) subscribers: Tasks,
     pub(super) consumers: Tasks,
     pub(super) books: Tasks,
+    /// What becomes of clients that measure nothing.
+    bystanders: Vec<(PathId, Bystander, background::Tally)>,
 }
 
 impl Threads {
@@ -85,6 +89,7 @@ impl Threads {
             subscribers: Tasks::new(),
             consumers: Tasks::new(),
             books: Tasks::new(),
+            bystanders: Vec::new(),
         };
         for config in parts.consumers {
             let (ask, asked) = sync_channel(ASKED_MAX);
@@ -105,6 +110,7 @@ impl Threads {
         }
         threads.subscribe(parts.subscribers)?;
         threads.publish(teams::of(parts.publishers))?;
+        threads.stand_by(parts.background)?;
         Ok(threads)
     }
 
@@ -179,20 +185,48 @@ impl Threads {
     }
 
     fn subscribe(&self, configs: Vec<subscribe::Config>) -> io::Result<()> {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        for share in subscribe::deal(configs, processors) {
+            let Surroundings { clock, router, notices, takes_over, .. } = self.around.clone();
+            let stamper = self.stamper.clone();
+            let around = subscribe::Surroundings { clock, stamper, router, notices, takes_over };
+            let bell = Bell::new()?;
+            ring_at_stop(&self.subscribers, &bell);
+            let tasks = self.subscribers.clone();
+            self.subscribers.thread("subscribe", move || {
+                if let Err(error) = subscribe::run(share, around, bell, &tasks) {
+                    tracing::error!("nothing is received over MQTT, restart the probe: {error}");
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Starts the clients that measure nothing, which stop as subscribers do.
+    fn stand_by(&mut self, configs: Vec<background::Config>) -> io::Result<()> {
         if configs.is_empty() {
             return Ok(());
         }
+        let tally = |it: &background::Config| (it.path, it.kind, it.tally.clone());
+        self.bystanders = configs.iter().map(tally).collect();
         let Surroundings { clock, router, notices, takes_over, .. } = self.around.clone();
-        let stamper = self.stamper.clone();
-        let around = subscribe::Surroundings { clock, stamper, router, notices, takes_over };
+        let around = background::Surroundings { clock, router, notices, takes_over };
         let bell = Bell::new()?;
         ring_at_stop(&self.subscribers, &bell);
         let tasks = self.subscribers.clone();
-        self.subscribers.thread("subscribe", move || {
-            if let Err(error) = subscribe::run(configs, around, bell, &tasks) {
-                tracing::error!("nothing is received over MQTT, restart the probe: {error}");
+        self.subscribers.thread("background", move || {
+            if let Err(error) = background::run(configs, around, bell, &tasks) {
+                tracing::error!("no background clients are there, restart the probe: {error}");
             }
         })
+    }
+
+    /// Exports what became of the clients that measure nothing.
+    pub(super) fn count_bystanders(&self, telemetry: &Telemetry) {
+        for (path, kind, tally) in &self.bystanders {
+            let background::Counts { received, connected } = tally.counts();
+            telemetry.set_bystanders((*path, *kind), received, connected);
+        }
     }
 
     fn publish(&mut self, teams: Vec<Team>) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! Room `app`: a checked configuration made into the parts of a run.
 
+mod clients;
 mod kafka;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::stamp::{Run, Stamper};
 use crate::study::{Objective, Plan, Quantile, Role};
 use crate::telemetry::{Component, Source};
 use crate::wire::{Endpoint, Session, Version};
-use crate::{consume, produce, publish, subscribe};
+use crate::{background, consume, produce, publish, subscribe};
 
 /// What an end by time may wait beyond the longest deadline, for watermarks and pings.
 const SETTLE_MARGIN: Duration = Duration::from_secs(10);
@@ -39,6 +40,7 @@ pub(super) struct Parts {
     pub(super) stamper: Stamper,
     pub(super) publishers: Vec<(publish::Config, schedule::Config)>,
     pub(super) subscribers: Vec<subscribe::Config>,
+    pub(super) background: Vec<background::Config>,
     pub(super) consumers: Vec<consume::Config>,
     pub(super) producers: Vec<produce::Config>,
     /// Messages a second over all paths.
@@ -56,6 +58,7 @@ impl Parts {
             stamper: Stamper::new(&secret, run),
             publishers: Vec::new(),
             subscribers: Vec::new(),
+            background: Vec::new(),
             consumers: Vec::new(),
             producers: Vec::new(),
             rate: resolved.paths.iter().map(PathConfig::messages_a_second).sum(),
@@ -68,6 +71,7 @@ impl Parts {
                 .collect();
             let first = roster.publishers().len();
             let id = roster.add(described(path), qos.iter().copied());
+            roster.set_audience(id, clients::audience(path));
             if path.kafka.as_ref().is_some_and(|kafka| kafka.consumers > 1) {
                 roster.set_read_apart(id);
             }
@@ -78,8 +82,9 @@ impl Parts {
             parts.objectives.extend(objectives(path, id));
             parts.add_publishers(path, (id, first), &qos, (&resolved.probe, &prefix));
             if path.lanes.contains(&Lane::MqttMqtt) {
-                parts.subscribers.push(subscriber(path, id, (&resolved.probe, &prefix)));
+                parts.subscribers.push(clients::subscribers(path, id, (&resolved.probe, &prefix)));
             }
+            parts.background.extend(clients::background(path, id, (&resolved.probe, &prefix)));
             let group = format!("landfall-{}", resolved.probe);
             parts.consumers.extend(kafka::consumers(path, id, &group));
         }
@@ -133,6 +138,7 @@ impl Parts {
                     qos: level,
                     format: mqtt.payload.format,
                     size: mqtt.payload.size as usize,
+                    retain: mqtt.retain,
                 };
                 self.publishers.push((publisher, plan));
             }
@@ -268,23 +274,4 @@ fn session(mqtt: &MqttConfig, client_id: String, (rate, deadline): (f64, Duratio
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
 fn queue(rate: f64, deadline: Duration) -> usize {
     (rate * deadline.as_secs_f64()).clamp(QUEUE_RANGE.0, QUEUE_RANGE.1) as usize
-}
-
-fn subscriber(path: &PathConfig, id: PathId, (probe, prefix): (&str, &str)) -> subscribe::Config {
-    let mqtt = &path.mqtt;
-    subscribe::Config {
-        path: id,
-        endpoint: endpoint(mqtt),
-        session: Session {
-            client_id: format!("{prefix}-s"),
-            keep_alive: subscribe::PING_EVERY,
-            inflight: 1,
-            queue: 16,
-            patience: path.deadline,
-            connect_after: Duration::ZERO,
-            packet_bytes_max: PACKET_BYTES_MAX,
-        },
-        filter: mqtt.topic.filter(probe, &path.name),
-        qos: mqtt.qos.iter().copied().max().unwrap_or(Qos::AtMostOnce),
-    }
 }

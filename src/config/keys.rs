@@ -8,9 +8,11 @@ macro_rules! key {
     };
 }
 
+pub(super) mod background;
 mod consumption;
 pub(super) mod load;
 pub(super) mod pace;
+pub(super) mod subscribers;
 pub(super) mod tls;
 
 use std::net::SocketAddr;
@@ -19,7 +21,7 @@ use std::time::Duration;
 
 use super::Surroundings;
 use super::grammar;
-use super::kind::{Choice, Count, List, Percentage, Share, Span, Text};
+use super::kind::{Choice, Count, Flag, List, Percentage, Share, Span, Text};
 use super::properties::PropertyMap;
 use super::resolved::{TopicSelector, TopicTemplate, Url};
 use super::shapes;
@@ -60,6 +62,9 @@ static MQTT_KEYS: Keys = &[
     &pace::INFLIGHT,
     &pace::CONNECT_RATE,
     &PAYLOAD,
+    &RETAIN,
+    &subscribers::SUBSCRIBERS,
+    &background::BACKGROUND,
     &TLS,
 ];
 static PAYLOAD_KEYS: Keys = &[&SIZE, &FORMAT, &ASYNCAPI, &CHANNEL];
@@ -162,6 +167,9 @@ key!(SCHEDULE: Choice<Arrivals> = "schedule", Fallback::Yaml("poisson"), Choice 
     "Whether messages are due at random moments or at equal distances.");
 key!(PAYLOAD: Group = "payload", Fallback::Yaml("{}"), Group(Shape::Section(PAYLOAD_KEYS)),
     "What is published.");
+key!(RETAIN: Flag = "retain", Fallback::Yaml("false"), Flag,
+    "Whether brokers are to keep the last message of each topic; at the end every publisher has its own \
+     forgotten again.");
 key!(TLS: Group = "tls", Fallback::Absent, Group(Shape::Section(tls::TLS_KEYS)),
     "How a connection to mqtts:// is encrypted; the broker's certificate is always verified.");
 

@@ -1,6 +1,8 @@
 //! Room `config` (wiring): kinds of values. One kind both reads a value and describes it in the
 //! JSON Schema, so that the two can't differ.
 
+mod flag;
+
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -9,6 +11,8 @@ use super::problem::Problems;
 use super::table::Shape;
 use super::tree::{Node, ScalarKind, Value};
 use super::wording::quote;
+
+pub(super) use flag::Flag;
 
 /// Reads one kind of value.
 pub(super) trait Kind: Sync {

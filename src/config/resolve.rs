@@ -1,5 +1,6 @@
 //! Room `config` (wiring): from the completed tree to the checked configuration.
 
+mod clients;
 mod control;
 mod load;
 mod otlp;
@@ -134,6 +135,7 @@ impl Reader<'_> {
         }
         if let Some(lanes) = &lanes {
             self.check_control_lane(view, lanes);
+            self.check_subscribers(view, lanes);
         }
         let kafka = match kafka {
             Some(kafka) => Some(kafka?),
@@ -160,6 +162,8 @@ impl Reader<'_> {
         let profile = self.profile(view, rate);
         let inflight = view.get(&keys::pace::INFLIGHT, self.problems);
         let connect_rate = view.get(&keys::pace::CONNECT_RATE, self.problems);
+        let retain = view.get(&keys::RETAIN, self.problems);
+        let background = self.background(view);
         let payload = view.section(&keys::PAYLOAD);
         let size = payload.as_ref().and_then(|view| view.get(&keys::SIZE, self.problems));
         let format = payload.as_ref().and_then(|view| view.get(&keys::FORMAT, self.problems));
@@ -170,6 +174,7 @@ impl Reader<'_> {
             let what = format!("{clients} can't be split over {} QoS levels", qos.len());
             self.problems.add(view.origin_of(&keys::CLIENTS), &view.path_of(&keys::CLIENTS), what);
         }
+        let subscribers = self.subscribers(view, (&topic, clients));
         let longest = topic.expand(probe, path, clients - 1).len();
         if longest > 65_535 {
             let what = format!("has {longest} bytes once expanded; at most 65535 are allowed");
@@ -195,6 +200,9 @@ impl Reader<'_> {
             inflight,
             connect_rate,
             payload,
+            retain: retain?,
+            subscribers: subscribers?,
+            background,
         })
     }
 

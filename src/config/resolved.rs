@@ -1,5 +1,7 @@
 //! Room `config` (wiring): the checked configuration, plain values for the other rooms.
 
+mod clients;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +16,8 @@ use crate::schedule::{Arrivals, Profile};
 use crate::stamp::Format;
 use crate::telemetry::OtlpConfig;
 use crate::wire::{Tls, Version};
+
+pub use clients::{BackgroundConfig, SubscribersConfig};
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -117,6 +121,12 @@ pub struct MqttConfig {
     pub connect_rate: f64,
     /// What is published.
     pub payload: PayloadConfig,
+    /// Whether brokers are to keep the last message of each topic.
+    pub retain: bool,
+    /// How lane `mqtt_mqtt` is listened to.
+    pub subscribers: SubscribersConfig,
+    /// Who is there beside and measures nothing.
+    pub background: Option<BackgroundConfig>,
 }
 
 /// How many messages a path has.

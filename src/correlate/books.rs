@@ -8,8 +8,8 @@ use crate::stamp::{Carriers, SpanId};
 use super::ledger::Entry;
 use super::sinks::Sinks;
 use super::{
-    Arrival, Carrier, Event, Lane, Leg, NotSent, Outcome, Path, PathId, Publisher, PublisherId,
-    Qos, Sink,
+    Arrival, Audience, Carrier, Event, Lane, Leg, NotSent, Outcome, Path, PathId, Publisher,
+    PublisherId, Qos, Sink,
 };
 
 /// How long after its deadline a slot waits for its sink to catch up before it is unresolved.
@@ -21,6 +21,8 @@ pub(super) struct Fixed {
     pub(super) path: PathId,
     pub(super) qos: Qos,
     pub(super) control: bool,
+    /// Whether its messages reach MQTT subscribers in one stream.
+    keeps_order: bool,
     /// Whether order is that within a partition.
     pub(super) by_partition: bool,
     sent_by: [bool; Carrier::ALL.len()],
@@ -28,13 +30,18 @@ pub(super) struct Fixed {
 }
 
 impl Fixed {
-    /// `path` is the publisher's share of it; `read_apart` whether several readers share its
-    /// partitions.
-    pub(super) fn of(publisher: Publisher, path: &Path, read_apart: bool) -> Self {
+    /// `path` is the publisher's share of it, `audience` who listens to it over MQTT, and `read_apart`
+    /// whether several readers share its partitions.
+    pub(super) fn of(
+        publisher: Publisher,
+        path: &Path,
+        (audience, read_apart): (Audience, bool),
+    ) -> Self {
         Self {
             path: publisher.path,
             qos: publisher.qos,
             control: publisher.control,
+            keeps_order: audience.keeps_order(),
             // Control messages take turns over the partitions, and Kafka keeps order within each.
             by_partition: publisher.control || read_apart,
             sent_by: Carrier::ALL.map(|carrier| path.carriers.contains(&carrier)),
@@ -197,9 +204,13 @@ impl Books<'_> {
         }
     }
 
-    /// `highest` is one more than the highest sequence that came out of the stream.
+    /// `highest` is one more than the highest sequence that came out of the stream. What comes out of
+    /// many has no order.
     #[inline]
     pub(super) fn note_order(&mut self, sequence: u64, lane: Lane, highest: &mut u64) {
+        if lane == Lane::MqttMqtt && !self.fixed.keeps_order {
+            return;
+        }
         if sequence < *highest {
             let depth = *highest - 1 - sequence;
             let publisher = self.publisher;

@@ -1,11 +1,16 @@
 //! Room `correlate`: what became of the slots.
 
+mod delivery;
+mod duplicate;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
 use crate::stamp::SpanId;
 
 use super::{Elapsed, Lane, LateSend, NotSent, PathId, PublisherId, Reader, RecordPlace};
+
+pub use duplicate::DuplicateCause;
 
 /// What became of a slot on a lane; exactly one per slot and lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,38 +58,6 @@ impl Outcome {
     }
 
     /// Position in [`Outcome::ALL`].
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-}
-
-/// Why a message came out more than once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum DuplicateCause {
-    /// We sent it again after a reconnect.
-    Resent,
-    /// Something between the two clients doubled it.
-    Pipeline,
-    /// The same record was read twice; no further copy exists.
-    Reread,
-}
-
-impl DuplicateCause {
-    /// Every cause, in the order of their indices.
-    pub const ALL: [Self; 3] = [Self::Resent, Self::Pipeline, Self::Reread];
-
-    /// The name in metrics and reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Resent => "resent",
-            Self::Pipeline => "pipeline",
-            Self::Reread => "reread",
-        }
-    }
-
-    /// Position in [`DuplicateCause::ALL`].
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
@@ -397,6 +370,13 @@ pub enum Event {
         copy: Option<Copied>,
         /// How the message had set out, where that is still known.
         departure: Option<Departure>,
+    },
+    /// A subscriber that the lane is not judged by was handed a message.
+    Witnessed {
+        /// Whose message.
+        publisher: PublisherId,
+        /// From the intended send time to receipt, where the former is still known.
+        end_to_end: Elapsed,
     },
     /// A message came out after a later one of its publisher.
     Reordered {

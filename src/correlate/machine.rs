@@ -1,6 +1,7 @@
 //! Room `correlate`: the state machine.
 
 mod arrival;
+mod aside;
 mod restart;
 mod sending;
 
@@ -66,7 +67,8 @@ impl Correlator {
         let share = |it: &Publisher| roster.share(it.path, it.control);
         let publishers = roster.publishers().iter();
         let lanes: usize = publishers.clone().map(|it| share(it).lanes.len()).sum();
-        let fixed = |it: &Publisher| Fixed::of(*it, share(it), roster.is_read_apart(it.path));
+        let read = |it: &Publisher| (roster.audience(it.path), roster.is_read_apart(it.path));
+        let fixed = |it: &Publisher| Fixed::of(*it, share(it), read(it));
         let publishers = publishers.map(|it| (fixed(it), State::default()));
         let publishers = publishers.collect();
         let paths = roster.paths().iter().map(|_| Sinks::default()).collect();
@@ -141,6 +143,7 @@ impl Correlator {
                 self.acknowledged(publisher, sequence, (stage, reason, at), events);
             }
             Observation::Received { .. } => self.received(observation, events),
+            Observation::Aside { .. } => self.set_aside(observation, events),
             Observation::Foreign { path, count } => events.push(Event::Foreign { path, count }),
             Observation::CaughtUp { path, lane, at } => {
                 self.paths[usize::from(path.0)].catch_up(lane, at);

@@ -186,6 +186,15 @@ impl Sink {
     }
 }
 
+/// Why a message that came out is no arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Aside {
+    /// Another subscriber than the one that the lane is judged by was handed it.
+    Witnessed,
+    /// The broker had kept it as the last one of its topic, and handed it over at a subscription.
+    Stored,
+}
+
 /// One thing that an edge saw. Edges report, they never judge.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Observation {
@@ -268,6 +277,21 @@ pub enum Observation {
         carriers: Carriers,
         /// The span that its property names in the place of ours: somebody on the way traces, too.
         span: Option<SpanId>,
+    },
+    /// A message with our stamp came out at an MQTT subscriber and is no arrival on the lane.
+    Aside {
+        /// The path of the subscriber.
+        path: PathId,
+        /// The path in the message's identity.
+        stamped_path: PathId,
+        /// The publisher within the stamped path.
+        publisher: u32,
+        /// Which slot, as the stamp has it.
+        sequence: u64,
+        /// Why not.
+        why: Aside,
+        /// When it was handed to us.
+        at: Instant,
     },
     /// Records or messages came out that carry no stamp of this run.
     Foreign {

@@ -1,11 +1,17 @@
 //! Room `correlate`: who publishes what, fixed for a run.
 
+mod audience;
+mod bystander;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Carrier, Lane, PathId, PublisherId};
+
+pub use audience::{Audience, Receive};
+pub use bystander::Bystander;
 
 /// An MQTT quality of service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -98,6 +104,8 @@ pub struct Roster {
     /// Of each path what its MQTT publishers measure, and what its control publishers do.
     shares: Vec<[Path; 2]>,
     publishers: Vec<Publisher>,
+    /// Who listens to each path over MQTT.
+    audiences: Vec<Audience>,
     /// First id and number of each path's MQTT publishers, and of its control publishers.
     ranges: Vec<[(u32, u32); 2]>,
     /// The paths whose partitions several readers share.
@@ -111,6 +119,7 @@ impl Roster {
         let id = PathId(u8::try_from(self.paths.len()).unwrap_or(u8::MAX));
         self.shares.push(shares(&path));
         self.paths.push(path);
+        self.audiences.push(Audience::default());
         let range = self.enlist(id, publishers.into_iter().collect(), false);
         self.ranges.push([range, (0, 0)]);
         id
@@ -138,6 +147,22 @@ impl Roster {
                 self.ranges[usize::from(id.0)][1] = self.enlist(id, twins, true);
             }
         }
+    }
+
+    /// Says who listens to a path over MQTT: one subscriber, unless this says otherwise. Nothing happens
+    /// where the path is not of this roster.
+    pub fn set_audience(&mut self, path: PathId, audience: Audience) {
+        if let Some(known) = self.audiences.get_mut(usize::from(path.0)) {
+            *known = audience;
+        }
+    }
+
+    /// Who listens to a path over MQTT. Panics when the id is not of this roster, which no input can
+    /// cause.
+    #[must_use]
+    #[inline]
+    pub fn audience(&self, path: PathId) -> Audience {
+        self.audiences[usize::from(path.0)]
     }
 
     /// Adds publishers of a path; their first id and number.

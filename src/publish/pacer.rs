@@ -271,15 +271,8 @@ impl Handler for Pacer {
     }
 
     fn shook_hands(&mut self, client: usize, took: Handshake) {
-        let nanos = |took: Duration| i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
         if let Some(path) = self.publishers.get(client).map(|of| PathId(of.path)) {
-            let connected = Observation::Connected {
-                path,
-                tcp_nanos: nanos(took.tcp),
-                tls_nanos: took.tls.map(nanos),
-                connack_nanos: nanos(took.connack),
-            };
-            self.batch.count(path, connected);
+            self.batch.count(path, took.observed(path));
         }
     }
 

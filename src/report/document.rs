@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::WallTime;
 use crate::correlate::Lane;
 
+use super::deliveries::Deliveries;
 use super::figures::duration;
 use super::judged::PathWindows;
 use super::load::{ConnectDurations, Flow, Load};
@@ -138,6 +139,9 @@ pub struct PathReport {
     /// What was timed of a path that has no lanes, for each QoS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sending: Vec<Sending>,
+    /// What its MQTT subscribers were handed, for each QoS, where there is more than one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deliveries: Vec<Deliveries>,
     /// Its windows as they were judged.
     pub windows: PathWindows,
     /// Its worst messages, by their trace ids.

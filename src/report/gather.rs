@@ -15,7 +15,7 @@ use super::document::{
 use super::judged::PathWindows;
 use super::load::{self, ConnectDurations, Flow, Load};
 use super::uncertainty::{Sources, Timed};
-use super::{Inputs, WorstMessages};
+use super::{Inputs, WorstMessages, deliveries};
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
@@ -70,6 +70,7 @@ fn path(inputs: &Inputs<'_>, id: PathId, (windows, load): (PathWindows, Load)) -
             .map(|(_, qos, lane)| lane_report(stats, id, (qos, lane), &sources, is_whole))
             .collect(),
         sending: sending(stats, id, &sources),
+        deliveries: deliveries::gather(stats, id, &sources),
         windows,
         worst: WorstMessages::default(),
     }
@@ -179,7 +180,7 @@ fn legs(totals: &PublishTotals, sources: &Sources) -> Legs {
     }
 }
 
-fn durations(latencies: &Latencies, timed: Timed, sources: &Sources) -> Durations {
+pub(super) fn durations(latencies: &Latencies, timed: Timed, sources: &Sources) -> Durations {
     let p99 = latencies.quantile_nanos(0.99);
     let uncertainty = p99.map(|p99| sources.uncertainty(timed, p99));
     let quantile = |q| latencies.quantile_nanos(q).map(seconds);

@@ -12,7 +12,7 @@ use super::judged::{bound, figure};
 use super::load::markdown as load_of;
 use super::reading::{HOW_TO_READ, HOW_TO_READ_CONTROL};
 use super::table::Table;
-use super::{Anomalies, Report};
+use super::{Anomalies, Report, deliveries};
 
 /// How many rows of windows are shown.
 const STRETCHES_SHOWN: usize = 20;
@@ -38,6 +38,7 @@ pub(super) fn render(report: &Report) -> String {
         lines.extend([String::new(), title, String::new(), publishing(path)]);
         lines.extend(load_of(path, report.calibration.as_ref()));
         section(&mut lines, None, &lanes(path));
+        section(&mut lines, Some("### Deliveries"), &deliveries::table(&path.deliveries));
         section(&mut lines, Some("### Legs"), &legs(path));
         for clock in &path.clock_offsets {
             lines.extend([String::new(), format!("{}.", clock.sentence(markdown))]);

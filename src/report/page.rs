@@ -9,6 +9,7 @@
 //! the server's (room `telemetry`), and so is the frame around this.
 
 mod chart;
+mod deliveries;
 mod load;
 mod markup;
 mod messages;

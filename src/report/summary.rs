@@ -1,6 +1,5 @@
 //! Room `report`: the report for a terminal, at most some 25 lines for one path.
 
-use super::Report;
 use super::document::{Durations, LaneReport, PathReport};
 use super::figures::{
     NONE, bytes, count, counted, duration, duration_or_none, nonzero, plain, three_digits,
@@ -8,6 +7,7 @@ use super::figures::{
 use super::headline::{headline, over_restarts};
 use super::load::beside;
 use super::table::Table;
+use super::{Report, deliveries};
 
 /// Outcomes that are shown even where they are zero.
 const ALWAYS_SHOWN: [&str; 2] = ["delivered", "acked_lost"];
@@ -58,6 +58,7 @@ fn path_lines(path: &PathReport) -> Vec<String> {
     if !path.lanes.is_empty() && !hidden.is_empty() {
         lines.push(format!("{}: 0", hidden.join(", ")));
     }
+    lines.extend(path.deliveries.iter().map(deliveries::sentence));
     let legs = legs(path);
     if !legs.is_empty() {
         lines.push("legs, p50 / p99:".to_owned());

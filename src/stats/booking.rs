@@ -11,6 +11,7 @@ impl Stats {
         for event in events {
             self.book(event);
             self.remember(event);
+            self.note_delivery(event);
         }
     }
 
@@ -53,9 +54,7 @@ impl Stats {
             Event::Duplicate { publisher, lane, cause, copy, .. } => {
                 let totals = self.lane_of(publisher, lane);
                 totals.duplicates[cause.index()] += 1;
-                if let Some(copy) = copy {
-                    totals.note_copy(copy);
-                }
+                totals.note_copy(copy);
             }
             Event::Reordered { publisher, lane, depth } => {
                 let totals = self.lane_of(publisher, lane);
@@ -73,8 +72,8 @@ impl Stats {
             Event::Recovered { publisher, lane } => {
                 self.lane_of(publisher, lane).recovered_after_restart += 1;
             }
-            // Its outcome follows.
-            Event::Rejected { .. } => {}
+            // Its outcome follows, and a delivery is noted beside.
+            Event::Rejected { .. } | Event::Witnessed { .. } => {}
             Event::Negative { publisher, lane } => self.lane_of(publisher, lane).negative += 1,
             Event::Stamp { publisher, carrier, survived } => {
                 let index = usize::from(!survived);

@@ -95,8 +95,9 @@ impl LaneTotals {
             + self.duplicates[DuplicateCause::Pipeline.index()]
     }
 
-    /// Notes a further arrival of which the first is known.
-    pub(super) fn note_copy(&mut self, copy: Copied) {
+    /// Notes a further arrival, if the first one is known.
+    pub(super) fn note_copy(&mut self, copy: Option<Copied>) {
+        let Some(copy) = copy else { return };
         self.doubled += u64::from(copy.count == 2);
         self.copies_max = self.copies_max.max(u64::from(copy.count));
         self.spread.record(copy.spread);

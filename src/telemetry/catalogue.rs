@@ -1,6 +1,8 @@
 //! Room `telemetry`: what a metric is, its labels and buckets.
 
-use crate::correlate::{Carrier, DuplicateCause, Lane, LateSend, Leg, NotSent, Outcome, Qos};
+use crate::correlate::{
+    Bystander, Carrier, DuplicateCause, Lane, LateSend, Leg, NotSent, Outcome, Qos,
+};
 use crate::stats::{InvalidCause, Objective, QUANTILES};
 
 use super::figures::Resource;
@@ -64,6 +66,8 @@ pub enum Label {
     Quantile,
     /// What a path is held to.
     Slo,
+    /// What a client does that measures nothing.
+    Bystander,
     /// How a stamp travels.
     Carrier,
     /// Topic and partition.
@@ -106,6 +110,7 @@ impl Label {
             Self::Mode => "mode",
             Self::Quantile => "quantile",
             Self::Slo => "slo",
+            Self::Bystander => "kind",
             Self::Carrier => "carrier",
             Self::Partition => "partition",
             Self::Scope => "scope",
@@ -138,6 +143,7 @@ impl Label {
             Self::InvalidCause => all(&InvalidCause::ALL, InvalidCause::name),
             Self::Quantile => QUANTILES.iter().map(ToString::to_string).collect(),
             Self::Slo => Objective::names().map(str::to_owned).collect(),
+            Self::Bystander => all(&Bystander::ALL, Bystander::name),
             Self::Carrier => all(&Carrier::ALL, Carrier::name),
             Self::Scope => all(&SCOPES, |name| name),
             Self::Resource => all(&Resource::ALL, Resource::name),

@@ -3,9 +3,9 @@
 use super::catalogue::{Kind, Label, Metric};
 
 use Label::{
-    Carrier, Commit, Component, ConnectLeg, DropCause, DroppedBy, DuplicateCause, Exporter,
-    InvalidCause, Lane, LateCause, Leg, Mode, Outcome, Partition, Path, Peer, Process, Qos,
-    Quantile, Resource, Scope, SkipCause, Slo, StampOutcome, Version,
+    Bystander, Carrier, Commit, Component, ConnectLeg, DropCause, DroppedBy, DuplicateCause,
+    Exporter, InvalidCause, Lane, LateCause, Leg, Mode, Outcome, Partition, Path, Peer, Process,
+    Qos, Quantile, Resource, Scope, SkipCause, Slo, StampOutcome, Version,
 };
 
 /// Declares metrics as constants, for the code that feeds them, and the table of all of them.
@@ -41,6 +41,14 @@ catalogue! {
         "Messages handed to the socket, resends left out.";
     ACKNOWLEDGED = Counter "landfall_acknowledged_messages_total" "{message}" [Path, Qos]
         "Messages that the MQTT broker took: PUBACK or PUBREC with a reason code below 0x80.";
+    DELIVERIES = Counter "landfall_deliveries_total" "{message}" [Path, Qos]
+        "Messages that the MQTT subscribers of a path were handed, all of them together, copies too; of paths with more than one.";
+    DELIVERY_LATENCY = Histogram "landfall_delivery_latency_seconds" "s" [Path, Qos]
+        "Time from the intended send time of a message to its receipt by an MQTT subscriber, whichever; of paths with more than one.";
+    BACKGROUND_CLIENTS = Gauge "landfall_background_clients" "{client}" [Path, Bystander]
+        "MQTT clients that are connected and measure nothing (mqtt.background).";
+    BACKGROUND_MESSAGES = FloatCounter "landfall_background_messages_total" "{message}" [Path, Bystander]
+        "Messages that MQTT clients were handed that measure nothing (mqtt.background).";
     SKIPPED = Counter "landfall_skipped_slots_total" "{slot}" [Path, Qos, SkipCause]
         "Slots that were not sent: offered slots are published, skipped, or still waiting.";
     SENT_LATE = Counter "landfall_late_sends_total" "{message}" [Path, Qos, LateCause]

@@ -1,5 +1,7 @@
 //! Room `telemetry`: events and figures in, exposition out.
 
+mod arrivals;
+mod audience;
 mod clocks;
 mod standing;
 mod tally;
@@ -11,7 +13,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
-use crate::correlate::{Arrival, Carrier, Event, Lane, PathId, PublisherId, Qos, Roster};
+use crate::correlate::{Event, Lane, PathId, PublisherId, Roster};
 use crate::stats::{InvalidCause, Objective, QUANTILES, Stats};
 
 use super::board::Board;
@@ -28,6 +30,7 @@ use super::handles::{
 use super::health::Component;
 use super::objectives::ObjectiveHandles;
 use super::otlp::{Histograms, Identity, Instruments, Meters};
+use audience::DeliveryHandles;
 use tally::Tally;
 
 /// The metrics of a run. Clones feed the same series.
@@ -44,6 +47,8 @@ struct Inner {
     /// Of each path and QoS those of MQTT publishers, and behind all of them those of control
     /// publishers.
     groups: Vec<GroupHandles>,
+    /// Of each path and QoS.
+    deliveries: Vec<DeliveryHandles>,
     /// Index of the group of each publisher.
     group_of: Vec<u16>,
     scheduler_lag: Histogram,
@@ -90,6 +95,7 @@ impl Telemetry {
         Self(Arc::new(Inner {
             paths: paths.iter().map(|path| PathHandles::new(registrar, path)).collect(),
             groups,
+            deliveries: DeliveryHandles::of_all(registrar, roster),
             group_of: group_of(roster),
             scheduler_lag: registrar.histogram(&SCHEDULER_LAG, &[]),
             reconnects: Component::ALL.map(|it| registrar.counter(&RECONNECTS, &[it.name()])),
@@ -109,6 +115,7 @@ impl Telemetry {
         for event in events {
             if !tally.take(event) {
                 self.0.book(event);
+                self.0.book_delivery(event);
             }
         }
         tally.book();
@@ -213,6 +220,7 @@ impl Inner {
             Event::Consumed { lane: Lane::MqttMqtt | Lane::KafkaKafka, .. }
             | Event::Recovered { .. }
             | Event::Polled { .. }
+            | Event::Witnessed { .. }
             | Event::Worked { .. }
             | Event::Rejected { .. }
             | Event::Unconfirmed { .. } => {}
@@ -292,39 +300,11 @@ impl Inner {
             | Event::Missed { .. }
             | Event::Unconfirmed { .. }
             | Event::Polled { .. }
+            | Event::Witnessed { .. }
             | Event::Connected { .. }
             | Event::Worked { .. }
             | Event::Rejected { .. }
             | Event::Woken { .. } => {}
-        }
-    }
-}
-
-impl Inner {
-    /// The path of a group of MQTT publishers; control publishers have none.
-    fn mqtt_path(&self, group: usize) -> Option<&PathHandles> {
-        self.paths.get(group / Qos::ALL.len())
-    }
-
-    fn book_arrival(&self, group: usize, lane: Lane, arrival: &Arrival) {
-        let path = self.mqtt_path(group);
-        let group = &self.groups[group];
-        for (leg, nanos) in arrival.legs() {
-            if let Some(nanos) = nanos.nanos() {
-                group.legs[leg.index()].record(seconds(nanos));
-            }
-        }
-        if let Some(nanos) = arrival.durability_gap.nanos() {
-            group.durability_gap.record(seconds(nanos));
-        }
-        let Some(path) = path else { return };
-        if lane == Lane::MqttKafka {
-            path.consumed(arrival.place.slot);
-        }
-        for (carrier, survived) in Carrier::ALL.into_iter().zip(arrival.stamps) {
-            if let Some(survived) = survived {
-                path.stamped(carrier, survived);
-            }
         }
     }
 }

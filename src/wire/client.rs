@@ -2,7 +2,10 @@
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
+use std::num::NonZeroUsize;
 use std::time::Duration;
+
+use rustix::net::sockopt;
 
 use super::frame::Frame;
 use super::outbox::Buffers;
@@ -15,6 +18,11 @@ use crate::correlate::Qos;
 /// No more is written at a time, so that nobody else waits for long and what is said of it is recent.
 const WRITE_BYTES: usize = 128 * 1_024;
 
+/// How much the system takes in for a client that reads slowly.
+const SLOW_BYTES: usize = 16 * 1_024;
+/// How long a client that reads slowly rests between.
+pub(super) const REST: Duration = Duration::from_millis(250);
+
 /// One MQTT client: its sessions and connections, one after the other. Never waits for its socket.
 #[derive(Debug)]
 pub struct Client<S> {
@@ -24,6 +32,16 @@ pub struct Client<S> {
     stream: Option<Stream>,
     /// What came in of a packet that is not complete.
     inbox: Vec<u8>,
+    habits: Habits,
+}
+
+/// What is not as usual with a client.
+#[derive(Clone, Copy, Debug, Default)]
+struct Habits {
+    /// Its sessions end with their connections.
+    forgetful: bool,
+    /// It reads so many bytes at a time, and rests between.
+    ration: Option<NonZeroUsize>,
 }
 
 impl<S: Source> Client<S> {
@@ -32,18 +50,63 @@ impl<S: Source> Client<S> {
     #[must_use]
     pub fn new(endpoint: Endpoint, session: Session, sending: Sending<S>) -> Self {
         let protocol = Protocol::new(endpoint.version, &session, sending);
-        Self { endpoint, session, protocol, stream: None, inbox: Vec::new() }
+        let (stream, inbox, habits) = (None, Vec::new(), Habits::default());
+        Self { endpoint, session, protocol, stream, inbox, habits }
+    }
+
+    /// The same, that has the broker keep the last message of its topic, and forget it at goodbye.
+    #[must_use]
+    pub fn retaining(mut self) -> Self {
+        self.protocol.retain();
+        self
+    }
+
+    /// The same, with sessions that end with their connections.
+    #[must_use]
+    pub fn forgetful(mut self) -> Self {
+        self.habits.forgetful = true;
+        self
+    }
+
+    /// The same, that reads so many bytes a second at most: what comes faster waits for it in the broker.
+    #[must_use]
+    pub fn reading(mut self, bytes_a_second: u32) -> Self {
+        let rests = u32::try_from(REST.as_millis()).unwrap_or(u32::MAX);
+        let ration = u64::from(bytes_a_second) * u64::from(rests) / 1_000;
+        let ration = usize::try_from(ration).unwrap_or(usize::MAX).max(1);
+        self.habits.ration = NonZeroUsize::new(ration);
+        self
     }
 
     /// Subscribes to one topic filter. What the broker says comes as [`Happening::Subscribed`].
     pub fn subscribe(&mut self, filter: &str, qos: Qos) {
-        self.protocol.subscribe(filter, qos);
+        self.subscribe_all(std::iter::once(filter), qos);
+    }
+
+    /// The same with several filters in one packet: at least one, and so few that the packet stays small.
+    pub fn subscribe_all<'a>(&mut self, filters: impl Iterator<Item = &'a str>, qos: Qos) {
+        self.protocol.subscribe(filters, qos);
     }
 
     /// What the broker takes, by its last word; nothing as long as it never accepted a connection.
     #[must_use]
     pub fn limits(&self) -> Option<Limits> {
         self.protocol.limits()
+    }
+
+    /// Whether its sessions end with their connections.
+    pub(super) fn is_forgetful(&self) -> bool {
+        self.habits.forgetful
+    }
+
+    /// Whether there is something to read that the socket knows nothing of any more.
+    pub(super) fn has_more(&self) -> bool {
+        self.stream.as_ref().is_some_and(Stream::has_more)
+    }
+
+    /// How many bytes it reads before it rests, if it does.
+    pub(super) fn ration(&self) -> Option<usize> {
+        self.habits.ration.map(NonZeroUsize::get)
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -83,6 +146,10 @@ impl<S: Source> Client<S> {
 
     /// Takes a socket that does not block and is being connected.
     pub(super) fn attach(&mut self, stream: TcpStream) {
+        if self.ration().is_some() {
+            // What waits must wait in the broker and not here. Where the system does not let us, more does.
+            let _ = sockopt::set_socket_recv_buffer_size(&stream, SLOW_BYTES);
+        }
         self.stream = Some(Stream::Plain(stream));
     }
 
@@ -169,13 +236,14 @@ impl<S: Source> Client<S> {
         space: &mut [u8],
         happenings: &mut Vec<Happening>,
     ) -> Result<(), Failure> {
+        let ration = self.ration().unwrap_or(space.len()).min(space.len());
         let Some(stream) = &mut self.stream else { return Ok(()) };
-        match stream.read(space) {
+        match stream.read(&mut space[..ration]) {
             Ok(0) => Err(closed()),
             Ok(count) => {
                 self.take(&space[..count], happenings)?;
-                let has_more = self.stream.as_ref().is_some_and(Stream::has_more);
-                if has_more { self.read(space, happenings) } else { Ok(()) }
+                let goes_on = self.ration().is_none() && self.has_more();
+                if goes_on { self.read(space, happenings) } else { Ok(()) }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),

@@ -1,6 +1,7 @@
 //! Room `wire`: many clients on one thread.
 
 mod connecting;
+mod pauses;
 mod rhythm;
 mod timers;
 
@@ -139,7 +140,7 @@ impl<H: Handler> EventLoop<H> {
                 self.handler.act(now, &mut Clients::new(places, &mut touched));
                 for client in touched.drain(..) {
                     self.places[client].is_touched = false;
-                    self.flush(client);
+                    self.tend(client);
                 }
             }
             self.rest();
@@ -196,8 +197,9 @@ impl<H: Handler> EventLoop<H> {
         }
         let read = place.client.read(&mut self.space, &mut self.happenings);
         self.tell(client);
-        if let Err(failure) = read {
-            self.broke(client, &failure);
+        match read {
+            Ok(()) => self.let_rest(client),
+            Err(failure) => self.broke(client, &failure),
         }
     }
 
@@ -233,7 +235,7 @@ impl<H: Handler> EventLoop<H> {
                     }
                     self.flush(client);
                 } else if all && place.client.is_parting() {
-                    place.client.close_for_writing();
+                    self.hang_up(client);
                 }
             }
             Err(failure) => {
@@ -294,19 +296,6 @@ impl<H: Handler> EventLoop<H> {
             Some(delay) => self.set_timer(client, delay),
             None => self.places[client].timer = None,
         }
-    }
-
-    /// Waits for room in a client's socket, or no longer.
-    fn await_room(&mut self, client: usize, is_blocked: bool) {
-        let place = &mut self.places[client];
-        let Some(stream) = place.client.stream().filter(|_| place.is_blocked != is_blocked) else {
-            return;
-        };
-        let room = if is_blocked { EventFlags::OUT } else { EventFlags::empty() };
-        let data = EventData::new_u64(client as u64);
-        // Fails only for a socket that was not added.
-        let _ = epoll::modify(&self.epoll, stream, data, EventFlags::IN | room);
-        place.is_blocked = is_blocked;
     }
 }
 

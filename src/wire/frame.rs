@@ -11,6 +11,7 @@ pub(super) const PUBACK: u8 = 4;
 pub(super) const PUBREC: u8 = 5;
 pub(super) const PUBREL: u8 = 6;
 pub(super) const PUBCOMP: u8 = 7;
+pub(super) const SUBACK: u8 = 9;
 pub(super) const PINGRESP: u8 = 13;
 pub(super) const DISCONNECT: u8 = 14;
 
@@ -22,6 +23,8 @@ pub(super) const PACKET_MAX: u32 = 268_435_455 + 5;
 const USER_PROPERTY: u8 = 0x26;
 /// Set in the first byte of a PUBLISH that is sent again.
 const DUP: u8 = 0x08;
+/// Set in the first byte of a PUBLISH that the broker is to keep as its topic's last.
+const RETAIN: u8 = 0x01;
 
 /// One whole packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +130,37 @@ pub(super) fn publish(
         }
     }
     out.extend_from_slice(payload);
+}
+
+/// Has the broker keep the PUBLISH that begins at `start`.
+pub(super) fn retain(out: &mut [u8], start: usize) {
+    if let Some(first) = out.get_mut(start) {
+        *first |= RETAIN;
+    }
+}
+
+/// Appends a PUBLISH that has the broker forget what it keeps of a topic: an empty one to be kept (MQTT 5,
+/// 3.3.1.3).
+pub(super) fn forget(out: &mut Vec<u8>, version: Version, topic: &str) {
+    let start = out.len();
+    publish(out, (version, Qos::AtMostOnce, topic), (0, false), (&[], &[]));
+    retain(out, start);
+}
+
+/// What a SUBACK says of each filter; `None` where it can't be read.
+pub(super) fn granted(version: Version, packet: Frame<'_>) -> Option<&[u8]> {
+    let behind_id = packet.body.get(2..)?;
+    if version == Version::V4 {
+        return Some(behind_id);
+    }
+    let mut length = 0;
+    for (place, &byte) in behind_id.iter().take(4).enumerate() {
+        length |= usize::from(byte & 0x7f) << (7 * place);
+        if byte & 0x80 == 0 {
+            return behind_id.get(place + 1 + length..);
+        }
+    }
+    None
 }
 
 /// Appends a text with its length. The configuration holds topics to what two bytes can say.

@@ -66,6 +66,15 @@ impl<'a, S: Source> Clients<'a, S> {
         Self { places, touched }
     }
 
+    /// Has a client go when the handler has acted, with a goodbye or without a word, and come again at a
+    /// moment. It is not told that its connection is gone.
+    pub fn send_away(&mut self, client: usize, says_goodbye: bool, until: Instant) {
+        if let Some(place) = self.places.get_mut(client) {
+            place.absence = Some((says_goodbye, until));
+            self.touched.push(client);
+        }
+    }
+
     /// Takes a message of a client. It is sent when the handler has acted, or once the broker has
     /// answered enough of the messages before it; it waits from `now` on. A client's numbers must rise.
     ///

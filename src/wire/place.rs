@@ -64,6 +64,10 @@ pub(super) struct Place<S> {
     pub(super) timer: Option<Instant>,
     /// Whether the loop waits for room in its socket.
     pub(super) is_blocked: bool,
+    /// Until when nothing is read from its socket, if it rests.
+    pub(super) rests_until: Option<Instant>,
+    /// The handler wants it to go, with a goodbye or without, and to come again at a moment.
+    pub(super) absence: Option<(bool, Instant)>,
     /// Whether the handler has given it something to write.
     pub(super) is_touched: bool,
     /// When it began to connect to an address.
@@ -84,6 +88,8 @@ impl<S: Source> Place<S> {
             leaving: Leaving::No,
             timer: None,
             is_blocked: false,
+            rests_until: None,
+            absence: None,
             is_touched: false,
             dialed: Instant::ZERO,
             opened: Instant::ZERO,
@@ -129,7 +135,8 @@ impl<S: Source> Place<S> {
 
     /// Says CONNECT on a connection that can be talked on.
     pub(super) fn open(&mut self) {
-        let is_clean = matches!(self.leaving, Leaving::Forgetting | Leaving::Before);
+        let is_clean = matches!(self.leaving, Leaving::Forgetting | Leaving::Before)
+            || self.client.is_forgetful();
         self.client.connect(is_clean);
         self.phase = Phase::Open;
     }
@@ -156,11 +163,24 @@ impl<S: Source> Place<S> {
         self.delays = None;
     }
 
+    /// Waits without a connection.
+    fn pause(&mut self) {
+        self.is_blocked = false;
+        self.rests_until = None;
+        self.phase = Phase::Waiting;
+    }
+
+    /// Waits without a connection that was given up without need.
+    pub(super) fn wait(&mut self) {
+        self.pause();
+        self.forget_delays();
+    }
+
     /// Goes on without a connection; how long to wait for the next one, if there is to be one.
     pub(super) fn go_on(&mut self) -> Option<Duration> {
-        self.is_blocked = false;
-        self.phase = Phase::Waiting;
-        let keeps_session = self.client.endpoint().version == Version::V4;
+        self.pause();
+        let keeps_session =
+            self.client.endpoint().version == Version::V4 && !self.client.is_forgetful();
         match self.leaving {
             Leaving::Begun => {
                 self.leaving = Leaving::No;
@@ -170,6 +190,7 @@ impl<S: Source> Place<S> {
                 return Some(self.delays.get_or_insert_with(delays).next().unwrap_or(DELAY_MAX));
             }
             Leaving::Parted if !keeps_session => self.phase = Phase::Gone,
+            Leaving::Finishing if self.client.is_forgetful() => self.phase = Phase::Gone,
             Leaving::Finishing | Leaving::Parted => {
                 self.leaving = Leaving::Forgetting;
                 self.client.abandon();

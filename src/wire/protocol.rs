@@ -35,6 +35,8 @@ pub(super) struct Accepted {
     pub(super) packet_bytes_max: u32,
     /// The highest QoS it takes.
     pub(super) qos_max: Qos,
+    /// Whether it keeps the last message of a topic.
+    pub(super) retains: bool,
     /// How often it wants to hear of us, where it said so.
     pub(super) keep_alive: Option<Duration>,
 }
@@ -57,8 +59,6 @@ pub(super) enum Incoming {
     Accepted(Accepted),
     /// PUBLISH, with its packet id.
     Publish(Qos, u16, Message),
-    /// SUBACK: whether everything was granted.
-    Subscribed(bool),
     /// Nothing that was asked for.
     Other,
 }
@@ -78,6 +78,8 @@ enum State {
 pub(super) struct Protocol<S> {
     version: Version,
     sending: Sending<S>,
+    /// Whether the broker is to keep the last message.
+    retains: bool,
     queue_max: usize,
     /// How long a message may wait until no more are taken.
     patience: Duration,
@@ -108,6 +110,7 @@ impl<S: Source> Protocol<S> {
         Self {
             version,
             sending,
+            retains: false,
             queue_max: session.queue,
             patience: session.patience,
             keep_alive: (session.keep_alive, None),
@@ -154,10 +157,10 @@ impl<S: Source> Protocol<S> {
         Ok(())
     }
 
-    pub(super) fn subscribe(&mut self, filter: &str, qos: Qos) {
+    pub(super) fn subscribe<'a>(&mut self, filters: impl Iterator<Item = &'a str>, qos: Qos) {
         let packet = match self.version {
-            Version::V4 => v4::subscribe(SUBSCRIBE_ID, filter, qos),
-            Version::V5 => v5::subscribe(SUBSCRIBE_ID, filter, qos),
+            Version::V4 => v4::subscribe(SUBSCRIBE_ID, filters, qos),
+            Version::V5 => v5::subscribe(SUBSCRIBE_ID, filters, qos),
         };
         self.outbox.bytes().extend_from_slice(&packet);
     }
@@ -179,8 +182,16 @@ impl<S: Source> Protocol<S> {
         Ok(Happening::Ping)
     }
 
+    /// Has the broker keep the last message that is published, until goodbye is said.
+    pub(super) fn retain(&mut self) {
+        self.retains = true;
+    }
+
     /// Says goodbye; in MQTT 5 the broker is to forget the session.
     pub(super) fn disconnect(&mut self) {
+        if self.retains {
+            frame::forget(self.outbox.bytes(), self.version, &self.sending.topic);
+        }
         let packet: &[u8] = match self.version {
             Version::V4 => &v4::DISCONNECT,
             Version::V5 => &v5::DISCONNECT_AND_FORGET,
@@ -326,9 +337,13 @@ impl<S: Source> Protocol<S> {
     fn write(&mut self, number: u64, (id, again): (u16, bool)) {
         let Sending { topic, qos, source } = &mut self.sending;
         let (out, payload) = self.outbox.parts();
+        let start = out.len();
         let property = source.compose(number, payload);
         let property = property.as_ref().map_or(&[][..], |value| &value[..]);
         frame::publish(out, (self.version, *qos, topic), (id, again), (payload, property));
+        if self.retains {
+            frame::retain(out, start);
+        }
         self.outbox.mark(number, !again);
     }
 }

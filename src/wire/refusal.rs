@@ -28,9 +28,35 @@ pub(super) fn refused(code: u8, version: Version) -> Failure {
     Failure::new(format!("the broker refused CONNECT: {why}"), to_do)
 }
 
+/// What to do where subscriptions can't be shared.
+pub(super) const UNSHARED: &str = "set mqtt.subscribers.receive to all or own";
+
+/// What is said of a subscription that is refused with this code: 0x80 in 3.1.1, 0x80 and above in
+/// MQTT 5 (3.9.3).
+pub(super) fn unsubscribed(code: u8) -> Failure {
+    let allow_it = "allow it for this client";
+    let (why, to_do) = match code {
+        0x80 => ("it does not say why", allow_it),
+        0x87 => ("not authorised", allow_it),
+        0x8f => ("it does not take the filter", "change mqtt.topic"),
+        0x97 => ("a quota is used up", "raise it, or lower mqtt.subscribers.count"),
+        0x9e => ("it does not share subscriptions", UNSHARED),
+        0xa2 => ("it takes no wildcards", "set mqtt.subscribers.receive to own"),
+        _ => return Failure::new(format!("reason {code:#04x}"), "see its log"),
+    };
+    Failure::new(why, to_do)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_can_be_done_about_a_refused_subscription_is_said() {
+        let said = unsubscribed(0x9e).to_string();
+        assert_eq!(said, format!("it does not share subscriptions; {UNSHARED}"));
+        assert_eq!(unsubscribed(0xc0).to_string(), "reason 0xc0; see its log");
+    }
 
     #[test]
     fn either_version_is_understood_in_the_others_codes() {

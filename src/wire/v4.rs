@@ -1,7 +1,7 @@
 //! Room `wire`: the rare packets of MQTT 3.1.1, through `rumqttc`'s codec.
 
 use bytes::BytesMut;
-use rumqttc::{ConnAck, Connect, Packet, QoS, Subscribe, SubscribeReasonCode};
+use rumqttc::{ConnAck, Connect, Packet, QoS, Subscribe, SubscribeFilter};
 use secrecy::ExposeSecret;
 
 use super::frame::{self, Frame};
@@ -22,8 +22,13 @@ pub(super) fn connect(endpoint: &Endpoint, session: &Session, clean: bool) -> By
     written(&Packet::Connect(packet))
 }
 
-pub(super) fn subscribe(packet_id: u16, filter: &str, qos: Qos) -> BytesMut {
-    let mut packet = Subscribe::new(filter, level(qos));
+pub(super) fn subscribe<'a>(
+    packet_id: u16,
+    filters: impl Iterator<Item = &'a str>,
+    qos: Qos,
+) -> BytesMut {
+    let filters = filters.map(|filter| SubscribeFilter::new(filter.to_owned(), level(qos)));
+    let mut packet = Subscribe::new_many(filters);
     packet.pkid = packet_id;
     written(&Packet::Subscribe(packet))
 }
@@ -34,13 +39,15 @@ pub(super) fn read(packet: Frame<'_>) -> Result<Incoming, Failure> {
     Ok(match read.map_err(|error| malformed(&format!("a packet ({error})")))? {
         Packet::ConnAck(ack) => Incoming::Accepted(accepted(&ack)),
         Packet::Publish(publish) => {
-            let message = Message { payload: publish.payload, property: None, resent: publish.dup };
+            let message = Message {
+                payload: publish.payload,
+                property: None,
+                resent: publish.dup,
+                stored: publish.retain,
+            };
             let qos = Qos::from_level(publish.qos as u8).unwrap_or(Qos::AtMostOnce);
             Incoming::Publish(qos, publish.pkid, message)
         }
-        Packet::SubAck(ack) => Incoming::Subscribed(
-            ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(_))),
-        ),
         _ => Incoming::Other,
     })
 }
@@ -51,6 +58,7 @@ const fn accepted(ack: &ConnAck) -> Accepted {
         receive_max: u16::MAX,
         packet_bytes_max: frame::PACKET_MAX,
         qos_max: Qos::ExactlyOnce,
+        retains: true,
         keep_alive: None,
     }
 }

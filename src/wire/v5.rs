@@ -6,13 +6,13 @@ use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
     ConnAck, Connect, ConnectProperties, DisconnectReasonCode, Filter, Login, Packet, Publish,
-    Subscribe, SubscribeReasonCode,
+    Subscribe,
 };
 use secrecy::ExposeSecret;
 
 use super::frame::{self, Frame};
 use super::protocol::{Accepted, Incoming, malformed};
-use super::{Endpoint, Failure, Message, SESSION_EXPIRY, Session};
+use super::{Endpoint, Failure, Message, SESSION_EXPIRY, Session, refusal};
 use crate::correlate::Qos;
 use crate::stamp::PROPERTY;
 
@@ -37,8 +37,13 @@ pub(super) fn connect(endpoint: &Endpoint, session: &Session, clean: bool) -> By
     written(&Packet::Connect(packet, None, login))
 }
 
-pub(super) fn subscribe(packet_id: u16, filter: &str, qos: Qos) -> BytesMut {
-    let mut packet = Subscribe::new(Filter::new(filter, level(qos)), None);
+pub(super) fn subscribe<'a>(
+    packet_id: u16,
+    filters: impl Iterator<Item = &'a str>,
+    qos: Qos,
+) -> BytesMut {
+    let filters = filters.map(|filter| Filter::new(filter, level(qos)));
+    let mut packet = Subscribe::new_many(filters, None);
     packet.pkid = packet_id;
     written(&Packet::Subscribe(packet))
 }
@@ -52,9 +57,6 @@ pub(super) fn read(packet: Frame<'_>) -> Result<Incoming, Failure> {
             let qos = Qos::from_level(publish.qos as u8).unwrap_or(Qos::AtMostOnce);
             Incoming::Publish(qos, publish.pkid, message(publish))
         }
-        Packet::SubAck(ack) => Incoming::Subscribed(
-            ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(_))),
-        ),
         _ => Incoming::Other,
     })
 }
@@ -66,6 +68,8 @@ pub(super) fn farewell(packet: Frame<'_>) -> Failure {
     let reason = reason.map_or_else(|_| format!("reason {code:#04x}"), |name| format!("{name:?}"));
     let to_do = match DisconnectReasonCode::try_from(code) {
         Ok(DisconnectReasonCode::SessionTakenOver) => "give each probe a name of its own",
+        Ok(DisconnectReasonCode::SharedSubscriptionNotSupported) => refusal::UNSHARED,
+        Ok(DisconnectReasonCode::RetainNotSupported) => "remove mqtt.retain",
         _ => "see the broker's log",
     };
     Failure::new(format!("the broker ended the connection: {reason}"), to_do)
@@ -81,6 +85,7 @@ fn accepted(ack: ConnAck) -> Accepted {
         receive_max: said.and_then(|said| said.receive_max).unwrap_or(u16::MAX),
         packet_bytes_max: said.and_then(|said| said.max_packet_size).unwrap_or(frame::PACKET_MAX),
         qos_max: qos_max.unwrap_or(Qos::ExactlyOnce),
+        retains: said.and_then(|said| said.retain_available) != Some(0),
         // Zero asks for no pings at all; ours are also what a watermark is made of.
         keep_alive: keep_alive.filter(|&s| s > 0).map(|s| Duration::from_secs(u64::from(s))),
     }
@@ -93,6 +98,7 @@ fn message(publish: Publish) -> Message {
         payload: publish.payload,
         property: stamp.map(|(_, value)| value),
         resent: publish.dup,
+        stored: publish.retain,
     }
 }
 

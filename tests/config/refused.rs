@@ -714,3 +714,43 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn subscribers_that_have_nothing_to_listen_to() {
+    let lanes = "lanes: [mqtt_mqtt]";
+    refuses(
+        &one("subscribers: {count: 2}", "lanes: []", ""),
+        &[
+            "6: paths[0].mqtt.subscribers: nobody subscribes without lane mqtt_mqtt; add it to lanes, \
+           or remove this",
+        ],
+    );
+    refuses(
+        &one("topic: t\nsubscribers: {receive: own}", lanes, ""),
+        &["7: paths[0].mqtt.subscribers.receive: own needs a topic for each client; put {client} \
+           into mqtt.topic"],
+    );
+    refuses(
+        &one("clients: 2\nsubscribers: {count: 3, receive: own}", lanes, ""),
+        &[
+            "7: paths[0].mqtt.subscribers.count: 3 subscribers can't each have clients of their own; \
+           there are 2",
+        ],
+    );
+    refuses(
+        &one("subscribers: {count: 0, receive: some}", lanes, ""),
+        &[
+            "6: paths[0].mqtt.subscribers.count: 0 is out of range (1 to 131072)",
+            "6: paths[0].mqtt.subscribers.receive: \"some\" is not what subscribers receive (all, \
+             share or own)",
+        ],
+    );
+}
+
+#[test]
+fn clients_that_stand_by_wrongly() {
+    mqtt("background: {idle: -1}", "background.idle: expected a whole number, found the number -1");
+    mqtt("background: {every: 100ms}", "background.every: 100ms is out of range (1s to 5m)");
+    mqtt("background: {read: 8}", "background.read: 8 is out of range (16 to 1073741824)");
+    mqtt("retain: maybe", "retain: expected true or false, found the text \"maybe\"");
+}

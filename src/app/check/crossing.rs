@@ -55,6 +55,7 @@ pub(super) async fn cross(
         stamper: path.stamper.clone(),
         publishers: Vec::new(),
         subscribers: subscriber.into_iter().collect(),
+        background: Vec::new(),
         consumers: consumer.into_iter().collect(),
         producers: Vec::new(),
         rate: 0.0,

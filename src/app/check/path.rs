@@ -67,7 +67,7 @@ impl Path {
             stamper: parts.stamper.clone(),
             roster: Arc::clone(&parts.roster),
             publishers,
-            subscriber: subscriber.cloned(),
+            subscriber: subscriber.cloned().map(subscribe::Config::alone),
             consumer: consumer(Lane::MqttKafka),
             control: consumer(Lane::KafkaKafka),
             wait: wait.unwrap_or(config.deadline.min(WAIT_MAX)),

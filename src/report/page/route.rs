@@ -6,7 +6,7 @@ use crate::report::status::{PathNow, Status, WindowNow};
 
 use super::chart::{self, Curve, Window};
 use super::markup::{Sum, Table, count, leg_at, text, timed, words};
-use super::{clock, load, messages, standing};
+use super::{clock, deliveries, load, messages, standing};
 
 /// How many stretches of windows that are not valid are told one by one.
 const STRETCHES_SHOWN: usize = 6;
@@ -33,10 +33,11 @@ pub(super) fn html(status: &Status, index: usize) -> String {
     let mark = path.load.mark();
     let load = load::html(path, index, status.report.calibration.as_ref());
     format!(
-        "<section aria-labelledby=\"p{index}\"><h2 id=\"p{index}\">Path {name}{mark}</h2>{load}{}{}\
+        "<section aria-labelledby=\"p{index}\"><h2 id=\"p{index}\">Path {name}{mark}</h2>{load}{}{}{}\
          <div class=\"charts\">{}{}</div>{}{}</section>",
         route.outcomes(),
         route.latencies(),
+        deliveries::html(path, index),
         route.distribution(),
         route.hour(),
         route.legs(),

@@ -14,6 +14,10 @@ impl<H: Handler> EventLoop<H> {
     pub(super) fn set_timer(&mut self, client: usize, after: Duration) {
         let at = self.clock.now() + after;
         self.places[client].timer = Some(at);
+        self.await_moment(client, at);
+    }
+
+    pub(super) fn await_moment(&mut self, client: usize, at: Instant) {
         self.timers.push(Reverse((at, client)));
     }
 
@@ -22,6 +26,7 @@ impl<H: Handler> EventLoop<H> {
         while let Some(&Reverse((at, client))) = self.timers.peek().filter(|entry| entry.0.0 <= now)
         {
             self.timers.pop();
+            self.end_rest(client, at);
             let place = &mut self.places[client];
             if place.timer != Some(at) {
                 continue;

@@ -38,6 +38,14 @@ impl<S: Source> Protocol<S> {
                 happenings.push(Happening::Pong);
                 return Ok(());
             }
+            frame::SUBACK => {
+                let granted = frame::granted(self.version, packet);
+                let granted = granted.ok_or_else(|| malformed("SUBACK"))?;
+                let refused = granted.iter().find(|&&code| code >= 0x80);
+                let said = refused.map_or(Ok(()), |&code| Err(refusal::unsubscribed(code)));
+                happenings.push(Happening::Subscribed(said));
+                return Ok(());
+            }
             frame::DISCONNECT => return Err(v5::farewell(packet)),
             _ => return self.take_other(packet, happenings),
         };
@@ -77,7 +85,6 @@ impl<S: Source> Protocol<S> {
                     happenings.push(Happening::Message(message));
                 }
             }
-            Incoming::Subscribed(granted) => happenings.push(Happening::Subscribed(granted)),
             Incoming::Other => (),
         }
         Ok(())
@@ -88,6 +95,12 @@ impl<S: Source> Protocol<S> {
             let (max, asked) = (accepted.qos_max.level(), self.sending.qos.level());
             let what = format!("the broker takes QoS {max} at most, {asked} is asked for");
             return Err(Failure::new(what, "change mqtt.qos"));
+        }
+        if self.retains && !accepted.retains {
+            return Err(Failure::new(
+                "the broker keeps no retained messages",
+                "remove mqtt.retain",
+            ));
         }
         self.state = State::Up;
         self.limits = Some(accepted.limits());

@@ -1,6 +1,7 @@
 //! Room `wire`: the protocol against a broker that keeps its own books, over connections that break.
 
 mod broker;
+mod kept;
 mod world;
 
 use std::time::Duration;
