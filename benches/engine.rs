@@ -123,7 +123,7 @@ fn seen(number: u64) -> [Observation; 3] {
         (intended + Duration::from_micros(80), intended + Duration::from_micros(400));
     [
         Observation::Offered { publisher, sequence, intended },
-        Observation::Sent { publisher, sequence, at: sent },
+        Observation::Sent { publisher, sequence, at: sent, held: false },
         Observation::Acknowledged {
             publisher,
             sequence,

@@ -60,11 +60,11 @@ pub struct Surroundings {
 /// When the system has no descriptor or thread to give.
 pub fn run(share: Share, around: Surroundings, bell: Bell, tasks: &Tasks) -> io::Result<()> {
     let clients: Vec<Client<Mute>> = share.clients().collect();
-    let (clock, takes_over) = (around.clock, around.takes_over);
+    let (clock, takes_over, tick) = (around.clock, around.takes_over, share.tick());
     let batch = Batch::new(&around.router);
     let members = share.into_subscribers().collect();
     let handler = Subscribers { around, members, turn: Turn::new(batch), owing: BTreeMap::new() };
-    let event_loop = EventLoop::new(clock, handler, clients, bell)?;
+    let event_loop = EventLoop::new(clock, handler, clients, bell)?.ticking(tick);
     if takes_over { event_loop.taking_over() } else { event_loop }.run(tasks)
 }
 

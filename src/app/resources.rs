@@ -11,8 +11,8 @@ use crate::preflight::{Demand, Destination, Finding, Limits, Mark, resources, so
 
 /// So many clients are no everyday matter: the arithmetic goes to the log.
 const CLIENTS_WORTH_A_LINE: u64 = 1_000;
-/// A Kafka topic is read by three clients: one reads, one asks for watermarks, one looks again.
-const CLIENTS_OF_CONSUMER: u64 = 3;
+/// Beside those that read a Kafka topic one client asks for watermarks, and one looks again.
+const CLIENTS_BESIDE_READERS: u64 = 2;
 
 /// Makes sure, before anything starts, that the machine has what a run needs, and raises the limit of file
 /// descriptors where that is needed.
@@ -69,14 +69,26 @@ fn demand(resolved: &Resolved, limits: &Limits) -> Demand {
     }
 }
 
-/// MQTT clients of a path: who publishes, and who subscribes.
+/// MQTT clients of a path: who publishes, who subscribes, and who is only there.
 fn mqtt_clients(path: &PathConfig) -> u64 {
-    u64::from(path.mqtt.clients) + u64::from(path.lanes.contains(&Lane::MqttMqtt))
+    let mqtt = &path.mqtt;
+    let listens = path.lanes.contains(&Lane::MqttMqtt);
+    let subscribers = if listens { u64::from(mqtt.subscribers.count) } else { 0 };
+    let background = mqtt.background.iter().map(|it| {
+        [it.idle, it.slow_subscribers, it.persistent, it.storm].map(u64::from).iter().sum::<u64>()
+    });
+    u64::from(mqtt.clients) + subscribers + background.sum::<u64>()
 }
 
 fn kafka_clients(path: &PathConfig) -> u64 {
-    let consumers = path.lanes.iter().filter(|lane| lane.ends_in_kafka()).count() as u64;
-    consumers * CLIENTS_OF_CONSUMER + u64::from(path.lanes.contains(&Lane::KafkaKafka))
+    let readers = |lane: &Lane| match lane {
+        Lane::MqttKafka => path.kafka.as_ref().map_or(1, |kafka| u64::from(kafka.consumers)),
+        Lane::KafkaKafka => 1,
+        Lane::MqttMqtt => 0,
+    };
+    let lanes = path.lanes.iter().filter(|lane| lane.ends_in_kafka());
+    let consumers: u64 = lanes.map(|lane| readers(lane) + CLIENTS_BESIDE_READERS).sum();
+    consumers + u64::from(path.lanes.contains(&Lane::KafkaKafka))
 }
 
 /// A name is looked up, which may take its time, only where the answer counts.

@@ -17,6 +17,8 @@ use crate::schedule::{self, Arrivals};
 
 /// How late a message of a load may be sent, so that others are sent with it.
 const TICK: Duration = Duration::from_millis(1);
+/// How late what comes of a load may be looked at, so that more of it is looked at together.
+const RECEIVE_TICK: Duration = Duration::from_micros(250);
 /// The same in a closed loop, where nothing is due at any time.
 const CLOSED_TICK: Duration = Duration::from_millis(4);
 /// A path is a load from so many messages a second on: two of them would share each tick.
@@ -35,6 +37,11 @@ pub(super) struct Team {
     pub(super) publishers: Vec<Publisher>,
     /// How often it wakes at most.
     pub(super) tick: Duration,
+}
+
+/// How often those wake at most who receive so many messages a second of a path.
+pub(super) fn receive_tick(rate: f64) -> Duration {
+    if rate >= LOAD_RATE { RECEIVE_TICK } else { Duration::ZERO }
 }
 
 /// Spreads publishers over threads: those of loads apart from the others, no more of either kind than

@@ -36,6 +36,8 @@ pub struct Config {
     pub qos: Qos,
     /// How many they are, and what each is sent.
     pub audience: Audience,
+    /// How late at most they look at what has come, so that more of it is looked at together.
+    pub tick: Duration,
 }
 
 impl Config {
@@ -86,6 +88,11 @@ impl Config {
 pub struct Share(Vec<(Arc<Panel>, u32)>);
 
 impl Share {
+    /// How often their thread wakes at most: as the most exact of them wants it.
+    pub(super) fn tick(&self) -> Duration {
+        self.0.iter().map(|(panel, _)| panel.config().tick).min().unwrap_or_default()
+    }
+
     pub(super) fn clients(&self) -> impl Iterator<Item = Client<Mute>> {
         self.0.iter().map(|(panel, number)| {
             let config = panel.config();
@@ -158,6 +165,7 @@ mod tests {
             topics,
             qos: Qos::AtMostOnce,
             audience,
+            tick: Duration::ZERO,
         }
     }
 
@@ -234,6 +242,9 @@ mod tests {
     fn who_judges_alone_has_nobody_beside_it_that_does_not() {
         let all = config(0, 9, Audience { count: 9, receive: Receive::All });
         let one = config(1, 9, Audience::default());
+        let loud = Config { tick: Duration::from_micros(250), ..one.clone() };
+        assert_eq!(deal(vec![loud.clone()], 2)[0].tick(), loud.tick);
+        assert_eq!(deal(vec![loud, one.clone()], 2)[0].tick(), Duration::ZERO);
         let shares = deal(vec![all.clone(), one], 2);
         let numbers = |share: &Share| {
             share

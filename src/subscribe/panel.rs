@@ -149,6 +149,7 @@ mod tests {
             topics: Arc::default(),
             qos: Qos::AtMostOnce,
             audience: Audience { count, receive },
+            tick: Duration::ZERO,
         })
     }
 

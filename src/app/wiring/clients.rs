@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::teams;
 use super::{PACKET_BYTES_MAX, endpoint};
 use crate::config::{BackgroundConfig, PathConfig, SubscribersConfig};
 use crate::correlate::{Audience, Bystander, PathId, Qos, Receive};
@@ -40,6 +41,7 @@ pub(super) fn subscribers(
         topics,
         qos: qos_max(path),
         audience,
+        tick: teams::receive_tick(path.mqtt.rate.nominal()),
     }
 }
 
