@@ -47,8 +47,8 @@ impl Observed {
     /// Takes the connection of the client whose id ends like this away from it.
     fn take_over(&self, end: &str) {
         let id = self.came(end).pop().unwrap();
-        let said = self.listen(&["-i", &id, "-c", "-V", "5", "-t", "elsewhere", "-E"]);
-        assert_eq!(said, [""; 0]);
+        // It is handed what was meant for that client in the meantime.
+        self.listen(&["-i", &id, "-c", "-V", "5", "-t", "elsewhere", "-E"]);
     }
 
     /// What `mosquitto_sub` prints.
