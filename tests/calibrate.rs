@@ -67,7 +67,7 @@ fn a_calibration_measures_prints_keeps_and_is_found_again() {
     );
     assert_eq!((ended.code, ended.complained.as_str()), (Some(0), ""), "{}", ended.said);
     for part in [
-        "20 clients, payloads of 64 bytes, 1.00 s each, into a sink in this process",
+        "20 clients, payloads of 64 bytes (binary), 1.00 s each, into a sink in this process",
         "flat out (closed loop)",
         "paced, 10,000 messages/s",
         "landfall alone can do at most ",

@@ -24,6 +24,7 @@ use crate::config::{self, Loaded, Overrides};
 use crate::embedded::null::NullSink;
 use crate::report::{Calibration, Level, NULL_SINK, rfc3339};
 use crate::shutdown::{Signals, Tasks};
+use crate::stamp::Format;
 use load::{Outcome, Target};
 
 /// Messages a second of the paced loads.
@@ -157,6 +158,7 @@ fn finish(flags: &Flags, levels: &[(Step, Level)], screen: &Screen) -> Result<u8
         target: flags.broker.clone().unwrap_or_else(|| NULL_SINK.to_owned()),
         clients: flags.clients,
         payload_bytes: flags.size,
+        format: format(flags.size).name().to_owned(),
         seconds: flags.each.as_secs_f64(),
         flat_out: of(false),
         paced: of(true),
@@ -189,6 +191,12 @@ fn sink_threads() -> usize {
     (cpus / 2).clamp(1, SINK_THREADS_MAX)
 }
 
+/// How payloads of that size are written: the first way that has room for a stamp.
+fn format(size: u32) -> Format {
+    let fits = |format: &Format| format.size_min() <= size as usize;
+    [Format::Json, Format::Binary].into_iter().find(fits).unwrap_or(Format::Text)
+}
+
 /// A load in the words of any other configuration.
 fn configuration(step: Step, flags: &Flags, url: &str) -> Result<Loaded, Error> {
     let rate = if step.is_paced { format!("{PACED_RATE}/s") } else { "max".to_owned() };
@@ -203,7 +211,7 @@ paths:
       clients: {clients}
       rate: {rate}
       connect_rate: 1000000/s
-      payload: {{ size: {size} }}
+      payload: {{ size: {size}, format: {format} }}
     lanes: []
     deadline: 1s
 telemetry: {{ listen: 127.0.0.1:0 }}
@@ -213,6 +221,7 @@ telemetry: {{ listen: 127.0.0.1:0 }}
         qos = step.qos,
         clients = flags.clients,
         size = flags.size,
+        format = format(flags.size).name(),
     );
     let none = std::iter::empty();
     Ok(config::load_text("landfall calibrate", &text, &Overrides::default(), none)?)

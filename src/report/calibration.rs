@@ -27,6 +27,8 @@ pub struct Calibration {
     pub clients: u32,
     /// How large each payload was.
     pub payload_bytes: u32,
+    /// How payloads were written: `json`, `text` or `binary`.
+    pub format: String,
     /// For how long each load was measured.
     pub seconds: f64,
     /// Each QoS in a closed loop: as fast as it goes.
@@ -162,9 +164,10 @@ impl Calibration {
         let mut lines = vec![
             format!("landfall {} on {}", plain(&self.landfall), self.machine.words()),
             format!(
-                "{}, payloads of {}, {} each, {what}",
+                "{}, payloads of {} ({}), {} each, {what}",
                 counted(self.clients.into(), "client"),
                 counted(self.payload_bytes.into(), "byte"),
+                plain(&self.format),
                 duration(self.seconds),
             ),
         ];
@@ -278,6 +281,7 @@ mod tests {
         Calibration {
             clients: 100,
             payload_bytes: 256,
+            format: "json".to_owned(),
             seconds: 3.0,
             target: NULL_SINK.to_owned(),
             flat_out: vec![level(0, 400_000.4), level(1, 200_000.0)],
@@ -317,7 +321,7 @@ mod tests {
     #[test]
     fn its_text_says_what_was_measured() {
         let text = calibration().text();
-        assert!(text.contains("landfall 0.1.0 on EPYC, 2 CPUs, Linux 6.1\n100 clients, payloads of 256 bytes, 3.00 s each"), "{text}");
+        assert!(text.contains("landfall 0.1.0 on EPYC, 2 CPUs, Linux 6.1\n100 clients, payloads of 256 bytes (json), 3.00 s each"), "{text}");
         assert!(text.contains("alone can do at most 400,000 messages/s at QoS 0"), "{text}");
         let broker = Calibration { target: "mqtt://b:1".into(), ..calibration() };
         assert!(broker.text().contains("landfall and that broker together"), "{}", broker.text());
