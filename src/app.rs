@@ -124,7 +124,8 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
     }
     load::program(loaded)?;
     resources::ensure(&loaded.resolved)?;
-    let Some(over) = carry_out(loaded, &options, new_run()?, Special::default()).await? else {
+    let run = carry_out(loaded, &options, new_run()?, Special::default());
+    let Some(over) = Box::pin(run).await? else {
         return Ok(130);
     };
     let written = results::finish(&over.report, &options, over.audit.as_deref());
@@ -141,7 +142,7 @@ pub async fn measure(loaded: &Loaded, options: Options) -> Result<u8, Error> {
 /// A run that has its report, and what still shows its last values.
 struct Over {
     report: Report,
-    control: Control,
+    control: Box<Control>,
     audit: Option<Arc<Audit>>,
     otlp: Exporting,
     http: Tasks,
@@ -171,8 +172,7 @@ async fn carry_out(
     let clock = Clock::system();
     let resolved = &loaded.resolved;
     // Before anybody can see the run, or anything is written.
-    let signals =
-        Signals::listen().map_err(|error| Error::System("listening for signals", error))?;
+    let signals = Signals::listen().map_err(system("listening for signals"))?;
     let Beginning { parts, state, keeping } = resume::begin(loaded, run, clock)?;
     let loads = Loads::of(resolved, &parts, options.calibration.as_deref());
     let Exposed { telemetry, health, press, server } = expose(loaded, (&parts, &loads), clock)?;
@@ -202,24 +202,22 @@ async fn carry_out(
     };
     let bookkeepers = (0..).zip(&books).zip(correlators).map(&mut bookkeeper).collect();
     let (notify, notices) = mpsc::channel(NOTICES);
-    let (leases, takes_over) = (kept.leases, kept.takes_over);
-    let given = (leases.clone(), takes_over);
-    let around = Surroundings::new(clock, (router.clone(), notify), given);
-    let around = Surroundings { set_back, ..around };
+    let given = (kept.leases.clone(), kept.takes_over);
+    let around = Surroundings::new(clock, (router.clone(), notify), given, set_back);
     let machine = Machine::new(parts.plan(resolved, options.measure_for));
     let overview = Overview::new(Arc::clone(&parts.roster), clock.now(), story.windows.clone());
     let journalist = journalist(loaded, &parts, (clock, story), loads.clone());
-    let threads = Threads::start(parts, around, (bookkeepers, kept.syncer))
-        .map_err(|error| Error::System("starting threads", error))?;
+    let threads = Threads::start(parts, around, (bookkeepers, kept.syncer));
+    let threads = threads.map_err(system("starting threads"))?;
     show(watched, &books);
-    let mut control = Control {
+    let mut control = Box::new(Control {
         clock,
         machine,
         threads,
         notices,
         signals,
         router,
-        leases,
+        leases: kept.leases,
         books,
         clocks,
         overview,
@@ -234,12 +232,17 @@ async fn carry_out(
         window: resolved.window,
         components,
         state: State::default(),
-    };
+    });
     if control.run().await == End::Aborted {
         return Ok(None);
     }
     let (report, directory) = (control.stop().await, kept.directory);
     Ok(report.map(|report| Over { report, control, audit, otlp, http, directory }))
+}
+
+/// What is said when the system refuses something it should not.
+fn system(what: &'static str) -> impl Fn(io::Error) -> Error {
+    move |error| Error::System(what, error)
 }
 
 /// Hands the books to who watches them.

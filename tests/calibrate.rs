@@ -1,9 +1,5 @@
 //! `landfall calibrate` as the real binary, and what a run makes of what it kept.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "the functions that the tests share fail them too"
-)]
+#![expect(clippy::unwrap_used, reason = "the functions that the tests share fail them too")]
 
 use std::fs;
 use std::net::TcpListener;

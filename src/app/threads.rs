@@ -48,8 +48,9 @@ impl Surroundings {
         clock: Clock,
         (router, notices): (Router, Sender<Notice>),
         (leases, takes_over): (Option<Arc<Leases>>, bool),
+        set_back: Option<(PathId, Duration)>,
     ) -> Self {
-        Self { clock, router, notices, leases, takes_over, set_back: None }
+        Self { clock, router, notices, leases, takes_over, set_back }
     }
 
     /// The same for who reads the records of a path.
