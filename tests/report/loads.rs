@@ -1,7 +1,6 @@
 //! What a load was, and what landfall alone could do, as the report has it.
 
 #![expect(
-    clippy::unwrap_used,
     reason = "helpers of tests; clippy only excuses the tests themselves"
 )]
 
