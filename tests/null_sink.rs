@@ -1,9 +1,5 @@
 //! The null sink with clients that are not ours: everything is answered, and counted once.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "the functions that the tests share fail them too"
-)]
+#![expect(clippy::panic, reason = "the functions that the tests share fail them too")]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

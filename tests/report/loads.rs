@@ -1,10 +1,5 @@
 //! What a load was, and what landfall alone could do, as the report has it.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests; clippy only excuses the tests themselves"
-)]
-
 use landfall::correlate::LateSend;
 use landfall::report::{Bare, Calibration, Level, Load, MachineKind};
 
