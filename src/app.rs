@@ -73,6 +73,7 @@ use wiring::Parts;
 use witness::Witness;
 
 pub use cli::main;
+pub use loads::Calibrated;
 pub use output::{Progress, Screen};
 
 /// How many observations may wait in each inbox of a shard.
@@ -105,8 +106,8 @@ pub struct Options {
     pub report: Option<PathBuf>,
     /// Where every slot goes.
     pub slots: Option<PathBuf>,
-    /// Where it stands what landfall alone could do on this machine, if not where `calibrate` keeps it.
-    pub calibration: Option<PathBuf>,
+    /// Where it stands what landfall alone could do on this machine.
+    pub calibration: Calibrated,
     /// How the run shows how it goes.
     pub progress: Progress,
     /// What it shows it on.
@@ -174,7 +175,7 @@ async fn carry_out(
     // Before anybody can see the run, or anything is written.
     let signals = Signals::listen().map_err(system("listening for signals"))?;
     let Beginning { parts, state, keeping } = resume::begin(loaded, run, clock)?;
-    let loads = Loads::of(resolved, &parts, options.calibration.as_deref());
+    let loads = Loads::of(resolved, &parts, &options.calibration);
     let Exposed { telemetry, health, press, server } = expose(loaded, (&parts, &loads), clock)?;
     let audit = results::open(options, &parts)?;
     let otlp = otlp::start(loaded, &telemetry, &health).await?;

@@ -11,7 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::runtime;
 
 use super::{
-    Error, Options, Progress, Screen, bridge, calibrate, check, demo, logging, measure, selftest,
+    Calibrated, Error, Options, Progress, Screen, bridge, calibrate, check, demo, logging, measure,
+    selftest,
 };
 use crate::clock::Clock;
 use crate::config::{self, Loaded, Overrides};
@@ -60,7 +61,7 @@ enum Command {
     /// Not built yet
     #[command(hide = true)]
     Study(NotBuilt),
-    /// What landfall could do at most on this machine, and what measuring costs: some 50 s
+    /// What landfall could do at most on this machine, and what measuring costs: about a minute
     Calibrate(calibrate::Flags),
     /// Not built yet
     #[command(hide = true)]
@@ -217,7 +218,10 @@ fn obey(command: Command, screen: Screen) -> Result<u8, Error> {
         Command::Run(flags) => {
             let loaded = flags.file.load(flags.outputs.listen.clone())?;
             let options = flags.outputs.options(progress(Progress::Quiet), screen);
-            let options = Options { calibration: flags.calibration, ..options };
+            let options = Options {
+                calibration: flags.calibration.map_or(Calibrated::Kept, Calibrated::In),
+                ..options
+            };
             block_on(measure(&loaded, options))
         }
         Command::Config(flags) => show(&flags),
@@ -254,7 +258,7 @@ impl Outputs {
             measure_for: self.measure_for,
             report: self.report.clone(),
             slots: self.slots.clone(),
-            calibration: None,
+            calibration: Calibrated::Kept,
             progress,
             screen,
         }

@@ -247,19 +247,6 @@ impl Control {
         }
     }
 
-    fn show(&mut self, now: Instant) {
-        if !self.output.is_due(now) {
-            return;
-        }
-        let Some(started) = self.state.started else {
-            let waiting = self.waiting_for();
-            self.output.wait(format!("waiting for {waiting}"), now);
-            return;
-        };
-        self.overview.refresh(&self.books);
-        self.output.show(&self.overview.stats, now.saturating_since(started), now);
-    }
-
     /// Ends the window: judges it, and exports what holds until the next one ends.
     pub(super) fn end_window(&mut self, now: Instant) {
         let (from, until) = (self.overview.rolled(), now);

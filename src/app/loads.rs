@@ -16,6 +16,18 @@ use crate::telemetry::Telemetry;
 /// Larger files are no calibration.
 const BYTES_MAX: u64 = 1 << 20;
 
+/// Where it stands what landfall alone could do on this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Calibrated {
+    /// Where `landfall calibrate` keeps it.
+    #[default]
+    Kept,
+    /// In this file.
+    In(PathBuf),
+    /// Nobody wants to know.
+    Unasked,
+}
+
 /// What is known of the loads of a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Loads {
@@ -26,8 +38,8 @@ pub(super) struct Loads {
 }
 
 impl Loads {
-    /// Those of a configuration. The calibration is read from `file`, or from where it is kept.
-    pub(super) fn of(resolved: &Resolved, parts: &Parts, file: Option<&Path>) -> Self {
+    /// Those of a configuration, and what was calibrated.
+    pub(super) fn of(resolved: &Resolved, parts: &Parts, from: &Calibrated) -> Self {
         let ticks =
             teams::ticks(&parts.publishers).into_iter().chain(std::iter::repeat(Duration::ZERO));
         let paths: Vec<Load> = (0_u8..)
@@ -36,7 +48,7 @@ impl Loads {
             .map(|((id, path), tick)| load(path, inflight(parts, id), tick))
             .collect();
         let is_heavy = paths.iter().any(Load::is_heavy);
-        Self { calibration: if is_heavy { calibration(file) } else { None }, paths }
+        Self { calibration: if is_heavy { calibration(from) } else { None }, paths }
     }
 
     /// Says in metrics how each load goes.
@@ -80,9 +92,12 @@ fn inflight(parts: &Parts, path: u8) -> u16 {
 }
 
 /// What was kept for this machine and version.
-fn calibration(file: Option<&Path>) -> Option<CalibrationBrief> {
-    let is_asked = file.is_some();
-    let file = file.map(Path::to_owned).or_else(kept_at)?;
+fn calibration(from: &Calibrated) -> Option<CalibrationBrief> {
+    let (file, is_asked) = match from {
+        Calibrated::Kept => (kept_at()?, false),
+        Calibrated::In(file) => (file.clone(), true),
+        Calibrated::Unasked => return None,
+    };
     let shown = file.display();
     let read = match read(&file) {
         Ok(text) => text,

@@ -33,7 +33,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 
 use super::wiring::Parts;
-use super::{Error, Options, Over, Progress, Screen, Special, carry_out, new_run};
+use super::{Calibrated, Error, Options, Over, Progress, Screen, Special, carry_out, new_run};
 use crate::clock::{Clock, Instant};
 use crate::config::{self, Loaded, Overrides};
 use crate::correlate::PathId;
@@ -86,7 +86,7 @@ pub(super) async fn run(seed: u64, sabotaged: &[String], screen: Screen) -> Resu
         measure_for: Some(LOAD),
         report: None,
         slots: None,
-        calibration: None,
+        calibration: Calibrated::Unasked,
         progress: Progress::Quiet,
         screen: screen.clone(),
     };

@@ -10,7 +10,7 @@ use crate::app::books::Books;
 use crate::app::teams::{self, Team};
 use crate::app::threads::ring_at_stop;
 use crate::app::wiring::Parts;
-use crate::app::{Error, Options, Progress, Screen, Special, carry_out, new_run};
+use crate::app::{Calibrated, Error, Options, Progress, Screen, Special, carry_out, new_run};
 use crate::clock::{Clock, cpu_of_process};
 use crate::config::Loaded;
 use crate::correlate::{Leg, PathId, Qos};
@@ -23,10 +23,10 @@ use crate::wire::Bell;
 
 /// How long a load runs before it is taken for steady.
 const WARM_UP: Duration = Duration::from_millis(300);
-/// How much longer than it is measured it lasts at least after that.
-const MARGIN: Duration = Duration::from_millis(300);
+/// How much longer than it is measured it lasts at least after that: who watches may be woken late.
+const MARGIN: Duration = Duration::from_secs(1);
 /// How long connecting, all that is not measured and leaving take, roughly.
-pub(super) const AROUND: Duration = Duration::from_millis(1_500);
+pub(super) const AROUND: Duration = Duration::from_secs(2);
 /// How long may pass before the first message is sent.
 const PATIENCE: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -130,7 +130,7 @@ pub(super) async fn measured(
         measure_for: Some(WARM_UP + target.each + MARGIN),
         report: None,
         slots: None,
-        calibration: None,
+        calibration: Calibrated::Unasked,
         progress: Progress::Quiet,
         screen: screen.clone(),
     };

@@ -8,6 +8,20 @@ use crate::study::Phase;
 use crate::telemetry::Edition;
 
 impl Control {
+    /// Shows a person how it goes, where it is time to.
+    pub(super) fn show(&mut self, now: Instant) {
+        if !self.output.is_due(now) {
+            return;
+        }
+        let Some(started) = self.state.started else {
+            let waiting = self.waiting_for();
+            self.output.wait(format!("waiting for {waiting}"), now);
+            return;
+        };
+        self.overview.refresh(&self.books);
+        self.output.show(&self.overview.stats, now.saturating_since(started), now);
+    }
+
     /// Makes an edition where somebody reads.
     pub(super) fn inform(&mut self, now: Instant) {
         if self.press.as_ref().is_some_and(|press| press.is_wanted(now)) {
