@@ -214,6 +214,7 @@ impl Stats {
             path.window_poll_lag.clear();
             path.busiest = path.busiest.max(path.work.most().unwrap_or(0.0));
             (path.work, path.window_refused) = (Work::default(), 0);
+            path.window_sends = (0, 0);
         }
     }
 

@@ -119,7 +119,7 @@ fn everything_is_measured_as_without() {
         metric(&exposition, "landfall_connect_seconds_count", &[&format!("leg=\"{leg}\"")])
     });
     let ended = running.end();
-    assert_eq!((legs, ended.code), ([6.0; 3], Some(0)), "{}", ended.stderr);
+    assert_eq!((legs, ended.code), ([7.0; 3], Some(0)), "{}", ended.stderr);
     let report = std::fs::read(report.join("report.json")).unwrap();
     let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
     for lane in report["paths"][0]["lanes"].as_array().unwrap() {
@@ -127,6 +127,26 @@ fn everything_is_measured_as_without() {
         assert_eq!(lane["slots"], lane["outcomes"]["delivered"], "{lane}");
         assert_eq!(lane["anomalies"]["corrupt"], 0, "{lane}");
     }
+}
+
+#[test]
+fn a_load_is_read_as_fast_as_it_comes() {
+    let scene = Scene::new(&[]);
+    let path = scene.configuration("ca_file: broker.pem");
+    let text = std::fs::read_to_string(&path).unwrap();
+    // Each message is a record of its own, and there are twenty of them for each look at them.
+    let text = text.replace("rate: 300/s", "rate: 6000/s").replace("size: 20000", "size: 200");
+    let text = text.replace("clients: 6", "clients: 3").replace("qos: [0, 1, 2]", "qos: 1");
+    std::fs::write(&path, text).unwrap();
+    let report = scene.directory.path().join("report");
+    let config = path.display().to_string();
+    let arguments = ["run", "-c", &config, "--for", "4s", "--report", report.to_str().unwrap()];
+    let ended = Running::start(&arguments).end();
+    let report = std::fs::read(report.join("report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+    let lane = &report["paths"][0]["lanes"][0];
+    assert!(lane["slots"].as_u64().unwrap() > 20_000, "{lane}\n{}", ended.stderr);
+    assert_eq!(lane["slots"], lane["outcomes"]["delivered"], "{lane}");
 }
 
 #[test]

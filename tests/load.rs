@@ -177,6 +177,58 @@ fn what_the_broker_does_not_take_is_counted_and_does_not_pile_up() {
 }
 
 #[test]
+fn what_waited_longer_than_its_deadline_is_still_counted_when_it_is_sent() {
+    let broker = Mosquitto::start(&["max_inflight_messages 5"]);
+    let mqtt = "qos: 1, clients: 4, rate: 400/s, payload: {format: text}";
+    let scene = Scene::new(&broker.address, mqtt, "lanes: []\n    deadline: 1s");
+    let running = scene.start("8s");
+    let clock = Clock::system();
+    running.wait_until("/metrics", "under way", |answer| {
+        metric(&answer.body, "landfall_published_messages_total", &[]) > 200.0
+    });
+    signal(broker.pid, "STOP");
+    clock.sleep_until(clock.now() + Duration::from_secs(4));
+    signal(broker.pid, "CONT");
+    let ended = running.end();
+    let path = scene.report();
+    let (offered, published) = (number(&path["offered"]), number(&path["published"]));
+    assert_eq!(offered, published + not_sent(&path), "{path}\n{}", ended.stderr);
+    assert!(number(&path["not_sent"]["queue_full"]) > 500, "it stood still for long: {path}");
+    assert_eq!(path["acknowledged"], path["published"], "{path}");
+    let late = number(&path["sent_late"]["backpressure"]);
+    assert!(late > 200, "they waited for the broker: {path}");
+}
+
+#[test]
+fn a_closed_loop_goes_on_behind_a_broker_that_lost_its_sessions() {
+    let mut broker = Mosquitto::start(&UNBOUNDED);
+    let mqtt = "qos: [1, 2], clients: 4, rate: max, inflight: 20, payload: {format: text}";
+    let scene = Scene::new(&broker.address, mqtt, "lanes: []\n    deadline: 1s");
+    let running = scene.start("60s");
+    let acknowledged = |running: &Running| {
+        let exposition = running.get("/metrics").body;
+        ["qos=\"1\"", "qos=\"2\""]
+            .map(|qos| metric(&exposition, "landfall_acknowledged_messages_total", &[qos]))
+    };
+    running.wait_until("/metrics", "under way", |answer| {
+        metric(&answer.body, "landfall_acknowledged_messages_total", &[]) > 1_000.0
+    });
+    broker.kill();
+    broker.restart();
+    running.wait_until_ready();
+    let before = acknowledged(&running);
+    running.wait_until("/metrics", "under way again", |_| {
+        let now = acknowledged(&running);
+        (0..2).all(|of| now[of] > before[of] + 1_000.0)
+    });
+    running.signal("TERM");
+    let ended = running.end();
+    let path = scene.report();
+    let offered = number(&path["offered"]);
+    assert_eq!(offered, number(&path["published"]) + not_sent(&path), "{path}\n{}", ended.stderr);
+}
+
+#[test]
 fn a_closed_loop_never_has_more_under_way_than_it_may() {
     let broker = Mosquitto::start(&UNBOUNDED);
     let mqtt = "qos: [0, 1, 2], clients: 6, rate: max, inflight: 20, payload: {format: text}";

@@ -269,7 +269,8 @@ impl Control {
                 first,
                 away: is_away && !first,
                 poll_lag_p99_nanos: totals.window_poll_lag.quantile_nanos(0.99),
-                saturated: totals.work.saturated(),
+                saturated: totals.work.saturated(until.saturating_since(from)),
+                late: totals.late_share(),
                 refused: totals.window_refused,
                 behind: consumes.then(|| now.saturating_since(totals.caught_up)),
                 ..common

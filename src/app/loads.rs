@@ -81,6 +81,7 @@ fn load(path: &PathConfig, inflight: u16, tick: Duration) -> Load {
         payload_bytes: mqtt.payload.size,
         format: mqtt.payload.format.name().to_owned(),
         tick_seconds: tick.as_secs_f64(),
+        tls: mqtt.tls.is_some(),
         calibrated_share: None,
     }
 }

@@ -19,7 +19,7 @@ use crate::schedule::{self, Arrivals};
 const TICK: Duration = Duration::from_millis(1);
 /// How late what comes of a load may be looked at, so that more of it is looked at together.
 const RECEIVE_TICK: Duration = Duration::from_micros(250);
-/// The same in a closed loop, where nothing is due at any time.
+/// The same in a closed loop, where nothing is due at any time; less where that would be the limit.
 const CLOSED_TICK: Duration = Duration::from_millis(4);
 /// A path is a load from so many messages a second on: two of them would share each tick.
 const LOAD_RATE: f64 = 2_000.0;
@@ -27,9 +27,6 @@ const LOAD_RATE: f64 = 2_000.0;
 const RATE_PER_THREAD: f64 = 100_000.0;
 /// One thread keeps so many connections.
 const CLIENTS_PER_THREAD: usize = 20_000;
-/// More messages a second than any broker takes: how long those under way keep it at work at least.
-const CLOSED_RATE: f64 = 2_000_000.0;
-
 type Publisher = (publish::Config, schedule::Config);
 
 /// Publishers of one thread.
@@ -77,35 +74,31 @@ fn teams<P: Borrow<Publisher>>(publishers: Vec<P>) -> Vec<(Vec<P>, Duration)> {
     let (closed, open): (Vec<_>, Vec<_>) = loads.into_iter().partition(is_closed);
     let exact = spread(others, cpus).into_iter().map(|team| (team, Duration::ZERO));
     let open = spread(open, cpus).into_iter().map(|team| (team, TICK));
-    let closed = spread(closed, cpus.div_ceil(2)).into_iter().map(|team| {
-        let tick = closed_tick(&team);
-        (team, tick)
-    });
+    let closed = spread(closed, cpus.div_ceil(2)).into_iter().map(|team| (team, CLOSED_TICK));
     exact.chain(open).chain(closed).collect()
-}
-
-/// In a closed loop nothing is due, but who sleeps while the broker has nothing left to do is the
-/// limit itself.
-fn closed_tick<P: Borrow<Publisher>>(team: &[P]) -> Duration {
-    let under_way = team.iter().map(|of| f64::from(of.borrow().0.session.inflight));
-    let under_way: f64 = under_way.sum();
-    CLOSED_TICK.min(Duration::from_secs_f64(under_way / CLOSED_RATE))
 }
 
 #[expect(
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     reason = "clamped to the number of processors"
 )]
-fn spread<P: Borrow<Publisher>>(mut publishers: Vec<P>, threads_max: usize) -> Vec<Vec<P>> {
+fn spread<P: Borrow<Publisher>>(publishers: Vec<P>, threads_max: usize) -> Vec<Vec<P>> {
     let rate: f64 = publishers.iter().map(|of| 1e9 / of.borrow().1.interval_nanos).sum();
     let for_rate = (rate / RATE_PER_THREAD).ceil() as usize;
     let for_clients = publishers.len().div_ceil(CLIENTS_PER_THREAD);
     let threads = for_rate.max(for_clients).clamp(1, threads_max);
-    let share = publishers.len().div_ceil(threads).max(1);
-    let mut teams = Vec::new();
-    while !publishers.is_empty() {
-        teams.push(publishers.split_off(publishers.len().saturating_sub(share)));
+    // A thread gets its share of rate and connections, both of which are work.
+    let clients = publishers.len() as f64;
+    let weight = |(_, plan): &Publisher| 1e9 / plan.interval_nanos / rate + 1.0 / clients;
+    let mut teams: Vec<Vec<P>> = std::iter::repeat_with(Vec::new).take(threads).collect();
+    let mut before = 0.0;
+    for publisher in publishers {
+        let place = (before / 2.0 * threads as f64) as usize;
+        before += weight(publisher.borrow());
+        teams[place.min(threads - 1)].push(publisher);
     }
+    teams.retain(|team| !team.is_empty());
     teams
 }

@@ -259,13 +259,16 @@ fn endpoint(mqtt: &MqttConfig) -> Endpoint {
 fn session(mqtt: &MqttConfig, client_id: String, (rate, deadline): (f64, Duration)) -> Session {
     let inflight = (rate * INFLIGHT_SECONDS).clamp(INFLIGHT_RANGE.0, INFLIGHT_RANGE.1);
     let inflight = if mqtt.rate == Rate::Max { INFLIGHT_OF_MAX } else { inflight as u16 };
+    let inflight = mqtt.inflight.unwrap_or(inflight);
+    // A closed loop fills what may be under way all at once.
+    let queue_min = if mqtt.rate == Rate::Max { usize::from(inflight) } else { 0 };
     Session {
         client_id,
         keep_alive: Duration::from_secs(30),
-        inflight: mqtt.inflight.unwrap_or(inflight),
+        inflight,
         patience: deadline,
         connect_after: Duration::ZERO,
-        queue: queue(rate, deadline),
+        queue: queue(rate, deadline).max(queue_min),
         packet_bytes_max: PACKET_BYTES_MAX,
     }
 }

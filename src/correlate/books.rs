@@ -311,7 +311,9 @@ impl Books<'_> {
     /// Whether nothing more is awaited of a slot at `now`.
     pub(super) fn is_done(&self, entry: &Entry, now: Instant) -> bool {
         let resolved = self.path.lanes.iter().all(|&lane| !entry.is_open(lane));
-        resolved && self.is_answer_over(entry, now)
+        // What waits to be sent is in its publisher's queue, for as long as it takes.
+        let has_left = entry.sent().is_some() || entry.is_answered();
+        resolved && has_left && self.is_answer_over(entry, now)
     }
 
     /// Whether no answer of the broker is awaited any more: it is for twice the deadline.

@@ -58,6 +58,10 @@ struct State {
     resent: VecDeque<u64>,
     /// The first sequence that this process gives out.
     own: u64,
+    /// Behind the last message that was sent for the first time.
+    sent_to: u64,
+    /// How many slots were closed for want of memory while their messages still waited to be sent.
+    evicted: u64,
 }
 
 impl Correlator {
@@ -195,6 +199,9 @@ impl Correlator {
         for publisher in self.publisher_ids() {
             let (mut books, state) = self.split(publisher, events);
             let path = books.path;
+            for _ in 0..std::mem::take(&mut state.evicted) {
+                books.events.push(Event::Skipped { publisher, cause: NotSent::Stopped });
+            }
             for (sequence, entry) in state.ledger.iter_mut() {
                 if entry.sent().is_none() && !entry.is_answered() {
                     let cause = NotSent::Stopped;
@@ -232,6 +239,8 @@ impl Correlator {
         let (mut books, state) = self.split(id, events);
         if let Some((sequence, entry)) = state.ledger.iter_mut().next() {
             books.resolve_all((sequence, entry), Outcome::Unresolved, None);
+            let waits = entry.sent().is_none() && !entry.is_answered() && !entry.is_orphan();
+            state.evicted += u64::from(waits);
         }
         books.events.push(Event::Overflow { publisher: id });
         self.close_oldest(id, events);

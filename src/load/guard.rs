@@ -28,6 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 const BY_SIGNAL: u8 = 128;
+/// The last of them (SIGRTMAX).
+const SIGNAL_MAX: u8 = 64;
 
 /// What a guard hears.
 enum Heard {
@@ -69,7 +71,9 @@ fn complain(program: &OsStr, error: &io::Error) -> u8 {
 /// How a generator ended, by how its guard did.
 pub(super) fn read(status: ExitStatus) -> Ended {
     match status.code().and_then(|code| u8::try_from(code).ok()) {
-        Some(code) if code > BY_SIGNAL => Ended::Signal(i32::from(code - BY_SIGNAL)),
+        Some(code) if (BY_SIGNAL + 1..=BY_SIGNAL + SIGNAL_MAX).contains(&code) => {
+            Ended::Signal(i32::from(code - BY_SIGNAL))
+        }
         Some(code) => Ended::Code(code),
         None => Ended::GuardKilled(status.signal().unwrap_or_default()),
     }

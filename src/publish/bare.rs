@@ -108,6 +108,10 @@ impl Handler for Pacer {
         if self.rooms.any() { Some(Instant::ZERO) } else { self.agenda.next_due() }
     }
 
+    fn tick(&self, most: Duration) -> Duration {
+        self.rooms.tick(most)
+    }
+
     fn act(&mut self, mut now: Instant, clients: &mut Clients<'_, Constant>) {
         for _ in 0..pacer::TURN_MAX {
             let Some(slot) = self.agenda.take_due(now) else { break };
@@ -137,7 +141,11 @@ impl Handler for Pacer {
         match happening {
             Happening::Connected => {
                 let takes = connection.limits().and_then(|limits| limits.receive_max);
-                self.rooms.connected(client, takes.unwrap_or(inflight).min(inflight));
+                self.rooms.connected(
+                    client,
+                    takes.unwrap_or(inflight).min(inflight),
+                    connection.under_way(),
+                );
                 self.connected += 1;
                 // Whoever comes again finds its plan begun.
                 if self.connected == self.limits.len() {

@@ -173,6 +173,10 @@ impl Handler for Pacer {
         due.filter(|&due| due <= self.last)
     }
 
+    fn tick(&self, most: Duration) -> Duration {
+        self.rooms.tick(most)
+    }
+
     fn act(&mut self, now: Instant, clients: &mut Clients<'_, Composer>) {
         let (mut now, mut woken) = (now, true);
         for _ in 0..TURN_MAX {
@@ -217,7 +221,11 @@ impl Handler for Pacer {
             Happening::Connected => {
                 let takes = connection.limits().and_then(|limits| limits.receive_max);
                 if let Some(&Publisher { inflight, .. }) = self.publishers.get(client) {
-                    self.rooms.connected(client, takes.unwrap_or(inflight).min(inflight));
+                    self.rooms.connected(
+                        client,
+                        takes.unwrap_or(inflight).min(inflight),
+                        connection.under_way(),
+                    );
                 }
                 self.say(client, Notice::Up);
             }

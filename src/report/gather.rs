@@ -80,7 +80,8 @@ fn path(inputs: &Inputs<'_>, id: PathId, (windows, load): (PathWindows, Load)) -
 fn judged_load(inputs: &Inputs<'_>, id: PathId, load: Load) -> Load {
     let calibration = inputs.calibration.as_ref().filter(|_| load.is_heavy());
     let rates = load::rates(inputs.stats, id, inputs.window.load_seconds);
-    Load { calibrated_share: calibration.and_then(|known| known.share(rates)), ..load }
+    let like = calibration.filter(|known| load.is_like(known));
+    Load { calibrated_share: like.and_then(|known| known.share(rates)), ..load }
 }
 
 /// What was timed of a path where nothing comes out.

@@ -39,8 +39,11 @@ pub struct Load {
     /// A message may be sent up to so much after it is due, together with others; 0 where each has a
     /// wake-up of its own.
     pub tick_seconds: f64,
-    /// Share of what landfall alone could do on this machine; null where that is not known, and of a
-    /// path that is no load.
+    /// Whether its connections are encrypted.
+    #[serde(default)]
+    pub tls: bool,
+    /// Share of what landfall alone could do on this machine; null where that is not known, or was
+    /// found out with other payloads, and of a path that is no load.
     pub calibrated_share: Option<f64>,
 }
 
@@ -97,6 +100,13 @@ impl Load {
     #[must_use]
     pub fn mark(&self) -> &'static str {
         if self.is_closed() { " (closed loop)" } else { "" }
+    }
+
+    /// Whether a calibration says something of it: payloads half as large or twice as large cost about
+    /// the same, others and encryption do not.
+    pub(super) fn is_like(&self, calibration: &CalibrationBrief) -> bool {
+        let known = calibration.payload_bytes;
+        !self.tls && (known / 2..=known.saturating_mul(2)).contains(&self.payload_bytes)
     }
 
     /// It in a sentence, in ASCII.
@@ -193,6 +203,15 @@ fn per_second(messages: u64, seconds: f64) -> f64 {
 pub(super) fn beside(path: &PathReport, calibration: Option<&CalibrationBrief>) -> Option<String> {
     if !path.load.is_heavy() {
         return None;
+    }
+    if calibration.is_some_and(|known| !path.load.is_like(known)) {
+        return Some(format!(
+            "What landfall alone could do is known of other loads, not of payloads of {}{}: run \
+             `landfall calibrate --size {}`",
+            counted(path.load.payload_bytes.into(), "byte"),
+            if path.load.tls { " over TLS" } else { "" },
+            path.load.payload_bytes,
+        ));
     }
     let known = calibration.zip(path.load.calibrated_share);
     let Some((calibration, share)) = known else {

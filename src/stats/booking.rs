@@ -1,7 +1,7 @@
 //! Room `stats`: how events become totals.
 
 use crate::clock::Instant;
-use crate::correlate::{Arrival, Event, Lane, NotSent, Outcome, PublisherId};
+use crate::correlate::{Arrival, Event, Lane, LateSend, NotSent, Outcome, PublisherId};
 
 use super::{PathTotals, Stats, series};
 
@@ -39,9 +39,14 @@ impl Stats {
                 let refused = u64::from(cause == NotSent::QueueFull);
                 self.path_of(publisher).window_refused += refused;
             }
-            Event::Published { publisher } => self.publish_of(publisher).published += 1,
+            Event::Published { publisher } => {
+                self.publish_of(publisher).published += 1;
+                self.path_of(publisher).window_sends.0 += 1;
+            }
             Event::SentLate { publisher, cause } => {
                 self.publish_of(publisher).sent_late[cause as usize] += 1;
+                let ours = u64::from(cause == LateSend::Probe);
+                self.path_of(publisher).window_sends.1 += ours;
             }
             Event::Acknowledged { publisher, .. } => self.publish_of(publisher).acknowledged += 1,
             Event::Resolved { .. } => self.book_outcome(event),

@@ -1,9 +1,13 @@
 //! Room `stats`: what a load costs the probe: connections, and the time of its threads.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::latencies::Latencies;
 
+/// How long the stretches of time are in which threads say what they had to do.
+const STRETCH: Duration = Duration::from_millis(250);
 /// From this share of the time on a thread can do no more.
 const SATURATED: f32 = 0.95;
 
@@ -55,12 +59,16 @@ impl Work {
         (self.stretches > 0).then_some(self.most)
     }
 
-    /// The share (0 to 1) of the stretches in which a thread could do no more; nothing where none has
-    /// ended.
+    /// The share of a time of that length in which some thread could do no more: more than 1 where
+    /// several could not; nothing where no stretch has ended.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share needs no 53 bits")]
-    pub fn saturated(&self) -> Option<f64> {
-        (self.stretches > 0).then(|| self.saturated as f64 / self.stretches as f64)
+    pub fn saturated(&self, length: Duration) -> Option<f64> {
+        let share = |stretches: u64| {
+            stretches as f64 * STRETCH.as_secs_f64()
+                / length.as_secs_f64().max(STRETCH.as_secs_f64())
+        };
+        (self.stretches > 0).then(|| share(self.saturated))
     }
 }
 
@@ -71,13 +79,14 @@ mod tests {
     #[test]
     fn a_thread_that_never_waits_is_saturated() {
         let mut work = Work::default();
-        assert_eq!((work.most(), work.saturated()), (None, None));
+        let second = Duration::from_secs(1);
+        assert_eq!((work.most(), work.saturated(second)), (None, None));
         for share in [0.2, 0.94, 1.0] {
             work.note(share);
         }
         let mut other = Work::default();
         other.note(0.95);
         work.merge(other);
-        assert_eq!((work.most(), work.saturated()), (Some(1.0), Some(0.5)));
+        assert_eq!((work.most(), work.saturated(second)), (Some(1.0), Some(0.5)));
     }
 }

@@ -186,6 +186,9 @@ pub struct PathTotals {
     /// How much the threads that send for it had to do, in the window that is not over.
     #[serde(skip)]
     pub work: Work,
+    /// Messages that were sent in the window that is not over, and those of them that the probe sent late.
+    #[serde(skip)]
+    pub window_sends: (u64, u64),
     /// Slots that were skipped because as many messages waited as may, in the window that is not over.
     #[serde(skip)]
     pub window_refused: u64,
@@ -211,6 +214,14 @@ impl PathTotals {
         if lane == Lane::MqttKafka {
             self.cover(partition);
         }
+    }
+
+    /// The share (0 to 1) of the window's messages that the probe sent late; nothing without any.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no 53 bits")]
+    pub fn late_share(&self) -> Option<f64> {
+        let (all, late) = self.window_sends;
+        (all > 0).then(|| late as f64 / all as f64)
     }
 
     /// Notes how long what a reader took in may have waited.
@@ -248,6 +259,8 @@ impl PathTotals {
         self.connects.merge(&other.connects);
         self.work.merge(other.work);
         self.window_refused += other.window_refused;
+        self.window_sends.0 += other.window_sends.0;
+        self.window_sends.1 += other.window_sends.1;
         self.busiest = self.busiest.max(other.busiest);
         self.worst.merge(&other.worst);
     }

@@ -57,6 +57,8 @@ impl InvalidCause {
 /// The probe may be so late for one in a hundred of its slots, and of what it takes in: more would
 /// show in the figures.
 const LAG_P99_MAX: Duration = Duration::from_millis(10);
+/// The probe may have sent this share of a path's messages more than 10 ms late.
+const LATE_MAX: f64 = 0.01;
 /// A thread that sends may have been at its limit in this share of a window: what it sent then was
 /// what it could.
 const SATURATED_MAX: f64 = 0.1;
@@ -106,6 +108,8 @@ pub struct WindowFacts {
     pub lag_p99_nanos: Option<i64>,
     /// How long what came may have waited to be taken in, 99 of 100 times, in nanoseconds.
     pub poll_lag_p99_nanos: Option<i64>,
+    /// The share (0 to 1) of the path's messages that the probe itself sent too late.
+    pub late: Option<f64>,
     /// How many slots were skipped because as many messages waited as may.
     pub refused: u64,
     /// In which share of its stretches a thread that sends could do no more, 0 to 1.
@@ -129,12 +133,16 @@ impl WindowFacts {
         let lag_max = i64::try_from(LAG_P99_MAX.as_nanos()).unwrap_or(i64::MAX);
         let lags = [self.lag_p99_nanos, self.poll_lag_p99_nanos];
         let overloaded = lags.into_iter().flatten().any(|lag| lag > lag_max);
+        let is_late = self.late.is_some_and(|share| share > LATE_MAX);
         let is_saturated = self.saturated.is_some_and(|share| share > SATURATED_MAX);
         let step = Duration::from_nanos(self.step_nanos.unsigned_abs());
         let causes = [
             (InvalidCause::WarmingUp, self.first),
             (InvalidCause::Reconnecting, self.away),
-            (InvalidCause::ProbeOverloaded, overloaded || is_saturated || self.inbox_waits > 0),
+            (
+                InvalidCause::ProbeOverloaded,
+                overloaded || is_late || is_saturated || self.inbox_waits > 0,
+            ),
             (InvalidCause::SystemOverloaded, self.refused > 0),
             (InvalidCause::ConsumerBehind, self.behind.is_some_and(|age| age > BEHIND_MAX)),
             (InvalidCause::HostThrottled, self.starved.is_beyond()),
@@ -167,6 +175,7 @@ mod tests {
         };
         let cases = [
             (WindowFacts { saturated: Some(0.11), ..fine }, InvalidCause::ProbeOverloaded),
+            (WindowFacts { late: Some(0.011), ..fine }, InvalidCause::ProbeOverloaded),
             (WindowFacts { refused: 1, ..fine }, InvalidCause::SystemOverloaded),
             (
                 WindowFacts { poll_lag_p99_nanos: Some(10_000_001), ..fine },

@@ -106,23 +106,23 @@ impl Share {
     }
 }
 
-/// Deals subscribers to threads: those that judge a lane alone to one, and the others to as many more
-/// as are given at most.
+/// Deals subscribers to threads: those that judge a lane alone to one, those of loads to another, and the
+/// others to as many more as are given at most.
 #[must_use]
 pub fn deal(configs: Vec<Config>, threads: usize) -> Vec<Share> {
-    let (mut alone, mut crowd) = (Share::default(), Vec::new());
+    // A judge at a low rate must not wait for what comes of a load.
+    let (mut exact, mut loud, mut crowd) = (Share::default(), Share::default(), Vec::new());
     for config in configs {
         let panel = Arc::new(Panel::new(config));
         let Audience { count, receive } = panel.config().audience;
         let first = u32::from(receive == Receive::All || count == 1).min(count);
+        let alone = if panel.config().tick.is_zero() { &mut exact } else { &mut loud };
         alone.0.extend((0..first).map(|number| (Arc::clone(&panel), number)));
         crowd.extend((first..count).map(|number| (Arc::clone(&panel), number)));
     }
     let share = crowd.len().div_ceil(threads.max(1)).max(1);
     let mut shares: Vec<Share> = crowd.chunks(share).map(|chunk| Share(chunk.to_vec())).collect();
-    if !alone.0.is_empty() {
-        shares.push(alone);
-    }
+    shares.extend([loud, exact].into_iter().filter(|share| !share.0.is_empty()));
     shares
 }
 
@@ -219,7 +219,7 @@ mod tests {
                 .flat_map(|it| (0..it.audience.count).map(|number| (it.path.0, number)))
                 .collect();
             let shares = deal(configs, threads);
-            prop_assert!(shares.len() <= threads.max(1) + 1);
+            prop_assert!(shares.len() <= threads.max(1) + 2);
             prop_assert!(shares.iter().all(|share| !share.0.is_empty()));
             let dealt = shares.iter().flat_map(|share| &share.0);
             let dealt: Vec<(u8, u32)> =
@@ -244,7 +244,9 @@ mod tests {
         let one = config(1, 9, Audience::default());
         let loud = Config { tick: Duration::from_micros(250), ..one.clone() };
         assert_eq!(deal(vec![loud.clone()], 2)[0].tick(), loud.tick);
-        assert_eq!(deal(vec![loud, one.clone()], 2)[0].tick(), Duration::ZERO);
+        let ticks = deal(vec![loud.clone(), one.clone()], 2);
+        let ticks: Vec<Duration> = ticks.iter().map(Share::tick).collect();
+        assert_eq!(ticks, [loud.tick, Duration::ZERO]);
         let shares = deal(vec![all.clone(), one], 2);
         let numbers = |share: &Share| {
             share

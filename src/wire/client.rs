@@ -113,6 +113,12 @@ impl<S: Source> Client<S> {
         &self.endpoint
     }
 
+    /// How many of its messages wait, or are not fully answered.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.protocol.under_way()
+    }
+
     pub(super) fn connect_after(&self) -> Duration {
         self.session.connect_after
     }
@@ -206,6 +212,7 @@ impl<S: Source> Client<S> {
         while total < WRITE_BYTES {
             let bytes = self.protocol.unwritten();
             if bytes.is_empty() {
+                self.protocol.note_held();
                 return Ok(true);
             }
             match stream.write(bytes) {
@@ -215,7 +222,10 @@ impl<S: Source> Client<S> {
                     self.protocol.written(count, happenings);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => (),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.protocol.note_held();
+                    return Ok(false);
+                }
                 Err(error) => return Err(lost(&error)),
             }
         }
@@ -230,25 +240,33 @@ impl<S: Source> Client<S> {
         }
     }
 
-    /// Takes in what has come, as much as `space` holds, and appends what happened.
+    /// Takes in what has come, as much as `space` holds, and appends what happened; whether there may be
+    /// more.
     pub(super) fn read(
         &mut self,
         space: &mut [u8],
         happenings: &mut Vec<Happening>,
-    ) -> Result<(), Failure> {
-        let ration = self.ration().unwrap_or(space.len()).min(space.len());
-        let Some(stream) = &mut self.stream else { return Ok(()) };
-        match stream.read(&mut space[..ration]) {
-            Ok(0) => Err(closed()),
-            Ok(count) => {
-                self.take(&space[..count], happenings)?;
-                let goes_on = self.ration().is_none() && self.has_more();
-                if goes_on { self.read(space, happenings) } else { Ok(()) }
+    ) -> Result<bool, Failure> {
+        let ration = self.ration();
+        let mut left = ration.unwrap_or(space.len()).min(space.len());
+        while left > 0 {
+            let Some(stream) = &mut self.stream else { return Ok(false) };
+            match stream.read(&mut space[..left]) {
+                Ok(0) => return Err(closed()),
+                Ok(count) => {
+                    self.take(&space[..count], happenings)?;
+                    left -= count;
+                    // An encrypted stream hands over a record at a time, however many have come.
+                    if !self.stream.as_ref().is_some_and(Stream::is_encrypted) {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(lost(&error)),
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(lost(&error)),
         }
+        Ok(left == 0 && ration.is_none())
     }
 
     /// Takes in what was read; the beginning of a packet is kept until the rest has come.

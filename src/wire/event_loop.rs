@@ -79,16 +79,18 @@ impl<H: Handler> EventLoop<H> {
         let alarm = Alarm::new()?;
         epoll::add(&epoll, &alarm, EventData::new_u64(ALARM), EventFlags::IN)?;
         epoll::add(&epoll, bell.descriptor(), EventData::new_u64(BELL), EventFlags::IN)?;
+        let places: Vec<_> = clients.into_iter().map(Place::new).collect();
+        let lobby = Lobby::new(places.iter().map(|place| place.client.endpoint()));
         Ok(Self {
             clock,
             handler,
-            places: clients.into_iter().map(Place::new).collect(),
+            places,
             epoll,
             alarm,
             resolver,
             bell,
             timers: BinaryHeap::new(),
-            lobby: Lobby::default(),
+            lobby,
             sources: Sources::default(),
             end: None,
             happenings: Vec::new(),
@@ -117,6 +119,7 @@ impl<H: Handler> EventLoop<H> {
         while !self.is_over() {
             self.admit();
             self.wait(&mut events)?;
+            self.rhythm.more = events.len() == EVENTS_MAX;
             let mut called = false;
             // What has come is taken in before anything is sent: a late answer would look like the
             // broker's doing, a late sending is told as our own.
@@ -198,7 +201,10 @@ impl<H: Handler> EventLoop<H> {
         let read = place.client.read(&mut self.space, &mut self.happenings);
         self.tell(client);
         match read {
-            Ok(()) => self.let_rest(client),
+            Ok(more) => {
+                self.rhythm.more |= more;
+                self.let_rest(client);
+            }
             Err(failure) => self.broke(client, &failure),
         }
     }

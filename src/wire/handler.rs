@@ -16,6 +16,11 @@ pub trait Handler {
         None
     }
 
+    /// How long the loop may sleep after it woke, `most` at most.
+    fn tick(&self, most: Duration) -> Duration {
+        most
+    }
+
     /// Does what is due at `now`.
     fn act(&mut self, _now: Instant, _clients: &mut Clients<'_, Self::Source>) {}
 

@@ -221,6 +221,15 @@ impl<S: Source> Protocol<S> {
         self.state == State::Parting
     }
 
+    /// How many messages wait to be written, or to be fully answered.
+    pub(super) fn under_way(&self) -> usize {
+        let written = match self.sending.qos {
+            Qos::AtMostOnce => self.outbox.messages(),
+            _ => self.window.len(),
+        };
+        self.waiting.len() + written
+    }
+
     /// Whether every message was written and fully answered.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.outbox.messages() == 0 && self.window.len() == 0
@@ -240,7 +249,6 @@ impl<S: Source> Protocol<S> {
     /// Keeps what the socket did not take, and no more.
     pub(super) fn give_back(&mut self, buffers: &mut Buffers) {
         self.outbox.swap_back(buffers);
-        self.note_held();
         if self.waiting.is_empty() && self.waiting.capacity() > KEEP_WAITING {
             self.waiting = VecDeque::new();
         }
@@ -283,8 +291,9 @@ impl<S: Source> Protocol<S> {
         self.note_held();
     }
 
-    /// What is left of what was to be written is held.
-    fn note_held(&mut self) {
+    /// What is left of what was to be written is held: by the socket, or by what the broker takes at a
+    /// time.
+    pub(super) fn note_held(&mut self) {
         let last = self.waiting.back().map(|&(number, _)| number).or_else(|| self.outbox.last());
         if let Some(last) = last {
             self.held_below = self.held_below.max(last + 1);

@@ -69,6 +69,11 @@ impl Stream {
         }
     }
 
+    /// Whether it is encrypted.
+    pub(super) fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Encrypted(_))
+    }
+
     /// Whether more was read from the socket than was asked for: nobody will say that it is there.
     pub(super) fn has_more(&self) -> bool {
         match self {

@@ -45,6 +45,7 @@ fn open() -> Load {
         payload_bytes: 256,
         format: "json".into(),
         tick_seconds: 0.001,
+        tls: false,
         calibrated_share: None,
     }
 }

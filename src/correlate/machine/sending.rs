@@ -20,12 +20,18 @@ impl Correlator {
         events: &mut Vec<Event>,
     ) {
         let (mut books, state) = self.split(id, events);
-        if let Place::Open(entry) = state.ledger.place(sequence)
-            && entry.sent().is_none()
-        {
-            books.events.push(Event::Skipped { publisher: id, cause: why });
-            books.resolve_all((sequence, entry), Outcome::NotSent, Some(why));
-            entry.set_answered();
+        let skipped = Event::Skipped { publisher: id, cause: why };
+        match state.ledger.place(sequence) {
+            Place::Open(entry) if entry.sent().is_none() => {
+                books.events.push(skipped);
+                books.resolve_all((sequence, entry), Outcome::NotSent, Some(why));
+                entry.set_answered();
+            }
+            Place::Closed(_) if state.evicted > 0 && sequence >= state.sent_to => {
+                state.evicted -= 1;
+                books.events.push(skipped);
+            }
+            _ => (),
         }
     }
 
@@ -39,7 +45,13 @@ impl Correlator {
         let (mut books, state) = self.split(id, events);
         let entry = match state.ledger.place(sequence) {
             Place::Open(entry) if entry.sent().is_none() => entry,
-            // A slot is closed only behind its sending, so that this is a resend too.
+            // Messages are sent in order: this one had waited when its slot was closed for want of memory.
+            Place::Closed(_) if state.evicted > 0 && sequence >= state.sent_to => {
+                (state.evicted, state.sent_to) = (state.evicted - 1, sequence + 1);
+                books.events.push(Event::Published { publisher: id });
+                return;
+            }
+            // Else a slot is closed only behind its sending, so that this is a resend too.
             Place::Open(_) | Place::Closed(_) => {
                 state.resent.push_back(sequence);
                 if state.resent.len() > RESENT_MAX {
@@ -50,6 +62,7 @@ impl Correlator {
             Place::Unknown => return,
         };
         entry.set_sent(at);
+        state.sent_to = sequence + 1;
         books.launch(entry);
         // Kafka answers for each control message, whatever its twin's QoS.
         if books.fixed.qos == Qos::AtMostOnce && !books.fixed.control {

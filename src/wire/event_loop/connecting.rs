@@ -1,12 +1,12 @@
 //! Room `wire`: how an event loop gets its clients connected.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::super::place::{CONNECT_MAX, Leaving, Phase, Place, RESOLVE_MAX};
-use super::super::{Failure, Handler, Handshake};
+use super::super::{Endpoint, Failure, Handler, Handshake};
 use super::EventLoop;
 use crate::clock::Instant;
 
@@ -14,22 +14,61 @@ use crate::clock::Instant;
 /// what comes, and who was dropped tries again after a second.
 const ON_THE_WAY_MAX: usize = 64;
 
-/// Who wants in, and who is on the way.
+/// Who wants in, and who is on the way, of each broker: one that does not answer keeps nobody from another.
 #[derive(Debug, Default)]
 pub(super) struct Lobby {
+    /// Of each client which broker is its own.
+    broker_of: Vec<usize>,
+    brokers: Vec<Broker>,
+}
+
+#[derive(Debug, Default)]
+struct Broker {
     waiting: VecDeque<usize>,
     on_the_way: BTreeSet<usize>,
 }
 
 impl Lobby {
-    /// A client is in, or is not on the way any more.
-    pub(super) fn left(&mut self, client: usize) {
-        self.on_the_way.remove(&client);
+    /// For clients of these brokers.
+    pub(super) fn new<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> Self {
+        let mut lobby = Self::default();
+        let mut known = BTreeMap::new();
+        for endpoint in endpoints {
+            let next = known.len();
+            let broker = *known.entry((endpoint.host.as_str(), endpoint.port)).or_insert(next);
+            lobby.broker_of.push(broker);
+        }
+        lobby.brokers.resize_with(known.len(), Broker::default);
+        lobby
     }
 
-    /// Whether somebody could come in now.
+    /// A client is in, or is not on the way any more.
+    pub(super) fn left(&mut self, client: usize) {
+        if let Some(broker) = self.broker(client) {
+            broker.on_the_way.remove(&client);
+        }
+    }
+
+    fn waits(&mut self, client: usize) {
+        if let Some(broker) = self.broker(client) {
+            broker.waiting.push_back(client);
+        }
+    }
+
+    fn goes(&mut self, client: usize) {
+        if let Some(broker) = self.broker(client) {
+            broker.on_the_way.insert(client);
+        }
+    }
+
+    /// Whoever could come in now.
     fn next(&mut self) -> Option<usize> {
-        if self.on_the_way.len() >= ON_THE_WAY_MAX { None } else { self.waiting.pop_front() }
+        let mut open = self.brokers.iter_mut().filter(|it| it.on_the_way.len() < ON_THE_WAY_MAX);
+        open.find_map(|broker| broker.waiting.pop_front())
+    }
+
+    fn broker(&mut self, client: usize) -> Option<&mut Broker> {
+        self.brokers.get_mut(*self.broker_of.get(client)?)
     }
 }
 
@@ -64,7 +103,7 @@ impl<H: Handler> EventLoop<H> {
         let place = &mut self.places[client];
         place.phase = Phase::Lobby;
         place.timer = None;
-        self.lobby.waiting.push_back(client);
+        self.lobby.waits(client);
     }
 
     /// Begins to connect those that wait for it, as many as there is room for.
@@ -72,7 +111,7 @@ impl<H: Handler> EventLoop<H> {
         while let Some(client) = self.lobby.next() {
             // Who has left meanwhile does not want in any more.
             if matches!(self.places[client].phase, Phase::Lobby) {
-                self.lobby.on_the_way.insert(client);
+                self.lobby.goes(client);
                 self.look_up(client);
             }
         }

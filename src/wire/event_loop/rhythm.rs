@@ -25,13 +25,24 @@ pub(super) struct Rhythm {
     woken: Instant,
     /// How long what had come by the last waking may have waited for it.
     gap: Duration,
+    /// Whether something may be there that the last turn did not get to.
+    pub(super) more: bool,
+    /// When it woke for the first of the turns that left something.
+    behind: Option<Instant>,
     /// When it last said how much it works, and how much it had worked by then.
     told: (Instant, Duration),
 }
 
 impl Rhythm {
     pub(super) fn new(now: Instant) -> Self {
-        Self { tick: Duration::ZERO, woken: now, gap: Duration::ZERO, told: (now, Duration::ZERO) }
+        Self {
+            tick: Duration::ZERO,
+            woken: now,
+            gap: Duration::ZERO,
+            more: false,
+            behind: None,
+            told: (now, Duration::ZERO),
+        }
     }
 }
 
@@ -48,9 +59,12 @@ impl<H: Handler> EventLoop<H> {
     pub(super) fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         let mut due = self.next_due();
         let mut now = self.rhythm.woken;
-        if !self.rhythm.tick.is_zero() {
+        let tick = self.handler.tick(self.rhythm.tick);
+        if self.rhythm.more {
+            due = Some(now);
+        } else if !tick.is_zero() {
             now = self.clock.now();
-            let next = self.rhythm.woken + self.rhythm.tick;
+            let next = self.rhythm.woken + tick;
             // Who is behind does not rest.
             if due.is_none_or(|due| due > now) && next > now {
                 self.clock.sleep_until(next);
@@ -75,8 +89,10 @@ impl<H: Handler> EventLoop<H> {
     pub(super) fn rest(&mut self) {
         let now = self.clock.now();
         let rhythm = &mut self.rhythm;
-        let busy = now.saturating_since(rhythm.woken);
-        self.handler.turned(busy.max(rhythm.gap));
+        let since = rhythm.behind.unwrap_or(rhythm.woken);
+        rhythm.behind = rhythm.more.then_some(since);
+        let lag = now.saturating_since(since).max(rhythm.gap);
+        self.handler.turned(lag);
         let (since, had_worked) = rhythm.told;
         let passed = now.saturating_since(since);
         if passed >= TELL_EVERY {
