@@ -37,7 +37,7 @@ fn load(home: &Path, rate: &str, further: &[&str]) -> (Value, String, String) {
     let directory = TempDir::new().unwrap();
     let (file, report) = (directory.path().join("landfall.yaml"), directory.path().join("report"));
     let text = format!(
-        "probe: p\npaths:\n  - name: press\n    mqtt: {{ url: \"mqtt://{}\", qos: 1, clients: 4, rate: {rate} }}\n    \
+        "probe: p\npaths:\n  - name: press\n    mqtt: {{ url: \"mqtt://{}\", qos: 1, clients: 4, rate: {rate}, payload: {{ size: 64, format: binary }} }}\n    \
          lanes: []\n    deadline: 1s\ntelemetry: {{ listen: \"127.0.0.1:0\" }}\n",
         sink.address()
     );

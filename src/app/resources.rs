@@ -64,6 +64,7 @@ fn demand(resolved: &Resolved, limits: &Limits) -> Demand {
     };
     Demand {
         destinations: clients.into_iter().map(destination).collect(),
+        encrypted: resolved.paths.iter().filter(|it| it.mqtt.url.tls).map(mqtt_clients).sum(),
         kafka_clients: resolved.paths.iter().map(kafka_clients).sum(),
         slots: slots(resolved),
     }

@@ -15,6 +15,8 @@ use crate::report::bytes;
 /// Resident memory of an MQTT client that waits for its next message, in bytes: its socket, its session
 /// and what the books know of it, beyond what the process takes without clients.
 pub const CLIENT_BYTES: u64 = 5 << 10;
+/// What encryption adds to it: the state of OpenSSL, 38 KiB where it was measured.
+const TLS_BYTES: u64 = 48 << 10;
 /// Memory of a slot without an outcome: its entry, and as much again where the list has just grown.
 const SLOT_BYTES: u64 = 2 * 32;
 /// Memory of a Kafka client: what it may have fetched ahead.
@@ -47,6 +49,8 @@ pub struct Destination {
 pub struct Demand {
     /// All brokers.
     pub destinations: Vec<Destination>,
+    /// How many of their clients have encrypted connections.
+    pub encrypted: u64,
     /// How many clients of Kafka there are.
     pub kafka_clients: u64,
     /// How many slots may wait for their outcome at once.
@@ -102,6 +106,7 @@ impl Demand {
     pub fn memory_bytes(&self) -> u64 {
         let parts = [
             (self.clients(), CLIENT_BYTES),
+            (self.encrypted, TLS_BYTES),
             (self.slots, SLOT_BYTES),
             (self.kafka_clients, KAFKA_BYTES),
         ];
@@ -202,6 +207,7 @@ fn each(ports: u64) -> String {
 fn memory(demand: &Demand, available: u64) -> Finding {
     let parts = [
         ("clients", demand.clients(), CLIENT_BYTES),
+        ("TLS connections", demand.encrypted, TLS_BYTES),
         ("slots", demand.slots, SLOT_BYTES),
         ("Kafka clients", demand.kafka_clients, KAFKA_BYTES),
     ];
@@ -229,7 +235,7 @@ mod tests {
     fn demand(clients: u64, is_loopback: bool) -> Demand {
         let place = "b:1883".to_owned();
         let destinations = vec![Destination { place, clients, is_loopback }];
-        Demand { destinations, kafka_clients: 1, slots: 3_000 }
+        Demand { destinations, encrypted: 0, kafka_clients: 1, slots: 3_000 }
     }
 
     fn limits() -> Limits {

@@ -105,7 +105,7 @@ impl Handler for Pacer {
         if self.tasks.stopping() {
             return None;
         }
-        if self.rooms.any() { Some(Instant::ZERO) } else { self.agenda.next_due() }
+        self.agenda.next_due().into_iter().chain(self.rooms.next_due()).min()
     }
 
     fn tick(&self, most: Duration) -> Duration {
@@ -119,7 +119,7 @@ impl Handler for Pacer {
             let _ = clients.publish(slot.publisher as usize, slot.sequence, now);
             now = self.clock.now();
         }
-        while let Some((client, free)) = self.rooms.next() {
+        while let Some((client, free)) = self.rooms.next(now) {
             for _ in 0..free {
                 let publisher = u32::try_from(client).unwrap_or(u32::MAX);
                 let Some(slot) = self.agenda.take_closed(publisher, now) else { break };
@@ -145,24 +145,25 @@ impl Handler for Pacer {
                     client,
                     takes.unwrap_or(inflight).min(inflight),
                     connection.under_way(),
+                    at,
                 );
                 self.connected += 1;
                 // Whoever comes again finds its plan begun.
                 if self.connected == self.limits.len() {
                     (0..).zip(&self.limits).for_each(|(of, _)| self.agenda.begin(of, at));
-                    self.rooms.list_all();
+                    self.rooms.list_all(at);
                 }
             }
             Happening::Sent { .. } => {
                 self.sent += 1;
                 if qos == Qos::AtMostOnce {
-                    self.rooms.gave(client);
+                    self.rooms.gave(client, at);
                 }
             }
             Happening::Answered { stage, reason, .. } if pacer::is_over(stage, reason) => {
-                self.rooms.gave(client);
+                self.rooms.gave(client, at);
             }
-            Happening::Dropped(_) => self.rooms.gave(client),
+            Happening::Dropped(_) => self.rooms.gave(client, at),
             _ => (),
         }
     }

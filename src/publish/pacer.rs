@@ -141,7 +141,7 @@ impl Pacer {
     /// Fills the room that closed loops have.
     fn fill(&mut self, now: Instant, clients: &mut Clients<'_, Composer>) {
         while now <= self.last
-            && let Some((client, free)) = self.rooms.next()
+            && let Some((client, free)) = self.rooms.next(now)
         {
             for _ in 0..free {
                 let publisher = u32::try_from(client).unwrap_or(u32::MAX);
@@ -166,10 +166,9 @@ impl Handler for Pacer {
 
     fn next_due(&self) -> Option<Instant> {
         // Who is to stop asks for nothing more.
-        if self.rooms.any() && !self.tasks.stopping() {
-            return Some(Instant::ZERO);
-        }
-        let due = self.agenda.next_due().into_iter().chain(self.opens.iter().copied()).min();
+        let room = self.rooms.next_due().filter(|_| !self.tasks.stopping());
+        let due = self.agenda.next_due().into_iter().chain(self.opens.iter().copied());
+        let due = due.chain(room).min();
         due.filter(|&due| due <= self.last)
     }
 
@@ -192,7 +191,7 @@ impl Handler for Pacer {
         }
         let opened = self.opens.extract_if(.., |&mut opens| opens <= now).count();
         if opened > 0 {
-            self.rooms.list_all();
+            self.rooms.list_all(now);
         }
         self.fill(now, clients);
         // Before anything is written: what comes out must find its slot in the books.
@@ -225,20 +224,21 @@ impl Handler for Pacer {
                         client,
                         takes.unwrap_or(inflight).min(inflight),
                         connection.under_way(),
+                        at,
                     );
                 }
                 self.say(client, Notice::Up);
             }
             Happening::Sent { number: sequence, held } => {
                 if self.publishers.get(client).is_some_and(|of| of.qos == Qos::AtMostOnce) {
-                    self.rooms.gave(client);
+                    self.rooms.gave(client, at);
                 }
                 self.tell(client, |publisher| Observation::Sent { publisher, sequence, at, held });
             }
             Happening::Answered { number: sequence, stage, reason } => {
                 self.answered.extend(self.publishers.get(client).map(|of| of.path));
                 if is_over(stage, reason) {
-                    self.rooms.gave(client);
+                    self.rooms.gave(client, at);
                 }
                 self.tell(client, |publisher| Observation::Acknowledged {
                     publisher,
@@ -249,7 +249,7 @@ impl Handler for Pacer {
                 });
             }
             Happening::Dropped(sequence) => {
-                self.rooms.gave(client);
+                self.rooms.gave(client, at);
                 let cause = NotSent::ClientDropped;
                 self.tell(client, |publisher| Observation::NotSent { publisher, sequence, cause });
             }

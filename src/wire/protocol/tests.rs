@@ -131,6 +131,8 @@ fn a_message_is_held_where_it_had_to_wait_for_room() {
         protocol.borrow(&mut buffers);
         let written = protocol.unwritten().len();
         protocol.written(written, &mut happenings);
+        assert!(protocol.unwritten().is_empty());
+        protocol.note_held();
         protocol.give_back(&mut buffers);
         happenings
     };
