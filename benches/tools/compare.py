@@ -32,7 +32,7 @@ def environment(asked, compared, missing):
     return {
         "kind": "environment",
         "at": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],
         "cpus": os.cpu_count(),
         "load_average": os.getloadavg()[0],
         "commit": asked.commit,

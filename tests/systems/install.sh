@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the real systems of the integration tests on Debian 12, without a container engine.
 #
-#     install.sh kafka|mosquitto|kcat|collector|prometheus|chromium|grafana-schema|manifests|camel|all
+#     install.sh kafka|mosquitto|kcat|tools|collector|prometheus|chromium|grafana-schema|manifests|camel|all
 #
 # Debian packages come by apt-get (as root or with sudo), Apache Kafka and Camel from Maven Central. The
 # OpenTelemetry Collector is built once from Go modules, by a Go that comes the same way where there
@@ -93,6 +93,16 @@ install_chromium() {
 
 install_kcat() {
     have kcat || debian kcat
+}
+
+# What tests make networks and certificates of their own with.
+install_tools() {
+    local packages=()
+    have ip && have ss || packages+=(iproute2)
+    have openssl || packages+=(openssl)
+    have unshare || packages+=(util-linux)
+    have curl || packages+=(curl)
+    ((${#packages[@]} == 0)) || debian "${packages[@]}"
 }
 
 # Prints a Java launcher of version 17 or newer, which is what Kafka 4 needs.
@@ -243,6 +253,7 @@ camel) install_camel ;;
 manifests) install_manifests ;;
 mosquitto) install_mosquitto ;;
 kcat) install_kcat ;;
+tools) install_tools ;;
 collector) install_collector ;;
 prometheus) install_prometheus ;;
 chromium) install_chromium ;;
@@ -250,6 +261,7 @@ grafana-schema) install_grafana_schema ;;
 all)
     install_mosquitto
     install_kcat
+    install_tools
     install_kafka
     install_prometheus
     install_chromium
@@ -258,5 +270,5 @@ all)
     install_camel
     install_manifests
     ;;
-*) fail "usage: install.sh kafka|mosquitto|kcat|collector|prometheus|chromium|grafana-schema|manifests|camel|all" ;;
+*) fail "usage: install.sh kafka|mosquitto|kcat|tools|collector|prometheus|chromium|grafana-schema|manifests|camel|all" ;;
 esac
