@@ -32,6 +32,8 @@ pub(super) struct Pacer {
     answered: BTreeSet<u8>,
     /// Slots are sent up to this moment.
     last: Instant,
+    /// Whether it has passed.
+    is_past: bool,
     /// Says which path begins when.
     told: Receiver<Stretch>,
     tasks: Tasks,
@@ -77,6 +79,7 @@ impl Pacer {
             opens,
             answered,
             last,
+            is_past: false,
             told,
             tasks,
             pacing,
@@ -166,7 +169,7 @@ impl Handler for Pacer {
 
     fn next_due(&self) -> Option<Instant> {
         // Who is to stop asks for nothing more.
-        let room = self.rooms.next_due().filter(|_| !self.tasks.stopping());
+        let room = self.rooms.next_due().filter(|_| !self.is_past && !self.tasks.stopping());
         let due = self.agenda.next_due().into_iter().chain(self.opens.iter().copied());
         let due = due.chain(room).min();
         due.filter(|&due| due <= self.last)
@@ -193,6 +196,7 @@ impl Handler for Pacer {
         if opened > 0 {
             self.rooms.list_all(now);
         }
+        self.is_past = now > self.last;
         self.fill(now, clients);
         // Before anything is written: what comes out must find its slot in the books.
         self.batch.hand_over();
