@@ -194,7 +194,10 @@ fn what_waited_longer_than_its_deadline_is_still_counted_when_it_is_sent() {
     let (offered, published) = (number(&path["offered"]), number(&path["published"]));
     assert_eq!(offered, published + not_sent(&path), "{path}\n{}", ended.stderr);
     assert!(number(&path["not_sent"]["queue_full"]) > 500, "it stood still for long: {path}");
-    assert_eq!(path["acknowledged"], path["published"], "{path}");
+    // Twice the deadline after its sending nobody waits for an answer any more: of each client there were
+    // five at the broker when it stopped.
+    let unanswered = published - number(&path["acknowledged"]);
+    assert!(unanswered <= 20, "{unanswered}: {path}");
     let late = number(&path["sent_late"]["backpressure"]);
     assert!(late > 200, "they waited for the broker: {path}");
 }

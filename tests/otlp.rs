@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use landfall::clock::{Clock, Instant};
 use landfall::correlate::{
-    Arrival, Carrier, Departure, DuplicateCause, Elapsed, Event, Gap, Lane, Leg, Outcome, Path,
-    PathId, PublisherId, Qos, RecordPlace, Roster,
+    Arrival, Audience, Bystander, Carrier, Departure, DuplicateCause, Elapsed, Event, Gap, Lane,
+    Leg, Outcome, Path, PathId, PublisherId, Qos, Receive, RecordPlace, Roster,
 };
 use landfall::shutdown::Tasks;
 use landfall::splitmix::mix;
@@ -54,7 +54,8 @@ fn roster() -> Roster {
         carriers: Carrier::ALL.to_vec(),
         deadline: Duration::from_secs(30),
     };
-    roster.add(path("plant"), Qos::ALL);
+    let plant = roster.add(path("plant"), Qos::ALL);
+    roster.set_audience(plant, Audience { count: 2, receive: Receive::All });
     roster.add(path("yard"), Qos::ALL);
     roster
 }
@@ -170,6 +171,8 @@ fn set_figures(telemetry: &Telemetry) {
     telemetry.name_partition(PathId(0), 1, "mqtt-messages", 1);
     telemetry.set_partitions(PathId(0), 3, 2);
     telemetry.set_busiest(PathId(0), Some(0.25));
+    telemetry.set_load(PathId(0), true);
+    telemetry.set_bystanders((PathId(0), Bystander::Idle), 3, 1);
     let offset = ClockOffset { offset_nanos: -1_234_567, bound_nanos: 345_678 };
     telemetry.set_clocks(&[PeerClock { peer: "k:9092".into(), offset }]);
     telemetry.window_judged(PathId(0), &[]);

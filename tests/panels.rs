@@ -50,7 +50,7 @@ enum Instead {
 use Instead::{Nothing, Whatever, Zero};
 
 /// Dashboard, title and letter of a query that is not answered with figures, with the reason.
-const EXPLAINED: [(&str, &str, &str, Instead, &str); 5] = [
+const EXPLAINED: [(&str, &str, &str, Instead, &str); 6] = [
     ("overview", "How long does a message take to become a Kafka record?", "C", Nothing, P999),
     ("overview", "How do the quantiles of the crossing move?", "D", Nothing, P999),
     (
@@ -62,6 +62,13 @@ const EXPLAINED: [(&str, &str, &str, Instead, &str); 5] = [
     ),
     ("host", "What do tasks wait for?", "A", Whatever, "not every kernel tells its pressure"),
     ("probe", "Are there latencies that can't be?", "A", Zero, "no clock goes backwards"),
+    (
+        "probe",
+        "Which messages were sent late, and for whom did they wait?",
+        "A",
+        Whatever,
+        "none, where the machine has time",
+    ),
 ];
 const P999: &str = "a p99.9 needs 10,000 messages of each QoS";
 
