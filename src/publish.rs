@@ -56,6 +56,8 @@ pub struct Config {
     pub format: Format,
     /// How large they are, in bytes.
     pub size: usize,
+    /// How late a message may be sent at most, so that others are sent with it: for its thread.
+    pub tick: Duration,
     /// Whether the broker is to keep the last one of its topic, until goodbye.
     pub retain: bool,
 }
@@ -78,9 +80,10 @@ pub struct Surroundings {
 }
 
 /// Keeps publishers connected and sends every slot of the stretches that `told` tells as it comes due,
-/// until the group of `pacing` is told to stop, waking at most once in `tick`; its hold is let go when what was due by then is sent. It
-/// goes on reporting what happens to their messages until `tasks` is; then they say goodbye and let the
-/// broker forget their sessions. `bell` must be rung at each of the three.
+/// until the group of `pacing` is told to stop, waking at most once in `tick`; its hold is let go when
+/// what was due by then is sent. It goes on reporting what happens to their messages until `tasks` is;
+/// then they say goodbye and let the broker forget their sessions. `bell` must be rung at each of the
+/// three.
 ///
 /// # Errors
 ///

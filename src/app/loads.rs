@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::wiring::Parts;
 use super::{environment, teams};
@@ -40,13 +39,8 @@ pub(super) struct Loads {
 impl Loads {
     /// Those of a configuration, and what was calibrated.
     pub(super) fn of(resolved: &Resolved, parts: &Parts, from: &Calibrated) -> Self {
-        let ticks =
-            teams::ticks(&parts.publishers).into_iter().chain(std::iter::repeat(Duration::ZERO));
-        let paths: Vec<Load> = (0_u8..)
-            .zip(&resolved.paths)
-            .zip(ticks)
-            .map(|((id, path), tick)| load(path, inflight(parts, id), tick))
-            .collect();
+        let paths = (0_u8..).zip(&resolved.paths);
+        let paths: Vec<Load> = paths.map(|(id, path)| load(path, inflight(parts, id))).collect();
         let is_heavy = paths.iter().any(Load::is_heavy);
         Self { calibration: if is_heavy { calibration(from) } else { None }, paths }
     }
@@ -59,7 +53,7 @@ impl Loads {
     }
 }
 
-fn load(path: &PathConfig, inflight: u16, tick: Duration) -> Load {
+fn load(path: &PathConfig, inflight: u16) -> Load {
     let mqtt = &path.mqtt;
     let schedule = match mqtt.schedule {
         Arrivals::Poisson => Some("poisson"),
@@ -80,7 +74,7 @@ fn load(path: &PathConfig, inflight: u16, tick: Duration) -> Load {
         inflight,
         payload_bytes: mqtt.payload.size,
         format: mqtt.payload.format.name().to_owned(),
-        tick_seconds: tick.as_secs_f64(),
+        tick_seconds: teams::send_tick(mqtt.rate.nominal(), mqtt.schedule).as_secs_f64(),
         tls: mqtt.tls.is_some(),
         calibrated_share: None,
     }

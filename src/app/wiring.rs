@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
+use super::teams;
 use crate::config::{MqttConfig, PathConfig, Rate, Resolved};
 use crate::correlate::{self, Carrier, Lane, PathId, PublisherId, Qos, Roster};
 use crate::schedule;
@@ -138,6 +139,7 @@ impl Parts {
                     qos: level,
                     format: mqtt.payload.format,
                     size: mqtt.payload.size as usize,
+                    tick: teams::send_tick(mqtt.rate.nominal(), mqtt.schedule),
                     retain: mqtt.retain,
                 };
                 self.publishers.push((publisher, plan));

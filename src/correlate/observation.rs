@@ -1,5 +1,7 @@
 //! Room `correlate`: what the edges saw.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
@@ -163,6 +165,11 @@ pub enum Sink {
         /// The DUP flag: the broker sent this packet before.
         resent: bool,
     },
+}
+
+impl Observation {
+    /// How long the stretches of time are that [`Observation::Worked`] speaks of.
+    pub const WORKED_EVERY: Duration = Duration::from_millis(250);
 }
 
 impl Sink {

@@ -137,16 +137,10 @@ impl Handler for Pacer {
         happening: Happening,
         at: Instant,
     ) {
-        let Some(&(qos, inflight)) = self.limits.get(client) else { return };
+        let Some(&limits) = self.limits.get(client) else { return };
+        self.rooms.heard((client, connection), limits, (&happening, at));
         match happening {
             Happening::Connected => {
-                let takes = connection.limits().and_then(|limits| limits.receive_max);
-                self.rooms.connected(
-                    client,
-                    takes.unwrap_or(inflight).min(inflight),
-                    connection.under_way(),
-                    at,
-                );
                 self.connected += 1;
                 // Whoever comes again finds its plan begun.
                 if self.connected == self.limits.len() {
@@ -154,16 +148,7 @@ impl Handler for Pacer {
                     self.rooms.list_all(at);
                 }
             }
-            Happening::Sent { .. } => {
-                self.sent += 1;
-                if qos == Qos::AtMostOnce {
-                    self.rooms.gave(client, at);
-                }
-            }
-            Happening::Answered { stage, reason, .. } if pacer::is_over(stage, reason) => {
-                self.rooms.gave(client, at);
-            }
-            Happening::Dropped(_) => self.rooms.gave(client, at),
+            Happening::Sent { .. } => self.sent += 1,
             _ => (),
         }
     }

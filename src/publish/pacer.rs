@@ -8,7 +8,7 @@ use super::Surroundings;
 use super::composer::Composer;
 use super::rooms::Rooms;
 use crate::clock::Instant;
-use crate::correlate::{Batch, NotSent, Observation, PathId, PublisherId, Qos, Reader, Stage};
+use crate::correlate::{Batch, NotSent, Observation, PathId, PublisherId, Qos, Reader};
 use crate::schedule::{self, Agenda, Arrivals, Slot, Stretch};
 use crate::shutdown::{Hold, Tasks};
 use crate::study::{Notice, Role};
@@ -159,11 +159,6 @@ impl Pacer {
     }
 }
 
-/// Whether nothing more is awaited of a message that got this answer.
-pub(super) fn is_over(stage: Stage, reason: u8) -> bool {
-    stage != Stage::Pubrec || reason >= 0x80
-}
-
 impl Handler for Pacer {
     type Source = Composer;
 
@@ -220,30 +215,16 @@ impl Handler for Pacer {
         happening: Happening,
         at: Instant,
     ) {
+        if let Some(of) = self.publishers.get(client) {
+            self.rooms.heard((client, connection), (of.qos, of.inflight), (&happening, at));
+        }
         match happening {
-            Happening::Connected => {
-                let takes = connection.limits().and_then(|limits| limits.receive_max);
-                if let Some(&Publisher { inflight, .. }) = self.publishers.get(client) {
-                    self.rooms.connected(
-                        client,
-                        takes.unwrap_or(inflight).min(inflight),
-                        connection.under_way(),
-                        at,
-                    );
-                }
-                self.say(client, Notice::Up);
-            }
+            Happening::Connected => self.say(client, Notice::Up),
             Happening::Sent { number: sequence, held } => {
-                if self.publishers.get(client).is_some_and(|of| of.qos == Qos::AtMostOnce) {
-                    self.rooms.gave(client, at);
-                }
                 self.tell(client, |publisher| Observation::Sent { publisher, sequence, at, held });
             }
             Happening::Answered { number: sequence, stage, reason } => {
                 self.answered.extend(self.publishers.get(client).map(|of| of.path));
-                if is_over(stage, reason) {
-                    self.rooms.gave(client, at);
-                }
                 self.tell(client, |publisher| Observation::Acknowledged {
                     publisher,
                     sequence,
@@ -253,7 +234,6 @@ impl Handler for Pacer {
                 });
             }
             Happening::Dropped(sequence) => {
-                self.rooms.gave(client, at);
                 let cause = NotSent::ClientDropped;
                 self.tell(client, |publisher| Observation::NotSent { publisher, sequence, cause });
             }

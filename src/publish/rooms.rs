@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Instant;
+use crate::correlate::{Qos, Stage};
+use crate::wire::{Client, Happening, Source};
 
 /// Who has room, but not for half, is told after so long at most.
 const HELD_MAX: Duration = Duration::from_millis(4);
@@ -59,9 +61,32 @@ impl Rooms {
         }
     }
 
+    /// Something happened to a publisher of this QoS that may have `inflight` messages under way, or fewer
+    /// where the broker takes no more.
+    pub(super) fn heard<S: Source>(
+        &mut self,
+        (client, connection): (usize, &Client<S>),
+        (qos, inflight): (Qos, u16),
+        (happening, at): (&Happening, Instant),
+    ) {
+        match *happening {
+            Happening::Connected => {
+                let takes = connection.limits().and_then(|limits| limits.receive_max);
+                let limit = takes.unwrap_or(inflight).min(inflight);
+                self.connected(client, limit, connection.under_way(), at);
+            }
+            Happening::Sent { .. } if qos == Qos::AtMostOnce => self.gave(client, at),
+            Happening::Answered { stage, reason, .. } if is_over(stage, reason) => {
+                self.gave(client, at);
+            }
+            Happening::Dropped(_) => self.gave(client, at),
+            _ => (),
+        }
+    }
+
     /// A publisher is connected, may have so many messages under way, and has: what was is not, where
     /// the broker forgot the session.
-    pub(super) fn connected(&mut self, client: usize, limit: u16, under_way: usize, now: Instant) {
+    fn connected(&mut self, client: usize, limit: u16, under_way: usize, now: Instant) {
         if let Some(room) = self.room(client) {
             room.limit = limit.into();
             room.under_way = u32::try_from(under_way).unwrap_or(u32::MAX);
@@ -95,7 +120,7 @@ impl Rooms {
     }
 
     /// One is not any more.
-    pub(super) fn gave(&mut self, client: usize, now: Instant) {
+    fn gave(&mut self, client: usize, now: Instant) {
         if let Some(room) = self.room(client) {
             room.under_way = room.under_way.saturating_sub(1);
             self.list(client, now);
@@ -163,6 +188,11 @@ impl Rooms {
             self.open.push(client);
         }
     }
+}
+
+/// Whether nothing more is awaited of a message that got this answer.
+fn is_over(stage: Stage, reason: u8) -> bool {
+    stage != Stage::Pubrec || reason >= 0x80
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::latencies::Latencies;
+use crate::correlate::Observation;
 
 /// How long the stretches of time are in which threads say what they had to do.
-const STRETCH: Duration = Duration::from_millis(250);
+const STRETCH: Duration = Observation::WORKED_EVERY;
 /// From this share of the time on a thread can do no more.
 const SATURATED: f32 = 0.95;
 

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::super::Surroundings;
 use super::super::grammar;
-use super::super::kind::{Kind, Span, Text};
+use super::super::kind::{Flag, Kind, Span, Text};
 use super::super::problem::Problems;
 use super::super::table::{Fallback, Group, Key, Shape};
 use super::super::tree::{Entry, Node, ScalarKind, Value};
@@ -47,11 +47,11 @@ pub(in crate::config) static START: Key<Span> = Key {
     fallback: Fallback::Yaml("0s"),
     kind: Span { min: Duration::ZERO, max: Duration::from_hours(1) },
 };
-pub(in crate::config) static RESTART: Key<Switch> = Key {
+pub(in crate::config) static RESTART: Key<Flag> = Key {
     name: "restart",
     about: "Whether it is started again when it ends by itself.",
     fallback: Fallback::Yaml("false"),
-    kind: Switch,
+    kind: Flag,
 };
 
 /// A program and its arguments.
@@ -104,30 +104,6 @@ fn word(item: &Node) -> Option<&str> {
         Value::Scalar { kind: ScalarKind::Null, .. } => None,
         Value::Scalar { text, .. } => Some(text),
         _ => None,
-    }
-}
-
-/// Yes or no.
-pub(in crate::config) struct Switch;
-
-impl Kind for Switch {
-    type Read = bool;
-
-    fn read(&self, node: &Node, path: &str, problems: &mut Problems) -> Option<bool> {
-        match &node.value {
-            Value::Broken => return None,
-            Value::Scalar { kind: ScalarKind::Bool, text } => {
-                return Some(text.eq_ignore_ascii_case("true"));
-            }
-            _ => (),
-        }
-        let what = format!("expected true or false, found {}", node.describe());
-        problems.add(node.origin, path, what);
-        None
-    }
-
-    fn schema(&self) -> Json {
-        json!({ "type": "boolean" })
     }
 }
 

@@ -12,9 +12,10 @@ use rustix::time::Timespec;
 use super::super::Handler;
 use super::EventLoop;
 use crate::clock::Instant;
+use crate::correlate::Observation;
 
 /// How often is said how busy the thread is.
-const TELL_EVERY: Duration = Duration::from_millis(250);
+const TELL_EVERY: Duration = Observation::WORKED_EVERY;
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// When a loop woke, and what it did since.
