@@ -71,9 +71,9 @@ enum Command {
 /// What landfall and a guard start themselves with.
 #[derive(Debug, Args)]
 struct Guard {
-    /// Become the program, instead of guarding it
-    #[arg(long = "become")]
-    becomes_it: bool,
+    /// Become the program that the guard of this process id guards
+    #[arg(long = "become", value_name = "PID")]
+    guard: Option<i32>,
     /// The program and its arguments
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
@@ -269,10 +269,9 @@ impl Guard {
     /// The exit code of the generator.
     fn stand(&self) -> u8 {
         let Some((program, arguments)) = self.command.split_first() else { return 2 };
-        if self.becomes_it {
-            load::become_generator(program, arguments)
-        } else {
-            load::guard(program, arguments, Clock::system())
+        match self.guard {
+            Some(guard) => load::become_generator(guard, program, arguments),
+            None => load::guard(program, arguments, Clock::system()),
         }
     }
 }

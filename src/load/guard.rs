@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, kill_process_group,
+    Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, kill_process_group,
     set_child_subreaper, set_parent_process_death_signal, wait,
 };
 
@@ -28,6 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 const BY_SIGNAL: u8 = 128;
+/// The signal that who has no guard any more would have been sent (SIGKILL).
+const GUARD_GONE: u8 = 9;
 /// The last of them (SIGRTMAX).
 const SIGNAL_MAX: u8 = 64;
 
@@ -51,10 +53,15 @@ pub fn guard(program: &OsStr, arguments: &[OsString], clock: Clock) -> u8 {
     started.map_or_else(|error| complain(program, &error), Guard::watch)
 }
 
-/// Turns this process, which a guard has started, into the generator; its exit code where it can't.
+/// Turns this process, which the guard of that process id has started, into the generator; its exit code
+/// where it can't.
 #[must_use]
-pub fn become_generator(program: &OsStr, arguments: &[OsString]) -> u8 {
+pub fn become_generator(guard: i32, program: &OsStr, arguments: &[OsString]) -> u8 {
     let ready = set_parent_process_death_signal(Some(Signal::KILL));
+    // A guard that is gone already sends no signal any more.
+    if getppid() != Pid::from_raw(guard) {
+        return BY_SIGNAL.saturating_add(GUARD_GONE);
+    }
     let error = ready.map_or_else(io::Error::from, |()| {
         // Returns only where it did not work.
         Command::new(program).args(arguments).exec()
@@ -95,7 +102,8 @@ impl Guard {
         // What ends all processes of a service at once must not end who keeps the order.
         drop(Signals::listen()?);
         let mut command = Command::new(OURSELVES);
-        command.arg0(GUARD).args([GUARD, "--become", "--"]).arg(program).args(arguments);
+        let guard = std::process::id().to_string();
+        command.arg0(GUARD).args([GUARD, "--become", &guard, "--"]).arg(program).args(arguments);
         let child = command.process_group(0).stdin(Stdio::null()).spawn()?;
         let generator = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let (tell, heard) = channel();
