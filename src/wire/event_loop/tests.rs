@@ -156,3 +156,54 @@ fn who_rushes_does_not_wait_for_its_turn() {
         assert_eq!(there.len(), expected, "rushing: {rushes}");
     }
 }
+
+/// Takes its time with each connection.
+struct Busy(Voice, Clock);
+
+impl Handler for Busy {
+    type Source = Mute;
+
+    fn opened(&mut self, _: usize, _: Instant) {
+        self.1.sleep_until(self.1.now() + Duration::from_millis(25));
+    }
+
+    fn happened(&mut self, client: (usize, &mut Client<Mute>), happening: Happening, at: Instant) {
+        self.0.happened(client, happening, at);
+    }
+
+    fn broke(&mut self, client: usize, failure: &Failure) {
+        self.0.broke(client, failure);
+    }
+}
+
+#[test]
+fn a_broker_was_not_late_where_nobody_had_the_time_to_look() {
+    // So many that the loop has to look twice, and is busy for longer than a broker may take before.
+    const CLIENTS: usize = 300;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let clients = (0..CLIENTS).map(|_| client_of("127.0.0.1", port).rushing());
+    let (stop, bell) = (Tasks::new(), Bell::new().unwrap());
+    let (tell, told) = mpsc::channel();
+    let busy = Busy(Voice(tell), Clock::system());
+    let event_loop = EventLoop::new(Clock::system(), busy, clients, bell.clone()).unwrap();
+    let heard: Vec<String> = thread::scope(|scope| {
+        scope.spawn(|| event_loop.run(&stop).unwrap());
+        let streams = scope.spawn(|| {
+            let accept = || {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.write_all(&[0x20, 3, 0, 0, 0]).unwrap();
+                stream
+            };
+            std::iter::repeat_with(accept).take(CLIENTS).collect::<Vec<_>>()
+        });
+        let patience = Duration::from_mins(1);
+        let heard = (0..CLIENTS).map_while(|_| told.recv_timeout(patience).ok()).collect();
+        drop(streams.join());
+        stop.stop();
+        bell.ring();
+        heard
+    });
+    assert_eq!(heard.len(), CLIENTS);
+    assert!(heard.iter().all(|it| it == "Connected"), "{heard:?}");
+}
