@@ -12,6 +12,7 @@ mod limits;
 mod machine;
 mod observation;
 mod roster;
+mod row;
 mod sinks;
 mod verdicts;
 
@@ -28,3 +29,4 @@ pub use observation::{
     Stage,
 };
 pub use roster::{Audience, Bystander, Path, Publisher, Qos, Receive, Roster};
+pub use row::Row;

@@ -28,6 +28,7 @@
 mod board;
 mod both;
 mod catalogue;
+mod durations;
 mod edition;
 mod families;
 mod figures;

@@ -30,8 +30,8 @@ use readiness::Reminder;
 
 /// How often the state machine is asked.
 const BEAT: Duration = Duration::from_millis(200);
-/// How often the recorder tidies up.
-const UPKEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often clocks and bystanders are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After the schedule has stopped, the books must have been brought up to date so often before
 /// nothing open means that nothing is missing.
 const TICKS_TO_SETTLE: u64 = 2;
@@ -81,7 +81,7 @@ pub(super) struct State {
     inbox_waits: u64,
     /// Both clocks when the last window ended.
     pairing: Option<Pairing>,
-    next_upkeep: Instant,
+    next_look: Instant,
     reminder: Reminder,
 }
 
@@ -133,9 +133,8 @@ impl Control {
         }
         self.journalist.catch_up(now);
         self.say_readiness(now);
-        if now >= self.state.next_upkeep {
-            self.state.next_upkeep = now + UPKEEP_EVERY;
-            self.telemetry.upkeep();
+        if now >= self.state.next_look {
+            self.state.next_look = now + LOOK_EVERY;
             self.look_at_clocks(now);
             self.threads.count_bystanders(&self.telemetry);
         }

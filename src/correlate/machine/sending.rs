@@ -2,14 +2,60 @@
 
 use crate::clock::Instant;
 
+use super::super::books::Books;
 use super::super::ledger::Place;
-use super::super::{Event, LateSend, Leg, NotSent, Outcome, PublisherId, Qos, Stage};
-use super::Correlator;
+use super::super::{Elapsed, Event, LateSend, Leg, NotSent, Outcome, PublisherId, Qos, Stage};
+use super::{Correlator, State};
 
 /// How many resends of a publisher are remembered.
 const RESENT_MAX: usize = 4_096;
 /// A message is sent late from so many nanoseconds on, which is what a window may be late by.
 const SEND_LATE_NANOS: i64 = 10_000_000;
+
+impl State {
+    /// Notes that a message was handed to the socket: how long after it was due, if that was the first
+    /// time, as far as it is known.
+    fn set_out(&mut self, books: &mut Books<'_>, sequence: u64, at: Instant) -> Option<Elapsed> {
+        let entry = match self.ledger.place(sequence) {
+            Place::Open(entry) if entry.sent().is_none() => entry,
+            // Messages are sent in order: this one had waited when its slot was closed for want of memory.
+            Place::Closed(_) if self.evicted > 0 && sequence >= self.sent_to => {
+                (self.evicted, self.sent_to) = (self.evicted - 1, sequence + 1);
+                return Some(Elapsed::UNKNOWN);
+            }
+            // Else a slot is closed only behind its sending, so that this is a resend too.
+            Place::Open(_) | Place::Closed(_) => {
+                self.resent.push_back(sequence);
+                if self.resent.len() > RESENT_MAX {
+                    self.resent.pop_front();
+                }
+                return None;
+            }
+            Place::Unknown => return None,
+        };
+        entry.set_sent(at);
+        self.sent_to = sequence + 1;
+        books.launch(entry);
+        // Kafka answers for each control message, whatever its twin's QoS.
+        if books.fixed.qos == Qos::AtMostOnce && !books.fixed.control {
+            entry.set_answered();
+        }
+        Some(Elapsed::of(at.nanos_since(entry.intended)))
+    }
+}
+
+impl Books<'_> {
+    /// Tells of messages that left equally late, if any did; `held` where they had to wait for the system.
+    fn note_sent(&mut self, alike: Option<(Elapsed, u32)>, held: bool) {
+        let Some((delay, count)) = alike else { return };
+        let publisher = self.publisher;
+        self.events.push(Event::Published { publisher, count, delay });
+        if delay.nanos().is_some_and(|nanos| nanos > SEND_LATE_NANOS) {
+            let cause = if held { LateSend::Backpressure } else { LateSend::Probe };
+            self.events.push(Event::SentLate { publisher, count, cause });
+        }
+    }
+}
 
 impl Correlator {
     pub(super) fn not_sent(
@@ -38,43 +84,24 @@ impl Correlator {
     pub(super) fn sent(
         &mut self,
         id: PublisherId,
-        sequence: u64,
+        (first, count): (u64, u32),
         (at, held): (Instant, bool),
         events: &mut Vec<Event>,
     ) {
         let (mut books, state) = self.split(id, events);
-        let entry = match state.ledger.place(sequence) {
-            Place::Open(entry) if entry.sent().is_none() => entry,
-            // Messages are sent in order: this one had waited when its slot was closed for want of memory.
-            Place::Closed(_) if state.evicted > 0 && sequence >= state.sent_to => {
-                (state.evicted, state.sent_to) = (state.evicted - 1, sequence + 1);
-                books.events.push(Event::Published { publisher: id });
-                return;
-            }
-            // Else a slot is closed only behind its sending, so that this is a resend too.
-            Place::Open(_) | Place::Closed(_) => {
-                state.resent.push_back(sequence);
-                if state.resent.len() > RESENT_MAX {
-                    state.resent.pop_front();
+        // Neighbours that are equally late are told together.
+        let mut alike: Option<(Elapsed, u32)> = None;
+        for sequence in first..first.saturating_add(count.into()) {
+            let Some(delay) = state.set_out(&mut books, sequence, at) else { continue };
+            alike = match alike {
+                Some((of, count)) if of == delay => Some((of, count + 1)),
+                others => {
+                    books.note_sent(others, held);
+                    Some((delay, 1))
                 }
-                return;
-            }
-            Place::Unknown => return,
-        };
-        entry.set_sent(at);
-        state.sent_to = sequence + 1;
-        books.launch(entry);
-        // Kafka answers for each control message, whatever its twin's QoS.
-        if books.fixed.qos == Qos::AtMostOnce && !books.fixed.control {
-            entry.set_answered();
+            };
         }
-        let nanos = at.nanos_since(entry.intended);
-        books.events.push(Event::Published { publisher: id });
-        books.events.push(Event::Timed { publisher: id, leg: Leg::PublishDelay, nanos });
-        if nanos > SEND_LATE_NANOS {
-            let cause = if held { LateSend::Backpressure } else { LateSend::Probe };
-            books.events.push(Event::SentLate { publisher: id, cause });
-        }
+        books.note_sent(alike, held);
     }
 
     pub(super) fn acknowledged(
