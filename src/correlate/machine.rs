@@ -276,6 +276,8 @@ impl Correlator {
         let verdicts_max = self.verdicts_max;
         let closed_max = self.limits.closed_max / self.publishers.len();
         let (books, state) = self.split(id, events);
+        // What nobody awaits does not come out again either.
+        let closed_max = if books.path.lanes.is_empty() { 0 } else { closed_max };
         let Some((sequence, entry)) = state.ledger.front() else {
             return;
         };

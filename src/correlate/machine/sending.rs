@@ -102,6 +102,17 @@ impl Correlator {
             };
         }
         books.note_sent(alike, held);
+        self.close_unawaited(id, at, events);
+    }
+
+    /// Closes the slots of a publisher whose messages nobody awaits as soon as nothing more is awaited of
+    /// them: what only loads takes next to no memory, however much it sends.
+    fn close_unawaited(&mut self, id: PublisherId, now: Instant, events: &mut Vec<Event>) {
+        if self.split(id, events).0.path.lanes.is_empty() {
+            while self.oldest_is_done(id, now, events) {
+                self.close_oldest(id, events);
+            }
+        }
     }
 
     pub(super) fn acknowledged(
@@ -138,6 +149,59 @@ impl Correlator {
         if stage != Stage::Pubrec && !entry.is_answered() {
             entry.set_answered();
             books.time_answer(entry, Leg::PublishAck, at);
+            self.close_unawaited(id, at, events);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::correlate::{Limits, Observation, Path, Roster};
+
+    /// What follows on a path that only loads, where memory holds two slots.
+    fn events(observations: &[Observation]) -> Vec<Event> {
+        let mut roster = Roster::default();
+        let path = Path {
+            name: "load".into(),
+            lanes: vec![],
+            qos: vec![Qos::AtLeastOnce],
+            carriers: vec![],
+            deadline: Duration::from_secs(1),
+        };
+        roster.add(path, [Qos::AtLeastOnce]);
+        let limits = Limits { open_max: 2, ..Limits::default() };
+        let (mut correlator, mut events) = (Correlator::new(Arc::new(roster), limits), Vec::new());
+        observations.iter().for_each(|seen| correlator.observe(seen, &mut events));
+        events
+    }
+
+    #[test]
+    fn what_nobody_awaits_is_closed_with_its_answer_and_not_before() {
+        let (publisher, at) = (PublisherId(0), Instant::ZERO);
+        let sent = |sequence| {
+            [
+                Observation::Offered { publisher, sequence, intended: at },
+                Observation::Sent { publisher, sequence, at, held: false },
+            ]
+        };
+        let answered = |sequence| {
+            let (stage, reason) = (Stage::Puback, 0);
+            Observation::Acknowledged { publisher, sequence, stage, reason, at }
+        };
+        let overflows = |observations: &[Observation]| {
+            let events = events(observations);
+            events.iter().filter(|event| matches!(event, Event::Overflow { .. })).count()
+        };
+        let all: Vec<_> = (0..9).flat_map(|n| [sent(n)[0], sent(n)[1], answered(n)]).collect();
+        assert_eq!(overflows(&all), 0);
+        let late = [sent(0).as_slice(), &sent(1), &[answered(1)], &sent(2)].concat();
+        assert_eq!(overflows(&late), 1, "the first is still awaited");
+        let timed = events(&[late, vec![answered(2)]].concat());
+        let timed = timed.iter().filter(|event| matches!(event, Event::Timed { .. })).count();
+        assert_eq!(timed, 2);
     }
 }
