@@ -175,7 +175,9 @@ mod tests {
         roster.add(path, [Qos::AtLeastOnce]);
         let limits = Limits { open_max: 2, ..Limits::default() };
         let (mut correlator, mut events) = (Correlator::new(Arc::new(roster), limits), Vec::new());
-        observations.iter().for_each(|seen| correlator.observe(seen, &mut events));
+        for seen in observations {
+            correlator.observe(seen, &mut events);
+        }
         events
     }
 
