@@ -59,8 +59,10 @@ fn encode(criterion: &mut Criterion) {
             bencher.iter(|| {
                 number += 1;
                 let identity = stamper.identity(0, 3, black_box(number));
-                let id = stamper.write(&mut payload, format, size, identity);
-                black_box((id.traceparent(), &payload));
+                let stamp = stamper.stamp(identity);
+                payload.clear();
+                stamp.append(&mut payload, format, size);
+                black_box((stamp.property(), &payload));
             });
         });
     }

@@ -6,7 +6,7 @@ mod plant;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use landfall::clock::{Clock, Instant};
 use landfall::correlate::{
     Arrival, Departure, Elapsed, Event, Lane, Leg, Outcome, PathId, PublisherId, RecordPlace,
@@ -36,12 +36,11 @@ const DEPARTURE: Departure =
     Departure { intended: Instant::ZERO, sent: Elapsed::of(0), acknowledged: Elapsed::of(1) };
 
 /// Everything that a message at QoS 1 gives rise to when all is well.
-fn message(publisher: PublisherId) -> [Event; 6] {
+fn message(publisher: PublisherId) -> [Event; 5] {
     let timed = |leg| Event::Timed { publisher, leg, nanos: 1_000_000 };
     [
-        Event::Offered { publisher },
-        Event::Published { publisher },
-        timed(Leg::PublishDelay),
+        Event::Offered { publisher, count: 1 },
+        Event::Published { publisher, count: 1, delay: Elapsed::of(1_000_000) },
         Event::Acknowledged { publisher, sequence: 0, at: Instant::ZERO },
         timed(Leg::PublishAck),
         Event::Resolved {
@@ -90,22 +89,14 @@ fn costs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("telemetry");
     group.throughput(Throughput::Elements(events.len() as u64));
     group.bench_function("apply", |bencher| {
-        let setup = || telemetry.upkeep();
-        let apply = |()| telemetry.apply(black_box(&events));
-        bencher.iter_batched(setup, apply, BatchSize::PerIteration);
+        bencher.iter(|| telemetry.apply(black_box(&events)));
     });
     group.throughput(Throughput::Elements(MESSAGES));
-    group.bench_function("apply and upkeep, a message", |bencher| {
-        bencher.iter(|| {
-            telemetry.apply(black_box(&events));
-            telemetry.upkeep();
-        });
+    group.bench_function("apply, a message", |bencher| {
+        bencher.iter(|| telemetry.apply(black_box(&events)));
     });
     group.bench_function("the same with OTLP, a message", |bencher| {
-        bencher.iter(|| {
-            both.apply(black_box(&events));
-            both.upkeep();
-        });
+        bencher.iter(|| both.apply(black_box(&events)));
     });
     let now = Clock::system().pairing();
     let mut tracer = tracer(&telemetry);

@@ -310,7 +310,6 @@ impl Control {
         let now = self.clock.now();
         self.meters.read(now, &self.telemetry);
         self.end_window(now);
-        self.telemetry.upkeep();
         self.close_press();
         self.tell_load();
         let unmeasured = self.unmeasured();

@@ -12,6 +12,7 @@ mod limits;
 mod machine;
 mod observation;
 mod roster;
+mod row;
 mod sinks;
 mod verdicts;
 
@@ -19,7 +20,7 @@ pub use batch::Batch;
 pub use elapsed::Elapsed;
 pub use event::{Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Gap, Leg, Outcome};
 pub use inbox::{Inbox, PartitionName, Router, Shard};
-pub use late::LateSend;
+pub use late::{LateSend, SEND_LATE_NANOS};
 pub use leases::Leases;
 pub use limits::Limits;
 pub use machine::{Correlator, Kept, TakenUp};
@@ -28,3 +29,4 @@ pub use observation::{
     Stage,
 };
 pub use roster::{Audience, Bystander, Path, Publisher, Qos, Receive, Roster};
+pub use row::Row;

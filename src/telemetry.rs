@@ -5,9 +5,10 @@
 //!
 //! * One table, [`CATALOGUE`], declares every metric. Registration, the zero of every counter and
 //!   histogram, the exposition and the reference text follow from it.
-//! * Whole counters and histograms are on the hot path. They live in a recorder behind the
+//! * Whole counters and histograms are on the hot path. They live in recorders behind the
 //!   `metrics` facade, prepared once for the roster, so that an event costs an index and no look-up
-//!   by name, and so that a second recorder can be put beside the first.
+//!   by name, and so that a second recorder can be put beside the first. Durations are counted in their
+//!   buckets at once, which a load asks for a million times a second.
 //! * Gauges and totals of seconds change once a second or less. The recorder can neither take a
 //!   gauge away again nor hold a counter with a fraction, so both live on a board of our own, where
 //!   a series without a value is absent and not zero.
@@ -28,6 +29,7 @@
 mod board;
 mod both;
 mod catalogue;
+mod durations;
 mod edition;
 mod families;
 mod figures;

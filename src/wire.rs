@@ -120,14 +120,18 @@ pub struct Sending<S> {
     pub source: S,
 }
 
-/// Writes messages when they are sent, and again when they are sent again.
+/// Writes messages when they are sent, and again when they are sent again: the same bytes whenever it is
+/// asked for the same number.
 pub trait Source {
     /// How long a payload is, in bytes: the same for all.
     fn size(&self) -> usize;
 
-    /// Writes the payload of a message into `payload`, whose old content goes, and gives its property;
-    /// the same bytes whenever it is asked for the same number.
-    fn compose(&mut self, number: u64, payload: &mut Vec<u8>) -> Property;
+    /// Begins a message: its property.
+    fn begin(&mut self, number: u64) -> Property;
+
+    /// Appends the payload of the message that was begun last to a packet: as many bytes as
+    /// [`Source::size`] says.
+    fn append(&mut self, packet: &mut Vec<u8>);
 }
 
 /// Value of the user property that carries the stamp, where there is one; left out in 3.1.1.
@@ -142,10 +146,11 @@ impl Source for Mute {
         0
     }
 
-    fn compose(&mut self, _: u64, payload: &mut Vec<u8>) -> Property {
-        payload.clear();
+    fn begin(&mut self, _: u64) -> Property {
         None
     }
+
+    fn append(&mut self, _: &mut Vec<u8>) {}
 }
 
 /// One thing that happened on a connection. Messages have the numbers that they were published under.

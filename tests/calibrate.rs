@@ -59,11 +59,23 @@ fn a_calibration_measures_prints_keeps_and_is_found_again() {
     let name = file.to_str().unwrap();
     let ended = landfall(
         home.path(),
-        &["calibrate", "--for", "1s", "--clients", "20", "--size", "64", "--json", name],
+        &[
+            "calibrate",
+            "--for",
+            "500ms",
+            "--rounds",
+            "2",
+            "--clients",
+            "20",
+            "--size",
+            "64",
+            "--json",
+            name,
+        ],
     );
     assert_eq!((ended.code, ended.complained.as_str()), (Some(0), ""), "{}", ended.said);
     for part in [
-        "20 clients, payloads of 64 bytes (binary), 1.00 s each, into a sink in this process",
+        "20 clients, payloads of 64 bytes (binary), 500 ms each, 2 rounds, into a sink in this process",
         "flat out (closed loop)",
         "paced, 10,000 messages/s",
         "landfall alone can do at most ",
@@ -85,6 +97,7 @@ fn a_calibration_measures_prints_keeps_and_is_found_again() {
             "{key}: bare {bare} us, measured {measured} us"
         );
         assert!(sum(key, "/publish_delay_p99_seconds") > 0.0);
+        assert!(sum(key, "/cost_least") < sum(key, "/cost_most"), "{key}: two rounds alike");
     }
     assert!(sum("paced", "/scheduler_lag_p99_seconds") > 0.0);
     assert_eq!(figures["flat_out"][0]["scheduler_lag_p99_seconds"], Value::Null);
@@ -103,9 +116,14 @@ fn a_calibration_measures_prints_keeps_and_is_found_again() {
     assert!(markdown.contains("landfall alone could do "), "{markdown}");
     assert!(markdown.contains("| publish_delay | 1 |"), "{markdown}");
 
-    // Of another machine it says nothing, wherever it is.
-    let other = fs::read_to_string(&file).unwrap().replace("\"cpus\": ", "\"cpus\": 1");
-    fs::write(&file, other).unwrap();
+    what_is_of_others_is_not_used(&home, &file);
+}
+
+/// A calibration of another machine says nothing, wherever it is, and neither does what is none.
+fn what_is_of_others_is_not_used(home: &TempDir, file: &Path) {
+    let (name, kept) = (file.to_str().unwrap(), home.path().join("landfall/calibration.json"));
+    let other = fs::read_to_string(file).unwrap().replace("\"cpus\": ", "\"cpus\": 1");
+    fs::write(file, other).unwrap();
     let (report, markdown, complained) = load(home.path(), "2500/s", &["--calibration", name]);
     assert_eq!(report["calibration"], Value::Null);
     assert!(complained.contains("it is of another machine"), "{complained}");
@@ -141,8 +159,10 @@ fn a_broker_can_be_the_target_and_is_not_kept() {
     let (home, tasks) = (TempDir::new().unwrap(), Tasks::new());
     let sink = NullSink::start(1, &tasks).unwrap();
     let url = format!("mqtt://{}", sink.address());
-    let ended =
-        landfall(home.path(), &["calibrate", "--for", "500ms", "--clients", "5", "--broker", &url]);
+    let ended = landfall(
+        home.path(),
+        &["calibrate", "--for", "500ms", "--rounds", "1", "--clients", "5", "--broker", &url],
+    );
     assert_eq!(ended.code, Some(0), "{}", ended.complained);
     assert!(ended.said.contains(&format!("into {url}")), "{}", ended.said);
     assert!(ended.said.contains("landfall and that broker together do "), "{}", ended.said);
@@ -158,6 +178,7 @@ fn bad_flags_are_refused() {
     for (arguments, why) in [
         (&["--for", "0s"][..], "--for: is too short"),
         (&["--clients", "0"], "--clients"),
+        (&["--rounds", "0"], "--rounds"),
         (&["--size", "8"], "size"),
         (&["--broker", "http://x"], "paths[0].mqtt.url"),
         (&["--json", "/nowhere/at/all"], "--json /nowhere/at/all"),

@@ -28,18 +28,21 @@ const SUBSCRIBER: usize = 0;
 const PUBLISHER: usize = 1;
 
 /// Large messages that say their number.
-#[derive(Debug)]
-struct Large;
+#[derive(Debug, Default)]
+struct Large(u64);
 
 impl Source for Large {
     fn size(&self) -> usize {
         BYTES
     }
 
-    fn compose(&mut self, number: u64, payload: &mut Vec<u8>) -> Property {
-        payload.clear();
-        payload.extend((0..BYTES as u64 / 8).flat_map(|place| (number + place).to_be_bytes()));
+    fn begin(&mut self, number: u64) -> Property {
+        self.0 = number;
         Some([b'0'; 55])
+    }
+
+    fn append(&mut self, packet: &mut Vec<u8>) {
+        packet.extend((0..BYTES as u64 / 8).flat_map(|place| (self.0 + place).to_be_bytes()));
     }
 }
 
@@ -93,7 +96,7 @@ impl Handler for Exchange {
             (SUBSCRIBER, Happening::Message(message)) => {
                 let number = u64::from_be_bytes(*message.payload.first_chunk().unwrap());
                 let mut payload = Vec::new();
-                Large.compose(number, &mut payload);
+                Large(number).append(&mut payload);
                 assert_eq!(message.payload, payload);
                 *counts.received.entry(number).or_default() += 1;
             }
@@ -143,7 +146,7 @@ fn client(
         connect_after: Duration::ZERO,
         packet_bytes_max: 1 << 20,
     };
-    let sending = Sending { topic: topic.into(), qos, source: Large };
+    let sending = Sending { topic: topic.into(), qos, source: Large::default() };
     Client::new(endpoint, session, sending)
 }
 

@@ -104,13 +104,12 @@ fn story(round: u64) -> Vec<Event> {
     let was = Outcome::AckedLost;
     vec![
         Event::Woken { publisher, nanos: nanos(18) },
-        Event::Offered { publisher },
-        Event::Published { publisher },
+        Event::Offered { publisher, count: 1 },
+        Event::Published { publisher, count: 1, delay: Elapsed::of(nanos(22)) },
         Event::Acknowledged { publisher, sequence, at },
         Event::Timed { publisher, leg: Leg::PublishAck, nanos: nanos(20) },
         Event::DurabilityGap { publisher, gap: gap(nanos(30)) },
         Event::Timed { publisher, leg: Leg::PublishRec, nanos: nanos(32) },
-        Event::Timed { publisher, leg: Leg::PublishDelay, nanos: nanos(22) },
         Event::Resolved {
             publisher,
             sequence,

@@ -98,9 +98,8 @@ fn delivery(publisher: u32, nanos: i64) -> Vec<Event> {
         arrival.stamps = [Some(false), Some(true)];
     }
     vec![
-        Event::Offered { publisher: id },
-        Event::Published { publisher: id },
-        timed(Leg::PublishDelay, nanos / 10),
+        Event::Offered { publisher: id, count: 1 },
+        Event::Published { publisher: id, count: 1, delay: Elapsed::of(nanos / 10) },
         Event::Acknowledged { publisher: id, sequence: 0, at: Instant::ZERO },
         timed(Leg::PublishAck, nanos / 3),
         arrived,

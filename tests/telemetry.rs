@@ -206,10 +206,21 @@ fn every_event_moves_its_own_series_and_no_other() {
     let (intended, slot) = (Instant::ZERO, None);
     let gap = Gap { intended, acknowledged: 5, appended: 3, received: 9, slot };
     let cases: Vec<(Event, Vec<&str>)> = vec![
-        (Event::Offered { publisher }, vec!["landfall_offered_messages_total{path=plant,qos=1} 1"]),
         (
-            Event::Published { publisher },
-            vec!["landfall_published_messages_total{path=plant,qos=1} 1"],
+            Event::Offered { publisher, count: 1 },
+            vec!["landfall_offered_messages_total{path=plant,qos=1} 1"],
+        ),
+        (
+            Event::Published { publisher, count: 3, delay: Elapsed::UNKNOWN },
+            vec!["landfall_published_messages_total{path=plant,qos=1} 3"],
+        ),
+        (
+            Event::Published { publisher, count: 2, delay: Elapsed::of(1_000_000) },
+            vec![
+                "landfall_leg_latency_seconds_count{leg=publish_delay,path=plant,qos=1} 2",
+                "landfall_leg_latency_seconds_sum{leg=publish_delay,path=plant,qos=1} 0.002",
+                "landfall_published_messages_total{path=plant,qos=1} 2",
+            ],
         ),
         (
             Event::Acknowledged { publisher: PublisherId(3), sequence: 0, at: Instant::ZERO },
@@ -490,8 +501,8 @@ fn control_messages_are_in_what_has_a_lane_and_nowhere_else() {
     let (sequence, at, place) = (0, Instant::ZERO, NOWHERE);
     let (cause, was) = (DuplicateCause::Pipeline, Outcome::AckedLost);
     telemetry.apply(&[
-        Event::Offered { publisher },
-        Event::Published { publisher },
+        Event::Offered { publisher, count: 1 },
+        Event::Published { publisher, count: 1, delay: Elapsed::of(1) },
         Event::Acknowledged { publisher, sequence, at },
         Event::Timed { publisher, leg: Leg::PublishAck, nanos: 1 },
         Event::Resolved {
@@ -568,7 +579,7 @@ fn events_of_strangers_are_no_events() {
     let telemetry = telemetry();
     let before = scrape(&telemetry);
     telemetry.apply(&[
-        Event::Offered { publisher: PublisherId(99) },
+        Event::Offered { publisher: PublisherId(99), count: 1 },
         Event::Foreign { path: PathId(9), count: 1 },
         Event::Consumed { path: PathId(9), lane: Lane::MqttKafka, partition: u32::MAX },
     ]);
@@ -748,10 +759,7 @@ fn nothing_is_lost_while_four_threads_record_and_scrapes_go_on() {
         [sum("landfall_slots_total"), sum("landfall_end_to_end_latency_seconds_count")]
     };
     let mut last = [0.0; 2];
-    for round in 0..20 {
-        if round % 2 == 0 {
-            telemetry.upkeep();
-        }
+    for _ in 0..20 {
         let now = totals(&scrape(&telemetry));
         assert!(now[0] >= last[0] && now[1] >= last[1], "{last:?} then {now:?}");
         last = now;
@@ -910,7 +918,7 @@ fn request(address: SocketAddr, method: &str, path: &str) -> (u16, String, Strin
 #[test]
 fn the_pages_answer() {
     let (pages, press) = pages();
-    pages.telemetry.apply(&[Event::Offered { publisher: PublisherId(0) }]);
+    pages.telemetry.apply(&[Event::Offered { publisher: PublisherId(0), count: 1 }]);
     serve(pages, |address| {
         let (code, head, body) = request(address, "GET", "/metrics");
         assert_eq!(code, 200);

@@ -126,11 +126,13 @@ impl Bookkeeper {
             let judged_at = judges.then_some(now);
             let taken = Taken { published: &published, received: &received, judged: judged_at };
             self.record(taken, now);
-            for observation in published.iter().chain(&received) {
+            for row in &published {
+                self.correlator.observe_row(row, &mut events);
+                self.book_many(&mut events);
+            }
+            for observation in &received {
                 self.correlator.observe(observation, &mut events);
-                if events.len() >= EVENTS_MAX {
-                    self.book(&mut events);
-                }
+                self.book_many(&mut events);
             }
             if judges {
                 judged = now;
@@ -178,6 +180,14 @@ impl Bookkeeper {
                 // Where there is no room it is asked again soon.
                 let _ = ask.try_send(since);
             }
+        }
+    }
+
+    /// Books what there is, if it is much.
+    #[inline]
+    fn book_many(&mut self, events: &mut Vec<Event>) {
+        if events.len() >= EVENTS_MAX {
+            self.book(events);
         }
     }
 

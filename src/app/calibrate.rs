@@ -6,7 +6,9 @@
 //! The very run that measures a system is made against a sink that keeps nothing, in this process and on
 //! real sockets, so that nothing but landfall is the limit: flat out and at a fixed rate, at each QoS, and
 //! each time also bare, without stamp, books and metrics. CPU time is that of the whole process less
-//! what the sink's threads say of themselves, and only of the time in which the load is steady.
+//! what the sink's threads say of themselves, and only of the time in which the load is steady. All of it
+//! is done in several rounds, the bare load first in one and last in the next: what else the machine does
+//! changes from second to second, and hits both alike.
 
 mod load;
 
@@ -33,14 +35,19 @@ const PACED_RATE: u32 = 10_000;
 const SHORTEST: Duration = Duration::from_millis(100);
 /// More threads than this the sink never needs.
 const SINK_THREADS_MAX: usize = 2;
+/// How wide the bar is that shows how far it is.
+const BAR: usize = 24;
 /// Where nothing could be reached.
 const UNREACHABLE: u8 = 3;
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// Measure each of the 12 loads for so long
-    #[arg(long = "for", value_name = "DURATION", default_value = "3s", value_parser = config::duration)]
+    /// Measure each of the 12 loads for so long in each round
+    #[arg(long = "for", value_name = "DURATION", default_value = "1s", value_parser = config::duration)]
     each: Duration,
+    /// How often each load is measured: figures are medians, and a single round tells noise from nothing
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
     /// How many clients share a load
     #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     clients: u32,
@@ -92,7 +99,7 @@ pub(super) async fn run(flags: Flags, screen: Screen) -> Result<u8, Error> {
     let signals = Signals::listen().map_err(|error| Error::System("listening for signals", error));
     let mut signals = signals?;
     let levels = tokio::select! {
-        levels = measure(&loads, &target, &screen) => levels,
+        levels = measure(&loads, flags.rounds, &target, &screen) => levels,
         () = signals.next() => Ok(Outcome::Interrupted),
     };
     screen.clear();
@@ -108,9 +115,10 @@ pub(super) async fn run(flags: Flags, screen: Screen) -> Result<u8, Error> {
     }
 }
 
-/// Runs one load after the other.
+/// Runs one load after the other, round by round.
 async fn measure(
     loads: &[(Step, Loaded)],
+    rounds: u32,
     target: &Target,
     screen: &Screen,
 ) -> Result<Outcome<Vec<(Step, Level)>>, Error> {
@@ -118,33 +126,36 @@ async fn measure(
     if is_shown {
         screen.begin();
     }
-    let mut levels = Vec::new();
-    for (place, (step, loaded)) in loads.iter().enumerate() {
-        for is_bare in [true, false] {
-            if is_shown {
-                let done = 2 * place + usize::from(!is_bare);
-                screen.draw(progress(*step, is_bare, (done, 2 * loads.len()), target.each));
-            }
-            if is_bare {
-                match load::bare(loaded, target).await? {
-                    Outcome::Done(bare) => levels.push((*step, Level { bare, ..Level::default() })),
+    let all = 2 * loads.len() * rounds as usize;
+    let mut done = 0;
+    let mut levels = vec![Vec::new(); loads.len()];
+    for round in 0..rounds {
+        for ((step, loaded), levels) in loads.iter().zip(&mut levels) {
+            let mut level = Level::default();
+            let bare_first = round % 2 == 0;
+            for is_bare in [bare_first, !bare_first] {
+                if is_shown {
+                    screen.draw(progress(*step, is_bare, (done, all), target.each));
+                }
+                done += 1;
+                let outcome = if is_bare {
+                    load::bare(loaded, target).await?.map(|bare| Level { bare, ..level.clone() })
+                } else {
+                    let bare = level.bare;
+                    load::measured(loaded, target, screen).await?.map(|of| Level { bare, ..of })
+                };
+                level = match outcome {
+                    Outcome::Done(level) => level,
                     Outcome::Unreachable(why) => return Ok(Outcome::Unreachable(why)),
                     Outcome::Interrupted => return Ok(Outcome::Interrupted),
-                }
-                continue;
+                };
             }
-            let bare = levels.pop().map(|(_, level)| level.bare).unwrap_or_default();
-            match load::measured(loaded, target, screen).await? {
-                Outcome::Done(level) => {
-                    let level = Level { qos: step.qos, bare, ..level };
-                    levels.push((*step, level.compared()));
-                }
-                Outcome::Unreachable(why) => return Ok(Outcome::Unreachable(why)),
-                Outcome::Interrupted => return Ok(Outcome::Interrupted),
-            }
+            levels.push(Level { qos: step.qos, ..level }.compared());
         }
     }
-    Ok(Outcome::Done(levels))
+    let steps = loads.iter().map(|(step, _)| *step);
+    let of_rounds = levels.iter().map(|rounds| Level::of_rounds(rounds));
+    Ok(Outcome::Done(steps.zip(of_rounds).collect()))
 }
 
 /// Prints and keeps what came out.
@@ -160,6 +171,7 @@ fn finish(flags: &Flags, levels: &[(Step, Level)], screen: &Screen) -> Result<u8
         payload_bytes: flags.size,
         format: format(flags.size).name().to_owned(),
         seconds: flags.each.as_secs_f64(),
+        rounds: flags.rounds,
         flat_out: of(false),
         paced: of(true),
         paced_rate: f64::from(PACED_RATE),
@@ -230,10 +242,11 @@ telemetry: {{ listen: 127.0.0.1:0 }}
 /// Which load it is at.
 fn progress(step: Step, is_bare: bool, (done, all): (usize, usize), each: Duration) -> String {
     let left = u32::try_from(all - done).unwrap_or(u32::MAX);
+    let drawn = BAR * done / all.max(1);
     format!(
         "[{}{}] calibrating: {}, QoS {}{}; some {} s left",
-        "#".repeat(done),
-        "-".repeat(all - done),
+        "#".repeat(drawn),
+        "-".repeat(BAR - drawn),
         if step.is_paced { "paced" } else { "flat out" },
         step.qos,
         if is_bare { ", bare" } else { "" },

@@ -16,7 +16,7 @@ use super::clocks::LeaderClocks;
 use super::logging::RECOVERY;
 use super::recorder::{Holdings, News, Recorder};
 use crate::clock::Instant;
-use crate::correlate::{Correlator, Observation};
+use crate::correlate::{Correlator, Observation, Row};
 use crate::telemetry::{Component, Health, Telemetry};
 
 /// When a fresh snapshot is first tried; each time that fails the wait is twice as long.
@@ -27,7 +27,7 @@ const RETRY_LAST: Duration = Duration::from_mins(1);
 /// What a tick takes in.
 #[derive(Clone, Copy)]
 pub(super) struct Taken<'a> {
-    pub(super) published: &'a [Observation],
+    pub(super) published: &'a [Row],
     pub(super) received: &'a [Observation],
     /// The moment at which deadlines are looked at, if they are.
     pub(super) judged: Option<Instant>,

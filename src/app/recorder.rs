@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::clocks::Leaders;
 use super::state::{Frame, Owner, Story, snapshot};
 use crate::clock::Instant;
-use crate::correlate::{Correlator, Leases, Observation, PartitionName, PublisherId};
+use crate::correlate::{Correlator, Leases, Observation, PartitionName, PublisherId, Row};
 use crate::journal::{Log, Teller};
 use crate::stats::{Clocks, Stats};
 
@@ -65,7 +65,7 @@ impl Recorder {
     /// are due by it. After an error nothing more may be written before [`Recorder::renew`].
     pub(super) fn record(
         &mut self,
-        (published, received): (&[Observation], &[Observation]),
+        (published, received): (&[Row], &[Observation]),
         judged: Option<Instant>,
         news: News,
         correlator: &Correlator,
@@ -92,15 +92,15 @@ impl Recorder {
     /// Leases that are due to who has given out sequences, or is about to begin.
     fn due(
         &mut self,
-        published: &[Observation],
+        published: &[Row],
         ready: &[PublisherId],
         correlator: &Correlator,
     ) -> Vec<(PublisherId, u64)> {
         let first = ready.iter().map(|&publisher| (publisher, correlator.next_sequence(publisher)));
         let mut next: BTreeMap<PublisherId, u64> = first.collect();
-        for observation in published {
-            if let &Observation::Offered { publisher, sequence, .. } = observation {
-                next.insert(publisher, sequence + 1);
+        for row in published {
+            if let Observation::Offered { publisher, sequence, .. } = row.first {
+                next.insert(publisher, sequence + u64::from(row.count()));
             }
         }
         let due = next.into_iter();

@@ -33,7 +33,7 @@ use super::recorder::Holdings;
 use crate::clock::{Clock, Instant, WallTime};
 use crate::correlate::{
     Correlator, Kept, Lane, Leases, Limits, Observation, PartitionName, PathId, PublisherId, Qos,
-    Roster, TakenUp,
+    Roster, Row, TakenUp,
 };
 use crate::journal::Stored;
 use crate::report::rfc3339;
@@ -90,7 +90,7 @@ struct Read<C> {
 /// What one tick of the books took in.
 #[derive(Debug, Serialize)]
 pub(super) struct Frame<'a> {
-    pub(super) published: &'a [Observation],
+    pub(super) published: &'a [Row],
     pub(super) received: &'a [Observation],
     /// The moment at which deadlines were looked at, if they were.
     pub(super) judged: Option<Instant>,
@@ -103,7 +103,7 @@ pub(super) struct Frame<'a> {
 /// The same, as it is read.
 #[derive(Debug, Deserialize)]
 struct Taken {
-    published: Vec<Observation>,
+    published: Vec<Row>,
     received: Vec<Observation>,
     judged: Option<Instant>,
     leases: Vec<(PublisherId, u64)>,
@@ -246,7 +246,10 @@ fn replay(stored: &Stored, roster: &Arc<Roster>) -> Result<Read<Correlator>, Str
             // Where there are too many, that was said when it was told.
             clocks.set_leaders(*of, led);
         }
-        for observation in taken.published.iter().chain(&taken.received) {
+        for row in &taken.published {
+            correlator.observe_row(row, &mut events);
+        }
+        for observation in &taken.received {
             correlator.observe(observation, &mut events);
         }
         if let Some(now) = taken.judged {

@@ -1,6 +1,6 @@
 //! Room `correlate`: observations of one edge on their way to the inboxes.
 
-use super::{Observation, PathId, PublisherId, Router};
+use super::{Observation, PathId, PublisherId, Router, Row};
 
 /// How many observations for one inbox wait at most: some 25 KiB, which a processor keeps close.
 const ROOM: usize = 256;
@@ -27,7 +27,7 @@ pub struct Batch {
 
 #[derive(Clone, Debug, Default)]
 struct Waiting {
-    publish: Vec<Observation>,
+    publish: Vec<Row>,
     receive: Vec<Observation>,
 }
 
@@ -43,8 +43,12 @@ impl Batch {
     #[inline]
     pub fn publish(&mut self, publisher: PublisherId, observation: Observation) {
         let shard = self.router.shard_of(publisher);
-        self.shards[shard].publish.push(observation);
-        if self.shards[shard].publish.len() >= ROOM {
+        let rows = &mut self.shards[shard].publish;
+        if rows.last_mut().is_some_and(|row| row.takes(&observation)) {
+            return;
+        }
+        rows.push(observation.into());
+        if rows.len() >= ROOM {
             self.hand_over_to(shard);
         }
     }
@@ -86,12 +90,11 @@ impl Batch {
     /// What was sent first: a message must not be in the books before its slot is.
     fn hand_over_to(&mut self, shard: usize) {
         let (waiting, inboxes) = (&mut self.shards[shard], &self.router.shards()[shard]);
-        for (waiting, inbox) in
-            [(&mut waiting.publish, &inboxes.publish), (&mut waiting.receive, &inboxes.receive)]
-        {
-            if !waiting.is_empty() {
-                inbox.append(waiting);
-            }
+        if !waiting.publish.is_empty() {
+            inboxes.publish.append(&mut waiting.publish);
+        }
+        if !waiting.receive.is_empty() {
+            inboxes.receive.append(&mut waiting.receive);
         }
     }
 }
@@ -110,6 +113,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::clock::Instant;
     use crate::correlate::{Carrier, Lane, Path, Qos, Roster, Shard};
 
     const PATH: PathId = PathId(0);
@@ -134,13 +138,18 @@ mod tests {
     /// What lies in the two inboxes of each shard.
     fn taken(router: &Router) -> Vec<[Vec<Observation>; 2]> {
         let taken = |shard: &Shard| {
-            [&shard.publish, &shard.receive].map(|inbox| {
-                let mut batch = Vec::new();
-                inbox.swap(&mut batch);
-                batch
-            })
+            let (mut published, mut received) = (Vec::new(), Vec::new());
+            shard.publish.swap(&mut published);
+            shard.receive.swap(&mut received);
+            [published.iter().flat_map(Row::each).collect(), received]
         };
         router.shards().iter().map(taken).collect()
+    }
+
+    /// Of one publisher after the other, so that there are rows where none comes between.
+    fn sent(publisher: u32, sequence: i64) -> Observation {
+        let (publisher, sequence) = (PublisherId(publisher), sequence.unsigned_abs());
+        Observation::Sent { publisher, sequence, at: Instant::ZERO, held: false }
     }
 
     #[derive(Clone, Debug)]
@@ -173,8 +182,8 @@ mod tests {
             for (n, step) in (0..).zip(&steps) {
                 match *step {
                     Step::Publish(publisher) => {
-                        one_by_one.publish(PublisherId(publisher), woken(n));
-                        batch.publish(PublisherId(publisher), woken(n));
+                        one_by_one.publish(PublisherId(publisher), sent(publisher, n));
+                        batch.publish(PublisherId(publisher), sent(publisher, n));
                     }
                     Step::Receive(publisher) => {
                         one_by_one.receive(PATH, publisher, woken(n));

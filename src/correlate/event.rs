@@ -244,10 +244,12 @@ pub enum Event {
         /// How long at most.
         nanos: i64,
     },
-    /// A slot came due.
+    /// Slots in a row came due.
     Offered {
-        /// Whose slot.
+        /// Whose slots.
         publisher: PublisherId,
+        /// How many.
+        count: u32,
     },
     /// A slot will not be sent; its outcomes follow.
     Skipped {
@@ -256,16 +258,22 @@ pub enum Event {
         /// Why not.
         cause: NotSent,
     },
-    /// A message left for the first time.
+    /// Messages in a row left for the first time.
     Published {
-        /// Who sent it.
+        /// Who sent them.
         publisher: PublisherId,
+        /// How many.
+        count: u32,
+        /// [`Leg::PublishDelay`] of each, where that is known.
+        delay: Elapsed,
     },
-    /// It left later than its schedule allows.
+    /// Messages left later than their schedule allows.
     SentLate {
-        /// Who sent it.
+        /// Who sent them.
         publisher: PublisherId,
-        /// What it waited for.
+        /// How many.
+        count: u32,
+        /// What they waited for.
         cause: LateSend,
     },
     /// The broker accepted a connection.
@@ -343,7 +351,7 @@ pub enum Event {
         /// On which lane.
         lane: Lane,
     },
-    /// A leg was timed that did not end with an arrival.
+    /// The broker's answer was timed.
     Timed {
         /// Whose message.
         publisher: PublisherId,

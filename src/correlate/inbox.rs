@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Lane, Observation, PathId, PublisherId, Roster, Sink};
+use super::{Lane, Observation, PathId, PublisherId, Roster, Row, Sink};
 
 /// A bounded queue of observations that is emptied in batches.
 ///
@@ -16,30 +16,31 @@ use super::{Lane, Observation, PathId, PublisherId, Roster, Sink};
 /// allocation or a system call. When it is full the edge waits, and the wait is counted: an
 /// observation that was dropped would be a message that never was.
 #[derive(Debug)]
-pub struct Inbox {
-    state: Mutex<State>,
+pub struct Inbox<T> {
+    state: Mutex<State<T>>,
     room: Condvar,
     capacity: usize,
     waits: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    observations: Vec<Observation>,
+#[derive(Debug)]
+struct State<T> {
+    observations: Vec<T>,
     closed: bool,
 }
 
-impl Inbox {
+impl<T: Copy> Inbox<T> {
     /// Empty, for at most so many observations.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let (state, room) = (Mutex::new(State::default()), Condvar::new());
+        let (state, room) =
+            (Mutex::new(State { observations: Vec::new(), closed: false }), Condvar::new());
         Self { state, room, capacity, waits: AtomicU64::new(0) }
     }
 
     /// Adds an observation, waiting for room where there is none. After [`Inbox::close`] nobody
     /// reads any more and it is let go.
-    pub fn push(&self, observation: Observation) {
+    pub fn push(&self, observation: T) {
         let mut state = self.lock();
         if state.observations.len() >= self.capacity {
             state = self.await_room(state);
@@ -51,7 +52,7 @@ impl Inbox {
 
     /// Adds observations in their order and leaves `batch` empty, waiting for room where there is none.
     /// After [`Inbox::close`] nobody reads any more and they are let go.
-    pub fn append(&self, batch: &mut Vec<Observation>) {
+    pub fn append(&self, batch: &mut Vec<T>) {
         let mut state = self.lock();
         let mut rest = batch.as_slice();
         while !rest.is_empty() && !state.closed {
@@ -67,15 +68,15 @@ impl Inbox {
     }
 
     /// Counts the wait, and waits until there is room or nobody reads any more.
-    fn await_room<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn await_room<'a>(&'a self, state: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
         self.waits.fetch_add(1, Ordering::Relaxed);
         let is_full =
-            |state: &mut State| state.observations.len() >= self.capacity && !state.closed;
+            |state: &mut State<T>| state.observations.len() >= self.capacity && !state.closed;
         self.room.wait_while(state, is_full).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes everything, leaving `batch`, whose content goes, in its place.
-    pub fn swap(&self, batch: &mut Vec<Observation>) {
+    pub fn swap(&self, batch: &mut Vec<T>) {
         batch.clear();
         std::mem::swap(&mut self.lock().observations, batch);
         // Only a full inbox is waited for, and waking nobody would cost a system call all the same.
@@ -96,7 +97,7 @@ impl Inbox {
         self.waits.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -105,10 +106,10 @@ impl Inbox {
 #[derive(Debug)]
 pub struct Shard {
     /// What publishers saw.
-    pub publish: Inbox,
+    pub publish: Inbox<Row>,
     /// What subscribers and consumers saw. Is to be read before `publish`, so that a message's
     /// sending is known when its arrival is looked at.
-    pub receive: Inbox,
+    pub receive: Inbox<Observation>,
 }
 
 /// What a dense partition index stands for.
@@ -160,7 +161,7 @@ impl Router {
 
     /// Hands on what a publisher saw.
     pub fn publish(&self, publisher: PublisherId, observation: Observation) {
-        self.shards[self.shard_of(publisher)].publish.push(observation);
+        self.shards[self.shard_of(publisher)].publish.push(observation.into());
     }
 
     /// Hands on a message that came out, to the shard of the publisher that its stamp names.
@@ -235,14 +236,14 @@ mod tests {
         Observation::Woken { publisher: PublisherId(0), nanos }
     }
 
-    fn taken(inbox: &Inbox) -> Vec<Observation> {
+    fn taken<T: Copy>(inbox: &Inbox<T>) -> Vec<T> {
         let mut batch = Vec::new();
         inbox.swap(&mut batch);
         batch
     }
 
     /// Waits until somebody has found the inbox full.
-    fn await_waits(inbox: &Inbox, waits: u64) {
+    fn await_waits(inbox: &Inbox<Observation>, waits: u64) {
         while inbox.waits() < waits {
             thread::yield_now();
         }

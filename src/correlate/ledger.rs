@@ -279,6 +279,11 @@ impl Ledger {
         self.entries.push_back(entry);
     }
 
+    /// Adds so many that are alike.
+    pub(super) fn push_alike(&mut self, entry: Entry, count: usize) {
+        self.entries.resize(self.entries.len() + count, entry);
+    }
+
     pub(super) fn place(&mut self, sequence: u64) -> Place<'_> {
         let Some(index) = sequence.checked_sub(self.first) else {
             return Place::Closed(None);

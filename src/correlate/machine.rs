@@ -20,7 +20,7 @@ use super::verdicts::Verdicts;
 pub use restart::{Kept, TakenUp};
 
 use super::{
-    Event, Lane, NotSent, Observation, Outcome, PathId, Publisher, PublisherId, Qos, Roster,
+    Event, Lane, NotSent, Observation, Outcome, PathId, Publisher, PublisherId, Qos, Roster, Row,
 };
 
 /// Turns observations into outcomes. Owns the publishers of one shard.
@@ -131,13 +131,13 @@ impl Correlator {
                 events.push(Event::Polled { path, reader, nanos });
             }
             Observation::Offered { publisher, sequence, intended } => {
-                self.offered(publisher, sequence, intended, events);
+                self.offered(publisher, (sequence, 1), intended, events);
             }
             Observation::NotSent { publisher, sequence, cause } => {
                 self.not_sent(publisher, sequence, cause, events);
             }
             Observation::Sent { publisher, sequence, at, held } => {
-                self.sent(publisher, sequence, (at, held), events);
+                self.sent(publisher, (sequence, 1), (at, held), events);
             }
             Observation::Connected { path, tcp_nanos, tls_nanos, connack_nanos } => {
                 events.push(Event::Connected { path, tcp_nanos, tls_nanos, connack_nanos });
@@ -160,6 +160,19 @@ impl Correlator {
             Observation::Away { path, lane, from, until } => {
                 self.paths[usize::from(path.0)].note_absence(lane, from, until);
             }
+        }
+    }
+
+    /// Takes in what a publisher saw of slots in a row, as [`Correlator::observe`] would of each.
+    pub fn observe_row(&mut self, row: &Row, events: &mut Vec<Event>) {
+        match row.first {
+            Observation::Offered { publisher, sequence, intended } => {
+                self.offered(publisher, (sequence, row.count()), intended, events);
+            }
+            Observation::Sent { publisher, sequence, at, held } => {
+                self.sent(publisher, (sequence, row.count()), (at, held), events);
+            }
+            _ => row.each().for_each(|observation| self.observe(&observation, events)),
         }
     }
 
@@ -218,18 +231,25 @@ impl Correlator {
         }
     }
 
-    fn offered(&mut self, id: PublisherId, sequence: u64, due: Instant, events: &mut Vec<Event>) {
+    fn offered(
+        &mut self,
+        id: PublisherId,
+        (first, count): (u64, u32),
+        due: Instant,
+        events: &mut Vec<Event>,
+    ) {
         let (books, state) = self.split(id, events);
-        if sequence != state.ledger.next() {
+        if first != state.ledger.next() {
             debug_assert!(false, "slots are offered in order");
             books.events.push(Event::Overflow { publisher: id });
             return;
         }
-        *books.open_outcomes += books.path.lanes.len() as u64;
-        books.events.push(Event::Offered { publisher: id });
-        state.ledger.push(Entry::new(due));
-        self.open_slots += 1;
-        if self.open_slots > self.limits.open_max {
+        *books.open_outcomes += u64::from(count) * books.path.lanes.len() as u64;
+        books.events.push(Event::Offered { publisher: id, count });
+        let count = count as usize;
+        state.ledger.push_alike(Entry::new(due), count);
+        self.open_slots += count;
+        for _ in 0..count.min(self.open_slots.saturating_sub(self.limits.open_max)) {
             self.evict_oldest(id, events);
         }
     }
@@ -256,6 +276,8 @@ impl Correlator {
         let verdicts_max = self.verdicts_max;
         let closed_max = self.limits.closed_max / self.publishers.len();
         let (books, state) = self.split(id, events);
+        // What nobody awaits does not come out again either.
+        let closed_max = if books.path.lanes.is_empty() { 0 } else { closed_max };
         let Some((sequence, entry)) = state.ledger.front() else {
             return;
         };

@@ -12,6 +12,7 @@ use crate::clock::{Clock, Instant};
 use crate::correlate::Qos;
 use crate::schedule::{self, Agenda, Arrivals};
 use crate::shutdown::Tasks;
+use crate::stamp::TRACEPARENT_LEN;
 use crate::wire::{
     Bell, Client, Clients, EventLoop, Failure, Handler, Happening, Property, Sending, Source,
 };
@@ -36,8 +37,8 @@ impl Tally {
 }
 
 /// Sends the slots of these publishers as they come due, from when all of them are connected until
-/// `tasks` is told to stop: as [`run`](super::run) does, but with one payload for all, without a stamp
-/// and without a word to anybody. `bell` must be rung when it is time to stop.
+/// `tasks` is told to stop: as [`run`](super::run) does, but with one message for all, as long as the
+/// others, without a stamp and without a word to anybody. `bell` must be rung when it is time to stop.
 ///
 /// # Errors
 ///
@@ -68,7 +69,7 @@ pub fn bare(
     EventLoop::new(clock, pacer, clients, bell)?.ticking(tick).run(tasks)
 }
 
-/// Writes the same payload again and again.
+/// Writes the same payload again and again, beside a property as long as that of a stamp.
 #[derive(Debug)]
 struct Constant(Vec<u8>);
 
@@ -77,10 +78,12 @@ impl Source for Constant {
         self.0.len()
     }
 
-    fn compose(&mut self, _: u64, payload: &mut Vec<u8>) -> Property {
-        payload.clear();
-        payload.extend_from_slice(&self.0);
-        None
+    fn begin(&mut self, _: u64) -> Property {
+        Some([b'.'; TRACEPARENT_LEN])
+    }
+
+    fn append(&mut self, packet: &mut Vec<u8>) {
+        packet.extend_from_slice(&self.0);
     }
 }
 

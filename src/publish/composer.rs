@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::stamp::{Format, Stamper};
+use crate::stamp::{Format, Stamp, Stamper};
 use crate::wire::{Property, Source};
 
 /// Makes a publisher's messages of their sequence numbers.
@@ -13,6 +13,8 @@ pub(super) struct Composer {
     publisher: u32,
     format: Format,
     size: usize,
+    /// Of the message that was begun last.
+    stamp: Stamp,
 }
 
 impl Composer {
@@ -22,7 +24,8 @@ impl Composer {
         (path, publisher): (u8, u32),
         (format, size): (Format, usize),
     ) -> Self {
-        Self { stamper, path, publisher, format, size }
+        let stamp = stamper.stamp(stamper.identity(path, publisher, 0));
+        Self { stamper, path, publisher, format, size, stamp }
     }
 }
 
@@ -31,10 +34,14 @@ impl Source for Composer {
         self.size.max(self.format.size_min())
     }
 
-    fn compose(&mut self, number: u64, payload: &mut Vec<u8>) -> Property {
+    fn begin(&mut self, number: u64) -> Property {
         let identity = self.stamper.identity(self.path, self.publisher, number);
-        let id = self.stamper.write(payload, self.format, self.size, identity);
-        Some(id.traceparent())
+        self.stamp = self.stamper.stamp(identity);
+        Some(*self.stamp.property())
+    }
+
+    fn append(&mut self, packet: &mut Vec<u8>) {
+        self.stamp.append(packet, self.format, self.size);
     }
 }
 
@@ -49,9 +56,9 @@ mod tests {
         for format in [Format::Json, Format::Text, Format::Binary] {
             let mut composer = Composer::new(Arc::clone(&stamper), (3, 4), (format, 300));
             let mut composed = |number| {
-                let mut payload = vec![7; 99];
-                let property = composer.compose(number, &mut payload);
-                (payload, property.unwrap())
+                let (property, mut packet) = (composer.begin(number), vec![7; 99]);
+                composer.append(&mut packet);
+                (packet.split_off(99), property.unwrap())
             };
             let first = composed(5);
             assert_ne!(composed(6), first);

@@ -1,5 +1,7 @@
 //! Room `report`: what landfall itself could do on a machine, as `landfall calibrate` found out.
 
+mod rounds;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,7 @@ const SCHEMA_VERSION: u32 = 1;
 
 /// What `landfall calibrate` found out: its JSON is what `--json` writes, and what is kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Calibration {
     /// Version of the fields.
     pub schema_version: u32,
@@ -29,8 +32,10 @@ pub struct Calibration {
     pub payload_bytes: u32,
     /// How payloads were written: `json`, `text` or `binary`.
     pub format: String,
-    /// For how long each load was measured.
+    /// For how long each load was measured in a round.
     pub seconds: f64,
+    /// How often each load was measured. Figures are the medians over the rounds.
+    pub rounds: u32,
     /// Each QoS in a closed loop: as fast as it goes.
     pub flat_out: Vec<Level>,
     /// Each QoS at [`Calibration::paced_rate`].
@@ -52,6 +57,7 @@ pub struct MachineKind {
 
 /// One load of a calibration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Level {
     /// 0, 1 or 2.
     pub qos: u8,
@@ -65,10 +71,14 @@ pub struct Level {
     pub scheduler_lag_p99_seconds: Option<f64>,
     /// From when a message was due until it was handed to the socket, p99.
     pub publish_delay_p99_seconds: Option<f64>,
-    /// The same load with one payload for all messages, no stamp, no books and no metrics.
+    /// The same load with one message for all, as many bytes, no stamp, no books and no metrics.
     pub bare: Bare,
     /// Share of the messages per CPU second that measuring takes; below zero where noise is larger.
     pub cost_of_measuring: f64,
+    /// The same of the round in which it was least.
+    pub cost_least: f64,
+    /// The same of the round in which it was most.
+    pub cost_most: f64,
 }
 
 /// A load that is only sent.
@@ -105,7 +115,8 @@ impl Level {
             measured if measured > 0.0 => 1.0 - self.bare.cpu_us_a_message / measured,
             _ => 0.0,
         };
-        Self { cost_of_measuring, ..self }
+        let (cost_least, cost_most) = (cost_of_measuring, cost_of_measuring);
+        Self { cost_of_measuring, cost_least, cost_most, ..self }
     }
 }
 
@@ -164,11 +175,12 @@ impl Calibration {
         let mut lines = vec![
             format!("landfall {} on {}", plain(&self.landfall), self.machine.words()),
             format!(
-                "{}, payloads of {} ({}), {} each, {what}",
+                "{}, payloads of {} ({}), {} each, {}, {what}",
                 counted(self.clients.into(), "client"),
                 counted(self.payload_bytes.into(), "byte"),
                 plain(&self.format),
                 duration(self.seconds),
+                counted(self.rounds.into(), "round"),
             ),
         ];
         let paced = format!("paced, {} messages/s", thousands(self.paced_rate));
@@ -196,7 +208,8 @@ impl Calibration {
         }
         format!(
             "landfall alone can do at most {rates} on this machine. \"cost\" is what stamping, booking \
-             and exporting take of the messages per CPU second; \"bare\" is the same load without them."
+             and exporting take of the messages per CPU second; \"bare\" is the same load without them. \
+             Every figure is the median of its rounds."
         )
     }
 }
@@ -215,6 +228,7 @@ fn table(levels: &[Level]) -> Table {
         "bare messages/s",
         "bare CPU",
         "cost",
+        "from round to round",
     ];
     let mut table = Table::new(0, header);
     for level in levels {
@@ -228,6 +242,7 @@ fn table(levels: &[Level]) -> Table {
             thousands(level.bare.messages_a_second),
             duration(level.bare.cpu_us_a_message / 1e6),
             percentage(level.cost_of_measuring),
+            format!("{} to {}", percentage(level.cost_least), percentage(level.cost_most)),
         ]);
     }
     table
@@ -283,6 +298,7 @@ mod tests {
             payload_bytes: 256,
             format: "json".to_owned(),
             seconds: 3.0,
+            rounds: 3,
             target: NULL_SINK.to_owned(),
             flat_out: vec![level(0, 400_000.4), level(1, 200_000.0)],
             paced: vec![level(0, 10_000.0)],
@@ -321,7 +337,7 @@ mod tests {
     #[test]
     fn its_text_says_what_was_measured() {
         let text = calibration().text();
-        assert!(text.contains("landfall 0.1.0 on EPYC, 2 CPUs, Linux 6.1\n100 clients, payloads of 256 bytes (json), 3.00 s each"), "{text}");
+        assert!(text.contains("landfall 0.1.0 on EPYC, 2 CPUs, Linux 6.1\n100 clients, payloads of 256 bytes (json), 3.00 s each, 3 rounds"), "{text}");
         assert!(text.contains("alone can do at most 400,000 messages/s at QoS 0"), "{text}");
         let broker = Calibration { target: "mqtt://b:1".into(), ..calibration() };
         assert!(broker.text().contains("landfall and that broker together"), "{}", broker.text());

@@ -1,12 +1,13 @@
 //! Room `stamp`: lower-case hexadecimal, without allocation.
 
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
-
-/// Writes two digits a byte into `digits`, which holds exactly that many.
-pub(super) fn write(bytes: &[u8], digits: &mut [u8]) {
-    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+/// Writes two digits a byte.
+#[inline]
+pub(super) fn write<const N: usize>(bytes: &[u8; N], digits: &mut [[u8; 2]; N]) {
+    for (&byte, pair) in bytes.iter().zip(digits) {
+        // The upper half comes first.
+        let values = u16::from(byte >> 4) | u16::from(byte & 0x0f) << 8;
+        let letters = ((values + EACH * 6) >> 4) & EACH;
+        *pair = (values + EACH * 0x30 + letters * 0x27).to_le_bytes();
     }
 }
 
@@ -53,6 +54,8 @@ const EACH: u16 = 0x0101;
 mod tests {
     use super::*;
 
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
     #[test]
     fn only_lower_case_digits_are_read() {
         let read = |digits: &[u8; 8], bytes: &mut [u8; 4]| {
@@ -69,9 +72,9 @@ mod tests {
                 assert_eq!(read(&digits, &mut bytes), DIGITS.contains(&byte), "{digits:?}");
                 let number = DIGITS.contains(&byte).then_some(u32::from_be_bytes(bytes));
                 assert_eq!(read_number(digits), number, "{digits:?}");
-                let mut again = [0; 8];
+                let mut again = [[0; 2]; 4];
                 write(&bytes, &mut again);
-                assert!(again == digits || !DIGITS.contains(&byte));
+                assert!(again.as_flattened() == digits || !DIGITS.contains(&byte));
             }
         }
     }

@@ -41,7 +41,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::filling::Filling;
 use super::trace::{BINARY_LEN, TRACEPARENT_LEN};
-use super::{Identity, TraceId, hex};
+use super::{Identity, Stamp, TraceId, hex};
 
 /// How a generated payload is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,70 +85,66 @@ const JSON_FILL: &[u8] = b",\"fill\":\"";
 const JSON_CHECK: &[u8] = b"\",\"check\":\"";
 const JSON_END: &[u8] = b"\"}";
 
-/// Writes the payload of `identity` into `payload`, whose old content goes. The size is raised to
-/// [`Format::size_min`] where it is below.
-pub(super) fn write(
-    payload: &mut Vec<u8>,
-    format: Format,
-    size: usize,
-    identity: Identity,
-    id: TraceId,
-) {
-    payload.clear();
+/// Appends the payload of a stamp. The size is raised to [`Format::size_min`] where it is below.
+pub(super) fn append(payload: &mut Vec<u8>, format: Format, size: usize, stamp: &Stamp) {
     let size = size.max(format.size_min());
+    payload.reserve(size);
     match format {
-        Format::Json => write_json(payload, size, identity, id),
-        Format::Text => write_text(payload, size, identity, id),
-        Format::Binary => write_binary(payload, size, identity, id),
+        Format::Json => append_json(payload, size, stamp),
+        Format::Text => append_text(payload, size, stamp),
+        Format::Binary => append_binary(payload, size, stamp),
     }
 }
 
-fn write_binary(payload: &mut Vec<u8>, size: usize, identity: Identity, id: TraceId) {
+fn append_binary(payload: &mut Vec<u8>, size: usize, &Stamp { identity, id, .. }: &Stamp) {
+    let start = payload.len();
     if size >= BINARY_LEN + 4 {
         payload.extend_from_slice(&id.binary());
-        fill(payload, size - 4, id, |bits| bits);
+        fill(payload, start + size - 4, id, |bits| bits);
         let check = check_of(id, size - BINARY_LEN - 4);
         payload.extend_from_slice(&check.to_be_bytes());
         return;
     }
     payload.extend_from_slice(&short_form(identity));
     let has_sum = size >= SHORT_LEN + 4;
-    fill(payload, size - if has_sum { 4 } else { 0 }, id, |bits| bits);
+    fill(payload, start + size - if has_sum { 4 } else { 0 }, id, |bits| bits);
     if has_sum {
-        let sum = crc32fast::hash(payload);
+        let sum = crc32fast::hash(&payload[start..]);
         payload.extend_from_slice(&sum.to_be_bytes());
     }
 }
 
-fn write_text(payload: &mut Vec<u8>, size: usize, identity: Identity, id: TraceId) {
+fn append_text(payload: &mut Vec<u8>, size: usize, stamp: &Stamp) {
+    let (start, &Stamp { identity, id, ref text }) = (payload.len(), stamp);
     if size > TRACEPARENT_LEN + 8 {
-        payload.extend_from_slice(&id.traceparent());
+        payload.extend_from_slice(text);
         payload.push(b' ');
-        fill(payload, size - 8, id, printable);
+        fill(payload, start + size - 8, id, printable);
         push_digits(payload, check_of(id, size - TRACEPARENT_LEN - 1 - 8));
         return;
     }
     payload.extend_from_slice(&short_form(identity));
     let has_sum = size >= SHORT_LEN + 8;
-    fill(payload, size - if has_sum { 8 } else { 0 }, id, printable);
+    fill(payload, start + size - if has_sum { 8 } else { 0 }, id, printable);
     if has_sum {
-        let sum = crc32fast::hash(payload);
+        let sum = crc32fast::hash(&payload[start..]);
         push_digits(payload, sum);
     }
 }
 
-fn write_json(payload: &mut Vec<u8>, size: usize, identity: Identity, id: TraceId) {
+fn append_json(payload: &mut Vec<u8>, size: usize, stamp: &Stamp) {
+    let (start, &Stamp { identity, id, ref text }) = (payload.len(), stamp);
     let mut digits = [0; 20];
     payload.extend_from_slice(JSON_TRACEPARENT);
-    payload.extend_from_slice(&id.traceparent());
+    payload.extend_from_slice(text);
     payload.extend_from_slice(JSON_PUBLISHER);
     payload.extend_from_slice(decimal(u64::from(identity.publisher), &mut digits));
     payload.extend_from_slice(JSON_SEQUENCE);
     payload.extend_from_slice(decimal(identity.sequence, &mut digits));
     payload.extend_from_slice(JSON_FILL);
-    let start = payload.len();
-    fill(payload, size - JSON_CHECK.len() - 8 - JSON_END.len(), id, printable);
-    let check = json_check_of(identity, id, payload.len() - start);
+    let filled_from = payload.len();
+    fill(payload, start + size - JSON_CHECK.len() - 8 - JSON_END.len(), id, printable);
+    let check = json_check_of(identity, id, payload.len() - filled_from);
     payload.extend_from_slice(JSON_CHECK);
     push_digits(payload, check);
     payload.extend_from_slice(JSON_END);
@@ -289,9 +285,10 @@ pub(super) fn read_short_form(payload: &[u8]) -> Option<Identity> {
 }
 
 /// Appends filling until `payload` has `size`.
-fn fill(payload: &mut Vec<u8>, size: usize, id: TraceId, shape: impl Fn(u64) -> u64 + Copy) {
+/// Fills `payload` up to a length.
+fn fill(payload: &mut Vec<u8>, end: usize, id: TraceId, shape: impl Fn(u64) -> u64 + Copy) {
     let start = payload.len();
-    payload.resize(size.max(start), 0);
+    payload.resize(end.max(start), 0);
     Filling::of(id.parent_id()).write(&mut payload[start..], shape);
 }
 
@@ -303,9 +300,9 @@ const fn printable(bits: u64) -> u64 {
 }
 
 fn push_digits(payload: &mut Vec<u8>, sum: u32) {
-    let mut digits = [0; 8];
+    let mut digits = [[0; 2]; 4];
     hex::write(&sum.to_be_bytes(), &mut digits);
-    payload.extend_from_slice(&digits);
+    payload.extend_from_slice(digits.as_flattened());
 }
 
 /// The number that a text begins with, written as JSON writes it, and what follows.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::payload::{self, Format};
-use super::{Flags, Identity, Permutation, Run, SpanId, TraceId};
+use super::{Flags, Identity, Permutation, Run, SpanId, TRACEPARENT_LEN, TraceId};
 
 /// Name of the MQTT 5 user property and of the Kafka header that carry the stamp.
 pub const PROPERTY: &str = "traceparent";
@@ -60,6 +60,28 @@ pub struct Found {
     pub span: Option<SpanId>,
 }
 
+/// What one message carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    pub(super) identity: Identity,
+    pub(super) id: TraceId,
+    /// The trace id as a traceparent.
+    pub(super) text: [u8; TRACEPARENT_LEN],
+}
+
+impl Stamp {
+    /// Value of the property and header [`PROPERTY`].
+    #[must_use]
+    pub const fn property(&self) -> &[u8; TRACEPARENT_LEN] {
+        &self.text
+    }
+
+    /// Appends the payload, which is of this size, or of [`Format::size_min`] where that is more.
+    pub fn append(&self, payload: &mut Vec<u8>, format: Format, size: usize) {
+        payload::append(payload, format, size, self);
+    }
+}
+
 impl Stamper {
     /// For one run, keyed by any bytes.
     #[must_use]
@@ -88,9 +110,17 @@ impl Stamper {
         size: usize,
         identity: Identity,
     ) -> TraceId {
+        payload.clear();
+        let stamp = self.stamp(identity);
+        stamp.append(payload, format, size);
+        stamp.id
+    }
+
+    /// What the message of an identity carries.
+    #[must_use]
+    pub fn stamp(&self, identity: Identity) -> Stamp {
         let id = self.trace_id(identity);
-        payload::write(payload, format, size, identity, id);
-        id
+        Stamp { identity, id, text: id.traceparent() }
     }
 
     /// Finds the stamp in a message: `property` is the value of its [`PROPERTY`], if it has one.

@@ -50,9 +50,9 @@ impl TraceId {
     /// The 32 hexadecimal digits.
     #[must_use]
     pub fn to_hex(self) -> String {
-        let mut digits = [0; 32];
+        let mut digits = [[0; 2]; 16];
         hex::write(&self.0, &mut digits);
-        digits.iter().map(|&digit| char::from(digit)).collect()
+        digits.as_flattened().iter().map(|&digit| char::from(digit)).collect()
     }
 
     /// The parent id that travels with the trace id: derived from it, never zero.
@@ -73,8 +73,11 @@ impl TraceId {
     #[must_use]
     pub fn traceparent(self) -> [u8; TRACEPARENT_LEN] {
         let mut text = *b"00-________________________________-________________-01";
-        hex::write(&self.0, &mut text[3..35]);
-        hex::write(&self.parent_id(), &mut text[36..52]);
+        let (mut id, mut parent) = ([[0; 2]; 16], [[0; 2]; 8]);
+        hex::write(&self.0, &mut id);
+        hex::write(&self.parent_id(), &mut parent);
+        text[3..35].copy_from_slice(id.as_flattened());
+        text[36..52].copy_from_slice(parent.as_flattened());
         text
     }
 

@@ -1,7 +1,7 @@
 //! Room `stats`: how events become totals.
 
 use crate::clock::Instant;
-use crate::correlate::{Arrival, Event, Lane, LateSend, NotSent, Outcome, PublisherId};
+use crate::correlate::{Arrival, Event, Lane, LateSend, Leg, NotSent, Outcome, PublisherId};
 
 use super::{PathTotals, Stats, series};
 
@@ -33,20 +33,17 @@ impl Stats {
                 self.lag.record(nanos);
                 self.window_lag.record(nanos);
             }
-            Event::Offered { publisher } => self.publish_of(publisher).offered += 1,
+            Event::Offered { publisher, count } => {
+                self.publish_of(publisher).offered += u64::from(count);
+            }
             Event::Skipped { publisher, cause } => {
                 self.publish_of(publisher).not_sent[cause as usize] += 1;
                 let refused = u64::from(cause == NotSent::QueueFull);
                 self.path_of(publisher).window_refused += refused;
             }
-            Event::Published { publisher } => {
-                self.publish_of(publisher).published += 1;
-                self.path_of(publisher).window_sends.0 += 1;
-            }
-            Event::SentLate { publisher, cause } => {
-                self.publish_of(publisher).sent_late[cause as usize] += 1;
-                let ours = u64::from(cause == LateSend::Probe);
-                self.path_of(publisher).window_sends.1 += ours;
+            Event::Published { publisher, count, .. }
+            | Event::SentLate { publisher, count, .. } => {
+                self.book_sent(publisher, count.into(), event);
             }
             Event::Acknowledged { publisher, .. } => self.publish_of(publisher).acknowledged += 1,
             Event::Resolved { .. } => self.book_outcome(event),
@@ -92,6 +89,26 @@ impl Stats {
             Event::Overflow { publisher } => self.path_of(publisher).overflow += 1,
             Event::Missed { publisher, .. } => self.path_of(publisher).missed += 1,
             Event::Unconfirmed { publisher, .. } => self.path_of(publisher).unconfirmed += 1,
+        }
+    }
+
+    fn book_sent(&mut self, publisher: PublisherId, count: u64, event: &Event) {
+        let totals = self.publish_of(publisher);
+        match *event {
+            Event::Published { delay, .. } => {
+                totals.published += count;
+                if let Some(nanos) = delay.nanos() {
+                    totals.legs[Leg::PublishDelay.index()].record_many(nanos, count);
+                }
+                self.path_of(publisher).window_sends.0 += count;
+            }
+            Event::SentLate { cause, .. } => {
+                totals.sent_late[cause as usize] += count;
+                if cause == LateSend::Probe {
+                    self.path_of(publisher).window_sends.1 += count;
+                }
+            }
+            _ => (),
         }
     }
 

@@ -63,21 +63,21 @@ impl TryFrom<Kept> for Counts {
 
 impl Counts {
     #[inline]
-    pub(super) fn record(&mut self, nanos: u64) {
-        self.total += 1;
+    pub(super) fn record(&mut self, nanos: u64, times: u64) {
+        self.total += times;
         let bucket = bucket_of(nanos);
         match self.buckets.get_mut(bucket) {
-            Some(count) => *count += 1,
-            None => self.grow(bucket),
+            Some(count) => *count += times,
+            None => self.grow(bucket, times),
         }
     }
 
-    /// Counts one in a bucket that is not there yet.
+    /// Counts so many in a bucket that is not there yet.
     #[cold]
-    fn grow(&mut self, bucket: usize) {
+    fn grow(&mut self, bucket: usize, times: u64) {
         // A whole doubling at a time, so that it happens some dozen times in a run.
         self.buckets.resize((bucket + 1).next_multiple_of(1 << HALF_BITS), 0);
-        self.buckets[bucket] = 1;
+        self.buckets[bucket] = times;
     }
 
     pub(super) fn total(&self) -> u64 {
@@ -169,7 +169,7 @@ mod tests {
             let mut histogram = Counts::default().to_histogram();
             for &(bits, shift) in &values {
                 let nanos = bits >> (1 + shift % 63);
-                counts.record(nanos);
+                counts.record(nanos, 1);
                 histogram.record(nanos).unwrap();
             }
             prop_assert_eq!(counts.total(), histogram.len());

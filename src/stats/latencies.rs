@@ -20,9 +20,15 @@ impl Latencies {
     /// Adds one duration.
     #[inline]
     pub fn record(&mut self, nanos: i64) {
-        self.sum_nanos += i128::from(nanos);
+        self.record_many(nanos, 1);
+    }
+
+    /// Adds the same duration so many times.
+    #[inline]
+    pub fn record_many(&mut self, nanos: i64, count: u64) {
+        self.sum_nanos += i128::from(nanos) * i128::from(count);
         let side = if nanos < 0 { &mut self.negative } else { &mut self.positive };
-        side.record(nanos.unsigned_abs());
+        side.record(nanos.unsigned_abs(), count);
     }
 
     /// Adds all durations of another distribution.

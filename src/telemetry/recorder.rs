@@ -13,12 +13,13 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
-use crate::correlate::{Event, Lane, PathId, PublisherId, Roster};
+use crate::correlate::{Event, Lane, Leg, PathId, PublisherId, Roster};
 use crate::stats::{InvalidCause, Objective, QUANTILES, Stats};
 
 use super::board::Board;
 use super::both::Both;
 use super::catalogue::{Metric, buckets};
+use super::durations::{Durations, Shelf};
 use super::families::{
     BUILD_INFO, CONSUMED, DROPPED, EXPORT_FAILURES, IN_FLIGHT, QUANTILE, RECONNECTS, SCHEDULER_LAG,
     WINDOW_VALID,
@@ -40,6 +41,7 @@ pub struct Telemetry(Arc<Inner>);
 struct Inner {
     recorder: Box<dyn Recorder + Send + Sync>,
     prometheus: PrometheusHandle,
+    durations: Arc<Shelf>,
     /// What is sent over OTLP, if anything is.
     meters: Option<Meters>,
     board: Arc<Board>,
@@ -74,10 +76,10 @@ impl Telemetry {
         build: &Build,
         otlp: Option<(Histograms, &Identity)>,
     ) -> Self {
-        // An empty list is all that is refused, and this one is not.
-        let builder = PrometheusBuilder::new().set_buckets(&buckets()).unwrap_or_default();
-        let recorder = builder.build_recorder();
+        let recorder = PrometheusBuilder::new().build_recorder();
         let prometheus = recorder.handle();
+        let recorder = Durations::new(recorder, buckets());
+        let durations = recorder.shelf();
         let paths = roster.paths();
         let board = Arc::<Board>::default();
         let (recorder, meters): (Box<dyn Recorder + Send + Sync>, _) = match otlp {
@@ -104,6 +106,7 @@ impl Telemetry {
             missed: registrar.counter(&DROPPED, &["consumer", "missed"]),
             recorder,
             prometheus,
+            durations,
             meters,
             board,
         }))
@@ -174,16 +177,11 @@ impl Telemetry {
         }
     }
 
-    /// Sorts what was recorded into buckets. To be called about once a second: until then every
-    /// recorded duration takes memory of its own.
-    pub fn upkeep(&self) {
-        self.0.prometheus.run_upkeep();
-    }
-
     /// All metrics in Prometheus' text format, version 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = self.0.prometheus.render();
+        self.0.durations.render(&mut text);
         self.0.board.render(&mut text);
         text
     }
@@ -242,8 +240,8 @@ impl Inner {
             Event::Overflow { .. } => self.overflow.increment(1),
             Event::Missed { .. } => self.missed.increment(1),
             Event::Woken { nanos, .. } => self.scheduler_lag.record(seconds(nanos)),
-            Event::Offered { publisher }
-            | Event::Published { publisher }
+            Event::Offered { publisher, .. }
+            | Event::Published { publisher, .. }
             | Event::Skipped { publisher, .. }
             | Event::SentLate { publisher, .. }
             | Event::Acknowledged { publisher, .. }
@@ -265,7 +263,15 @@ impl Inner {
         let group = &self.groups[index];
         match *event {
             Event::Skipped { cause, .. } => group.skipped[cause as usize].increment(1),
-            Event::SentLate { cause, .. } => group.sent_late[cause as usize].increment(1),
+            Event::Published { count, delay, .. } => {
+                if let Some(nanos) = delay.nanos() {
+                    group.legs[Leg::PublishDelay.index()]
+                        .record_many(seconds(nanos), count as usize);
+                }
+            }
+            Event::SentLate { count, cause, .. } => {
+                group.sent_late[cause as usize].increment(count.into());
+            }
             Event::Resolved { lane, outcome, ref arrival, .. } => {
                 let end_to_end = arrival.as_ref().map(|arrival| arrival.end_to_end);
                 group.lanes[lane.index()].resolved(outcome, end_to_end);
@@ -291,7 +297,6 @@ impl Inner {
                 }
             }
             Event::Offered { .. }
-            | Event::Published { .. }
             | Event::Acknowledged { .. }
             | Event::Consumed { .. }
             | Event::Foreign { .. }

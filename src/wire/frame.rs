@@ -107,14 +107,15 @@ fn properties(property: usize) -> usize {
     if property == 0 { 0 } else { 1 + 2 + PROPERTY.len() + 2 + property }
 }
 
-/// Appends a PUBLISH; `again` marks one that is sent once more.
+/// Appends a PUBLISH as far as its payload, which is so many bytes; `again` marks one that is sent once
+/// more.
 pub(super) fn publish(
     out: &mut Vec<u8>,
     (version, qos, topic): (Version, Qos, &str),
     (packet_id, again): (u16, bool),
-    (payload, property): (&[u8], &[u8]),
+    (payload, property): (usize, &[u8]),
 ) {
-    let lengths = (topic.len(), payload.len(), property.len());
+    let lengths = (topic.len(), payload, property.len());
     out.push((PUBLISH << 4) | if again { DUP } else { 0 } | (qos.level() << 1));
     push_length(out, publish_rest((version, qos), lengths));
     push_text(out, topic.as_bytes());
@@ -129,7 +130,6 @@ pub(super) fn publish(
             push_text(out, property);
         }
     }
-    out.extend_from_slice(payload);
 }
 
 /// Has the broker keep the PUBLISH that begins at `start`.
@@ -143,7 +143,7 @@ pub(super) fn retain(out: &mut [u8], start: usize) {
 /// 3.3.1.3).
 pub(super) fn forget(out: &mut Vec<u8>, version: Version, topic: &str) {
     let start = out.len();
-    publish(out, (version, Qos::AtMostOnce, topic), (0, false), (&[], &[]));
+    publish(out, (version, Qos::AtMostOnce, topic), (0, false), (0, &[]));
     retain(out, start);
 }
 
@@ -212,7 +212,9 @@ mod tests {
             let property = if stamped { STAMP } else { b"" };
             let written = |version| {
                 let mut out = Vec::new();
-                publish(&mut out, (version, qos, &topic), (packet_id, again), (&payload, property));
+                let parts = (payload.len(), property);
+                publish(&mut out, (version, qos, &topic), (packet_id, again), parts);
+                out.extend_from_slice(&payload);
                 let lengths = (topic.len(), payload.len(), property.len());
                 assert_eq!(out.len(), publish_size((version, qos), lengths));
                 BytesMut::from(out.as_slice())

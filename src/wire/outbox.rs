@@ -24,7 +24,6 @@ pub(super) struct Mark {
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     bytes: Vec<u8>,
-    payload: Vec<u8>,
     marks: VecDeque<Mark>,
 }
 
@@ -32,8 +31,6 @@ pub(super) struct Buffers {
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     bytes: Vec<u8>,
-    /// Where payloads are written before they become part of `bytes`.
-    payload: Vec<u8>,
     written: usize,
     /// How many bytes of the stream came before `bytes`.
     gone: u64,
@@ -46,21 +43,15 @@ impl Outbox {
         &mut self.bytes
     }
 
-    /// Where packets are appended, and where a payload may be written first.
-    pub(super) fn parts(&mut self) -> (&mut Vec<u8>, &mut Vec<u8>) {
-        (&mut self.bytes, &mut self.payload)
-    }
-
     /// Goes on in borrowed buffers, which are empty.
     pub(super) fn swap(&mut self, buffers: &mut Buffers) {
-        let Buffers { bytes, payload, marks } = buffers;
+        let Buffers { bytes, marks } = buffers;
         bytes.extend_from_slice(&self.bytes[self.written..]);
         self.gone += self.written as u64;
         self.written = 0;
         self.bytes.clear();
         marks.append(&mut self.marks);
         std::mem::swap(&mut self.bytes, bytes);
-        std::mem::swap(&mut self.payload, payload);
         std::mem::swap(&mut self.marks, marks);
     }
 

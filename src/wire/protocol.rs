@@ -345,11 +345,12 @@ impl<S: Source> Protocol<S> {
 
     fn write(&mut self, number: u64, (id, again): (u16, bool)) {
         let Sending { topic, qos, source } = &mut self.sending;
-        let (out, payload) = self.outbox.parts();
+        let out = self.outbox.bytes();
         let start = out.len();
-        let property = source.compose(number, payload);
+        let property = source.begin(number);
         let property = property.as_ref().map_or(&[][..], |value| &value[..]);
-        frame::publish(out, (self.version, *qos, topic), (id, again), (payload, property));
+        frame::publish(out, (self.version, *qos, topic), (id, again), (source.size(), property));
+        source.append(out);
         if self.retains {
             frame::retain(out, start);
         }

@@ -11,16 +11,15 @@ fn loaded_run(lanes: &[Lane]) -> Stats {
     let publisher = PublisherId(0);
     for number in 0..30_000 {
         stats.apply(&[
-            Event::Offered { publisher },
-            Event::Published { publisher },
-            Event::Timed { publisher, leg: Leg::PublishDelay, nanos: MILLI / 2 },
+            Event::Offered { publisher, count: 1 },
+            Event::Published { publisher, count: 1, delay: Elapsed::of(MILLI / 2) },
         ]);
         if number % 3 > 0 {
             stats.apply(&[Event::Acknowledged { publisher, sequence: 0, at: Instant::ZERO }]);
         }
     }
     stats.apply(&[
-        Event::SentLate { publisher, cause: LateSend::Backpressure },
+        Event::SentLate { publisher, count: 1, cause: LateSend::Backpressure },
         Event::Connected {
             path: PathId(0),
             tcp_nanos: MILLI,

@@ -48,6 +48,16 @@ pub(super) enum Outcome<T> {
     Interrupted,
 }
 
+impl<T> Outcome<T> {
+    pub(super) fn map<U>(self, of: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Self::Done(done) => Outcome::Done(of(done)),
+            Self::Unreachable(why) => Outcome::Unreachable(why),
+            Self::Interrupted => Outcome::Interrupted,
+        }
+    }
+}
+
 /// What was seen of a steady load.
 struct Span {
     messages: u64,

@@ -86,7 +86,13 @@ impl Process {
     }
 
     fn record(&self, tick: &Tick, recorder: &mut Recorder) -> std::io::Result<()> {
-        let taken = (tick.published.as_slice(), tick.received.as_slice());
+        let mut rows: Vec<Row> = Vec::new();
+        for observation in &tick.published {
+            if !rows.last_mut().is_some_and(|row| row.takes(observation)) {
+                rows.push((*observation).into());
+            }
+        }
+        let taken = (rows.as_slice(), tick.received.as_slice());
         let (names, leaders) = (tick.names.clone(), tick.leaders.clone());
         let news = News { names, leaders, ..News::default() };
         recorder.record(taken, tick.judged, news, &self.correlator)

@@ -7,7 +7,8 @@ use super::super::books::Landing;
 use super::super::ledger::Place;
 use super::super::sinks::PARTITIONS_MAX;
 use super::super::{
-    Carrier, Copied, DuplicateCause, Event, Gap, Lane, Observation, Outcome, PublisherId, Sink,
+    Carrier, Copied, DuplicateCause, Elapsed, Event, Gap, Lane, Observation, Outcome, PublisherId,
+    Sink,
 };
 use super::{Correlator, State};
 
@@ -109,7 +110,11 @@ impl Correlator {
             && entry.is_open(lane)
         {
             if entry.shows_sending() {
-                books.events.push(Event::Published { publisher: id });
+                books.events.push(Event::Published {
+                    publisher: id,
+                    count: 1,
+                    delay: Elapsed::UNKNOWN,
+                });
             }
             entry.set_seen(lane, at, append);
         }

@@ -18,8 +18,8 @@ use super::super::books::Landing;
 use super::super::ledger::{Entry, Place};
 use super::super::sinks::Sinks;
 use super::super::{
-    Append, Carrier, Event, Lane, Observation, Outcome, PathId, PublisherId, RecordPlace, Roster,
-    Sink,
+    Append, Carrier, Elapsed, Event, Lane, Observation, Outcome, PathId, PublisherId, RecordPlace,
+    Roster, Sink,
 };
 use super::{Correlator, Limits, State};
 
@@ -108,7 +108,7 @@ impl Correlator {
                 entry.set_orphan();
                 state.ledger.push(entry);
                 *books.open_outcomes += books.path.lanes.len() as u64;
-                books.events.push(Event::Offered { publisher: id });
+                books.events.push(Event::Offered { publisher: id, count: 1 });
             }
             self.open_slots +=
                 usize::try_from(self.publishers[id.0 as usize].1.own - first).unwrap_or(usize::MAX);
@@ -156,7 +156,11 @@ impl Correlator {
         let (mut books, state) = self.split(id, events);
         let Place::Open(entry) = state.ledger.place(sequence) else { return };
         if entry.shows_sending() {
-            books.events.push(Event::Published { publisher: id });
+            books.events.push(Event::Published {
+                publisher: id,
+                count: 1,
+                delay: Elapsed::UNKNOWN,
+            });
         }
         let stamps = books.fixed.survived(carriers);
         if !entry.is_guessed() && !books.sinks.is_behind(lane) {

@@ -22,23 +22,34 @@ impl<'a> Tally<'a> {
         Self { inner, counts: vec![Counts::default(); inner.groups.len()] }
     }
 
-    /// Counts an event, if it is one of those that every message brings.
+    /// Counts an event, if it is one of those that every message brings; whether that was all.
     pub(super) fn take(&mut self, event: &Event) -> bool {
         match *event {
-            Event::Offered { publisher } => self.count(publisher, |counts| &mut counts.offered),
-            Event::Published { publisher } => self.count(publisher, |counts| &mut counts.published),
+            Event::Offered { publisher, count } => {
+                self.count(publisher, count, |counts| &mut counts.offered);
+            }
+            // How late they were is counted with all other legs.
+            Event::Published { publisher, count, .. } => {
+                self.count(publisher, count, |counts| &mut counts.published);
+                return false;
+            }
             Event::Acknowledged { publisher, .. } => {
-                self.count(publisher, |counts| &mut counts.acknowledged);
+                self.count(publisher, 1, |counts| &mut counts.acknowledged);
             }
             _ => return false,
         }
         true
     }
 
-    fn count(&mut self, publisher: PublisherId, of: impl FnOnce(&mut Counts) -> &mut u64) {
+    fn count(
+        &mut self,
+        publisher: PublisherId,
+        count: u32,
+        of: impl FnOnce(&mut Counts) -> &mut u64,
+    ) {
         let Some(&group) = self.inner.group_of.get(publisher.0 as usize) else { return };
         if let Some(counts) = self.counts.get_mut(usize::from(group)) {
-            *of(counts) += 1;
+            *of(counts) += u64::from(count);
         }
     }
 

@@ -88,7 +88,7 @@ fn a_full_queue_takes_nothing_more() {
 
 #[test]
 fn nothing_is_taken_behind_a_message_that_has_waited_for_too_long() {
-    let mut protocol = protocol(Qos::AtLeastOnce, 1, Numbers);
+    let mut protocol = protocol(Qos::AtLeastOnce, 1, Numbers(0));
     up(&mut protocol, &connack(false, 1));
     let minute = Instant::ZERO + Duration::from_mins(1);
     assert_eq!(protocol.publish(0, Instant::ZERO), Ok(()));
@@ -110,7 +110,7 @@ fn nothing_is_taken_behind_a_message_that_has_waited_for_too_long() {
 
 #[test]
 fn a_message_is_held_where_it_had_to_wait_for_room() {
-    let mut protocol = protocol(Qos::AtLeastOnce, 1, Numbers);
+    let mut protocol = protocol(Qos::AtLeastOnce, 1, Numbers(0));
     up(&mut protocol, &connack(false, 1));
     let flush = |protocol: &mut Protocol<Numbers>| {
         let (mut buffers, mut happenings) = (Buffers::default(), Vec::new());
@@ -137,7 +137,7 @@ fn a_message_is_held_where_it_had_to_wait_for_room() {
 fn a_message_that_the_broker_would_not_take_is_refused() {
     // Topic, payload and a property of 55 bytes: 85 in all.
     for (bytes_max, taken) in [(85, Ok(())), (84, Err(Unsendable::TooLarge))] {
-        let mut protocol = protocol(Qos::AtMostOnce, 1, Numbers);
+        let mut protocol = protocol(Qos::AtMostOnce, 1, Numbers(0));
         up(&mut protocol, &[0x20, 8, 0, 0, 5, 0x27, 0, 0, 0, bytes_max]);
         assert_eq!(protocol.publish(0, Instant::ZERO), taken);
     }
@@ -145,7 +145,7 @@ fn a_message_that_the_broker_would_not_take_is_refused() {
 
 #[test]
 fn a_qos_that_the_broker_does_not_take_is_said() {
-    let mut protocol = protocol(Qos::ExactlyOnce, 1, Numbers);
+    let mut protocol = protocol(Qos::ExactlyOnce, 1, Numbers(0));
     protocol.connect(&endpoint(), &session(1), false);
     let packet = [0x20, 5, 0, 0, 2, 0x24, 1];
     let packet = Frame::first(&packet, u32::MAX).unwrap().unwrap();

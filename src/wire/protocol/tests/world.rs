@@ -14,16 +14,20 @@ use crate::wire::{Happening, Property, Source, Unsendable};
 
 /// Writes messages that say their number.
 #[derive(Debug)]
-pub(super) struct Numbers;
+pub(super) struct Numbers(pub(super) u64);
 
 impl Source for Numbers {
     fn size(&self) -> usize {
         8
     }
 
-    fn compose(&mut self, number: u64, payload: &mut Vec<u8>) -> Property {
-        number.to_be_bytes().as_slice().clone_into(payload);
+    fn begin(&mut self, number: u64) -> Property {
+        self.0 = number;
         None
+    }
+
+    fn append(&mut self, packet: &mut Vec<u8>) {
+        packet.extend_from_slice(&self.0.to_be_bytes());
     }
 }
 
@@ -70,7 +74,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(qos: Qos, inflight: u16, receive_max: u16) -> Self {
         let mut world = Self {
-            protocol: protocol(qos, inflight, Numbers),
+            protocol: protocol(qos, inflight, Numbers(0)),
             broker: Broker::default(),
             qos,
             receive_max,
