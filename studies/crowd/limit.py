@@ -149,7 +149,7 @@ def main():
     each = (all_of_them["memory"] - one["memory"]) / (most - 1)
     load = " ".join(Path("/proc/loadavg").read_text().split()[:3])
     print(f"# As many clients as {hard} file descriptors allow\n")
-    print(f"`studies/crowd/limit.py`, {os.cpu_count()} CPUs, Linux {os.uname().release}; load average {load} after.\n")
+    print(f"`studies/crowd/limit.py`, {os.cpu_count()} CPUs, Linux {os.uname().release.split("-")[0]}; load average {load} after.\n")
     print("| | |\n|---|---|")
     print(f"| clients that preflight lets through | {most} |")
     print(f"| connected | {most}, {all_of_them['troubles']} errors |")
