@@ -1,10 +1,10 @@
 //! Room `app`: the loop that obeys the run's state machine.
 
+mod ending;
 mod readiness;
 mod status;
 
 use std::collections::BTreeSet;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,11 +125,6 @@ impl Control {
         }
     }
 
-    /// The first signal asks for an end in order, the second for one at once.
-    fn note_signal(&mut self) {
-        self.state.is_aborted |= std::mem::replace(&mut self.state.is_asked, true);
-    }
-
     /// Does what is due.
     async fn step(&mut self) {
         let now = self.clock.now();
@@ -187,26 +182,6 @@ impl Control {
                     Some(self.books.iter().map(|books| books.ticks()).collect());
             }
             Command::Finish => (),
-        }
-    }
-
-    /// Returns when the last slot was sent, or nobody wants to wait for that. Notices are heard meanwhile,
-    /// because a pacing thread may wait for room for one.
-    async fn stop_schedule(&mut self) {
-        let pacers = self.threads.pacers.clone();
-        pacers.stop();
-        let mut finished = pin!(pacers.finished());
-        loop {
-            tokio::select! {
-                () = finished.as_mut() => return,
-                () = self.signals.next() => {
-                    self.note_signal();
-                    if self.state.is_aborted {
-                        return;
-                    }
-                }
-                Some(notice) = self.notices.recv() => self.hear(notice),
-            }
         }
     }
 
