@@ -123,19 +123,16 @@ pub(super) async fn run(flags: Flags, screen: Screen) -> Result<u8, Error> {
     }
 }
 
-/// Makes sure that the machine has what the loads need. All of them have the same clients, and what a
-/// closed loop needs is enough for a paced one.
+/// Makes sure, before the first of them, that the machine has what each of the loads needs.
 fn ensure(loads: &[(Step, Loaded)], flags: &Flags) -> Result<(), Error> {
-    let Some((_, loaded)) = loads.first() else { return Ok(()) };
-    if flags.broker.is_some() {
-        return resources::ensure(&loaded.resolved);
-    }
-    resources::ensure_both_ends(&loaded.resolved).map_err(|error| match error {
-        Error::Refused(why) => Error::Refused(format!(
+    let is_here = flags.broker.is_none();
+    let ensure = if is_here { resources::ensure_both_ends } else { resources::ensure };
+    loads.iter().try_for_each(|(_, loaded)| ensure(&loaded.resolved)).map_err(|error| match error {
+        Error::Refused(why) if is_here => Error::Refused(format!(
             "--clients {}: each counts twice, since the sink is in this process; {why}",
             flags.clients
         )),
-        other => other,
+        error => error,
     })
 }
 
