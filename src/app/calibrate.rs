@@ -101,11 +101,11 @@ pub(super) async fn run(flags: Flags, screen: Screen) -> Result<u8, Error> {
     let loads = steps.iter().map(|&step| Ok((step, configuration(step, &flags, &url)?)));
     let loads: Vec<(Step, Loaded)> = loads.collect::<Result<_, Error>>()?;
     ensure(&loads, &flags)?;
-    let draft = |file| Draft::of(file).map_err(|error| unwritable(file, &error));
-    let draft = flags.json.as_deref().map(draft).transpose()?;
     let target = Target { sink, each: flags.each };
     let signals = Signals::listen().map_err(|error| Error::System("listening for signals", error));
     let mut signals = signals?;
+    let draft = |file| Draft::of(file).map_err(|error| unwritable(file, &error));
+    let draft = flags.json.as_deref().map(draft).transpose()?;
     let levels = tokio::select! {
         levels = measure(&loads, flags.rounds, &target, &screen) => levels,
         () = signals.next() => Ok(Outcome::Interrupted),
