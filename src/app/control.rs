@@ -132,8 +132,10 @@ impl Control {
         while let Some(command) = self.machine.advance(now, self.open_outcomes()) {
             self.obey(command).await;
         }
-        if let Some(load) = &mut self.load {
-            load.step(now, self.machine.is_ready());
+        if let Some(load) = &mut self.load
+            && load.step(now, self.machine.is_ready())
+        {
+            self.meters.started(now);
         }
         self.journalist.catch_up(now);
         self.say_readiness(now);
@@ -142,9 +144,7 @@ impl Control {
             self.look_at_clocks(now);
             self.threads.count_bystanders(&self.telemetry);
         }
-        if self.meters.is_due(now) {
-            self.meters.read(now, &self.telemetry);
-        }
+        self.meters.step(now, &self.telemetry);
         if self.state.started.is_some() && now >= self.overview.rolled() + self.window {
             self.end_window(now);
         }
@@ -172,10 +172,11 @@ impl Control {
             }
             Command::StopSchedule => {
                 self.stop_schedule().await;
+                let now = self.clock.now();
                 if let Some(load) = &mut self.load {
+                    self.meters.look_at_processes(now, &self.telemetry);
                     load.stop();
                 }
-                let now = self.clock.now();
                 self.state.unloaded = Some(now);
                 self.journalist.unloaded(now);
                 self.state.stopped_at =
