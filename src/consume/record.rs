@@ -1,8 +1,9 @@
 //! Room `consume`: what is taken out of a record.
 
 use rdkafka::Timestamp;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 
+use super::headers;
 use crate::clock::{Pairing, WallTime};
 use crate::correlate::{Append, Lane};
 use crate::stamp::{PROPERTY, Reading, Stamper};
@@ -11,7 +12,7 @@ use crate::stamp::{PROPERTY, Reading, Stamper};
 /// message in another topic, or the reverse, is somebody else's.
 pub(super) fn stamp(record: &BorrowedMessage<'_>, stamper: &Stamper, lane: Lane) -> Reading {
     let property = record.headers().and_then(|headers| {
-        headers.iter().find(|header| header.key == PROPERTY).and_then(|header| header.value)
+        headers::of(headers).find(|header| header.key == PROPERTY).and_then(|header| header.value)
     });
     let is_control = lane == Lane::KafkaKafka;
     match stamper.read(property, record.payload().unwrap_or_default()) {
