@@ -20,7 +20,7 @@ pub use batch::Batch;
 pub use elapsed::Elapsed;
 pub use event::{Arrival, Carrier, Copied, Departure, DuplicateCause, Event, Gap, Leg, Outcome};
 pub use inbox::{Inbox, PartitionName, Router, Shard};
-pub use late::LateSend;
+pub use late::{LateSend, SEND_LATE_NANOS};
 pub use leases::Leases;
 pub use limits::Limits;
 pub use machine::{Correlator, Kept, TakenUp};

@@ -10,6 +10,7 @@
 
 mod bare;
 mod composer;
+mod lateness;
 mod pacer;
 mod probe;
 mod rooms;

@@ -82,6 +82,10 @@ pub(super) struct State {
     /// Both clocks when the last window ended.
     pairing: Option<Pairing>,
     next_look: Instant,
+    /// Whether a signal asked for an end.
+    is_asked: bool,
+    /// Whether another did not want to wait for it.
+    is_aborted: bool,
     reminder: Reminder,
 }
 
@@ -100,25 +104,30 @@ impl Control {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.state.partitions = vec![BTreeSet::new(); self.router.roster().paths().len()];
-        let mut asked = false;
         loop {
             tokio::select! {
                 // A signal first: what ends by the same one has not ended early.
                 biased;
                 () = self.signals.next() => {
-                    if std::mem::replace(&mut asked, true) {
-                        return End::Aborted;
-                    }
+                    self.note_signal();
                     self.machine.stop();
                     self.step().await;
                 }
                 _ = beat.tick() => self.step().await,
                 Some(notice) = self.notices.recv() => self.hear(notice),
             }
+            if self.state.is_aborted {
+                return End::Aborted;
+            }
             if self.machine.phase() == Phase::Done {
                 return End::Finished;
             }
         }
+    }
+
+    /// The first signal asks for an end in order, the second for one at once.
+    fn note_signal(&mut self) {
+        self.state.is_aborted |= std::mem::replace(&mut self.state.is_asked, true);
     }
 
     /// Does what is due.
@@ -181,8 +190,8 @@ impl Control {
         }
     }
 
-    /// Returns when the last slot was sent. Notices are heard meanwhile, because a pacing thread may
-    /// wait for room for one.
+    /// Returns when the last slot was sent, or nobody wants to wait for that. Notices are heard meanwhile,
+    /// because a pacing thread may wait for room for one.
     async fn stop_schedule(&mut self) {
         let pacers = self.threads.pacers.clone();
         pacers.stop();
@@ -190,6 +199,12 @@ impl Control {
         loop {
             tokio::select! {
                 () = finished.as_mut() => return,
+                () = self.signals.next() => {
+                    self.note_signal();
+                    if self.state.is_aborted {
+                        return;
+                    }
+                }
                 Some(notice) = self.notices.recv() => self.hear(notice),
             }
         }

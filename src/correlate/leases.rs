@@ -12,9 +12,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::PublisherId;
 
+/// Who waits for so long waits once more.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// Shortest lease.
 const BLOCK_MIN: u64 = 16;
 
@@ -55,25 +58,26 @@ impl Leases {
         self.first.get(publisher.0 as usize).copied().unwrap_or(0)
     }
 
-    /// Returns when a publisher may give a sequence out.
-    pub fn await_grant(&self, publisher: PublisherId, sequence: u64) {
+    /// Returns when a publisher may give a sequence out. Where it must wait, `first` is called before: a
+    /// lease follows from what the books know of those that were given out, so that whoever keeps
+    /// something to itself that it has seen would wait for ever.
+    pub fn await_grant(&self, publisher: PublisherId, sequence: u64, first: impl FnOnce()) {
         let Some(end) = self.ends.get(publisher.0 as usize) else { return };
         let may = || sequence < end.load(Ordering::Acquire);
         if may() {
             return;
         }
+        first();
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut waits = false;
         while !may() {
             if self.suspended.load(Ordering::Acquire) {
                 let block = self.blocks.get(publisher.0 as usize).copied().unwrap_or(BLOCK_MIN);
                 end.fetch_max(sequence.saturating_add(block), Ordering::AcqRel);
                 return;
             }
-            if !std::mem::replace(&mut waits, true) {
-                self.waits.fetch_add(1, Ordering::Relaxed);
-            }
-            gate = self.granted.wait(gate).unwrap_or_else(PoisonError::into_inner);
+            self.waits.fetch_add(1, Ordering::Relaxed);
+            let waited = self.granted.wait_timeout(gate, COUNT_EVERY);
+            gate = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -115,7 +119,7 @@ impl Leases {
         drop(gate);
     }
 
-    /// How often a publisher had to wait.
+    /// How often a publisher had to wait; a long wait is one more each second, for as long as it lasts.
     #[must_use]
     pub fn waits(&self) -> u64 {
         self.waits.load(Ordering::Relaxed)
@@ -157,17 +161,17 @@ mod tests {
     fn nobody_gives_out_what_is_not_leased() {
         let leases = leases();
         leases.grant(ONE, 101);
-        leases.await_grant(ONE, 100);
+        leases.await_grant(ONE, 100, || unreachable!());
         assert_eq!(leases.waits(), 0);
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| leases.await_grant(ONE, 101));
+            let waiting = scope.spawn(|| leases.await_grant(ONE, 101, || {}));
             while leases.waits() == 0 {
                 thread::yield_now();
             }
             assert!(!waiting.is_finished());
             leases.grant(ONE, 102);
             waiting.join().unwrap();
-            let waiting = scope.spawn(|| leases.await_grant(ONE, u64::MAX));
+            let waiting = scope.spawn(|| leases.await_grant(ONE, u64::MAX, || {}));
             leases.suspend();
             waiting.join().unwrap();
         });
@@ -177,15 +181,15 @@ mod tests {
     fn while_nothing_is_kept_leases_are_taken_and_bound_what_is_given_out_all_the_same() {
         let leases = leases();
         leases.suspend();
-        leases.await_grant(ONE, 100);
+        leases.await_grant(ONE, 100, || {});
         assert_eq!((leases.ends()[1], leases.waits()), (1_100, 0));
-        leases.await_grant(ONE, 1_099);
+        leases.await_grant(ONE, 1_099, || {});
         assert_eq!(leases.ends()[1], 1_100, "it has that one");
-        leases.await_grant(ONE, 1_100);
+        leases.await_grant(ONE, 1_100, || {});
         leases.resume();
         assert_eq!(leases.ends(), [0, 2_100]);
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| leases.await_grant(ONE, 2_100));
+            let waiting = scope.spawn(|| leases.await_grant(ONE, 2_100, || {}));
             while leases.waits() == 0 {
                 thread::yield_now();
             }

@@ -248,7 +248,7 @@ pub enum Observation {
         /// When; a second observation for the same slot is a resend after a reconnect.
         at: Instant,
         /// Whether it had to wait for the system: for room in the socket, or among what the broker
-        /// takes at a time.
+        /// takes at a time. False where it was late already when its turn came.
         held: bool,
     },
     /// The broker answered; of the control lane, Kafka did.

@@ -108,7 +108,8 @@ impl Pacer<'_> {
                 self.tell(publisher, Observation::Woken { publisher, nanos });
             }
             if let Some(leases) = &self.around.leases {
-                leases.await_grant(publisher, sequence);
+                // Whatever it has seen it has told.
+                leases.await_grant(publisher, sequence, || {});
             }
             self.tell(publisher, Observation::Offered { publisher, sequence, intended });
             if let Err(cause) = self.send(twin, sequence) {

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use super::Surroundings;
 use super::composer::Composer;
+use super::lateness::LateOffers;
 use super::rooms::Rooms;
 use crate::clock::Instant;
-use crate::correlate::{Batch, NotSent, Observation, PathId, PublisherId, Qos, Reader};
+use crate::correlate::{
+    Batch, NotSent, Observation, PathId, PublisherId, Qos, Reader, SEND_LATE_NANOS,
+};
 use crate::schedule::{self, Agenda, Arrivals, Slot, Stretch};
 use crate::shutdown::{Hold, Tasks};
 use crate::study::{Notice, Role};
@@ -21,6 +24,8 @@ pub(super) const TURN_MAX: usize = 512;
 pub(super) struct Pacer {
     /// As the event loop numbers them.
     publishers: Vec<Publisher>,
+    /// Of each of them.
+    late: Vec<LateOffers>,
     paths: BTreeSet<PathId>,
     around: Surroundings,
     batch: Batch,
@@ -68,9 +73,10 @@ impl Pacer {
             }
         }
         let (answered, pacing, batch) = (BTreeSet::new(), Some(held), Batch::new(&around.router));
-        let opens = Vec::new();
+        let (opens, late) = (Vec::new(), vec![LateOffers::default(); publishers.len()]);
         Self {
             publishers,
+            late,
             paths,
             around,
             batch,
@@ -105,11 +111,12 @@ impl Pacer {
     }
 
     /// Returns when a slot of this number may be given out.
-    fn await_lease(&self, client: usize, sequence: u64) {
+    fn await_lease(&mut self, client: usize, sequence: u64) {
         if let Some(leases) = &self.around.leases
             && let Some(publisher) = self.publishers.get(client)
         {
-            leases.await_grant(publisher.id, sequence);
+            let batch = &mut self.batch;
+            leases.await_grant(publisher.id, sequence, || batch.hand_over());
         }
     }
 
@@ -131,7 +138,14 @@ impl Pacer {
         let (client, intended, sequence) = (slot.publisher as usize, slot.intended, slot.sequence);
         self.await_lease(client, sequence);
         self.tell(client, |publisher| Observation::Offered { publisher, sequence, intended });
-        let Err(why) = clients.publish(client, sequence, now) else { return true };
+        let Err(why) = clients.publish(client, sequence, now) else {
+            if now.nanos_since(intended) > SEND_LATE_NANOS
+                && let Some(late) = self.late.get_mut(client)
+            {
+                late.note(sequence);
+            }
+            return true;
+        };
         let cause = match why {
             Unsendable::Disconnected => NotSent::Disconnected,
             Unsendable::QueueFull => NotSent::QueueFull,
@@ -221,6 +235,8 @@ impl Handler for Pacer {
         match happening {
             Happening::Connected => self.say(client, Notice::Up),
             Happening::Sent { number: sequence, held } => {
+                let was_late = self.late.get_mut(client).is_some_and(|late| late.take(sequence));
+                let held = held && !was_late;
                 self.tell(client, |publisher| Observation::Sent { publisher, sequence, at, held });
             }
             Happening::Answered { number: sequence, stage, reason } => {

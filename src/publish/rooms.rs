@@ -72,6 +72,8 @@ impl Rooms {
         match *happening {
             Happening::Connected => {
                 let takes = connection.limits().and_then(|limits| limits.receive_max);
+                // A broker bounds what it must answer (MQTT 5, 3.3.4), and no more.
+                let takes = takes.filter(|_| qos != Qos::AtMostOnce);
                 let limit = takes.unwrap_or(inflight).min(inflight);
                 self.connected(client, limit, connection.under_way(), at);
             }

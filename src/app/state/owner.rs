@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::correlate::{Lane, Path, PathId, Qos, Roster};
 use crate::stamp::{Run, Stamper};
 
+/// Who can read it: a version, and how it writes. The format rises with every change of what is kept.
+const WRITER: &str = concat!(env!("CARGO_PKG_VERSION"), " (format 2)");
+
 /// Whose state it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::app) struct Owner {
@@ -42,7 +45,7 @@ impl Owner {
             clients: clients(id),
         };
         Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: WRITER.to_owned(),
             boot_id,
             run,
             mark: stamper.trace_id(stamper.identity(0, 0, 0)).0,
@@ -55,7 +58,7 @@ impl Owner {
         // The version comes first, and says whether the rest can be read at all.
         let (version, _) = postcard::take_from_bytes::<String>(snapshot)
             .map_err(|_| "it can't be read".to_owned())?;
-        if version != env!("CARGO_PKG_VERSION") {
+        if version != WRITER {
             return Err(format!("it was written by landfall {version}"));
         }
         postcard::take_from_bytes(snapshot).map_err(|_| "it can't be read".to_owned())

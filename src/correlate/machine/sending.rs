@@ -3,14 +3,13 @@
 use crate::clock::Instant;
 
 use super::super::books::Books;
+use super::super::late::SEND_LATE_NANOS;
 use super::super::ledger::Place;
 use super::super::{Elapsed, Event, LateSend, Leg, NotSent, Outcome, PublisherId, Qos, Stage};
 use super::{Correlator, State};
 
 /// How many resends of a publisher are remembered.
 const RESENT_MAX: usize = 4_096;
-/// A message is sent late from so many nanoseconds on, which is what a window may be late by.
-const SEND_LATE_NANOS: i64 = 10_000_000;
 
 impl State {
     /// Notes that a message was handed to the socket: how long after it was due, if that was the first

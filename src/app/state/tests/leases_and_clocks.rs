@@ -19,7 +19,7 @@ fn behind_a_pause_publishers_go_on_on_leases_that_are_kept() {
     recorder.suspend().unwrap();
     assert!(directory.load(|_| false).unwrap().is_none(), "nothing that would mislead");
     // Nobody grants it, and nobody waits.
-    leases.await_grant(PublisherId(1), 100);
+    leases.await_grant(PublisherId(1), 100, || {});
     recorder.note(News { ready: vec![PublisherId(2)], ..News::default() });
 
     let ready = recorder.resume(process.holdings()).unwrap();
