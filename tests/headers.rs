@@ -1,6 +1,6 @@
 //! A header whose name is no text, which any producer can send, neither ends the thread that reads nor hides
 //! the stamp behind it.
-#![expect(clippy::unwrap_used, reason = "functions of tests are tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "functions of tests are tests")]
 
 use std::ffi::OsStr;
 use std::io::Write;
