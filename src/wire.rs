@@ -26,6 +26,8 @@ mod outbox;
 mod place;
 mod protocol;
 mod refusal;
+#[cfg(test)]
+pub(crate) mod samples;
 mod stream;
 mod tls;
 mod v4;
@@ -45,6 +47,7 @@ pub use bell::Bell;
 pub use client::Client;
 pub use event_loop::EventLoop;
 pub use handler::{Clients, Handler};
+pub use protocol::AHEAD_BYTES;
 pub use tls::Tls;
 
 /// A version of the protocol.

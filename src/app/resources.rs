@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use super::Error;
-use crate::config::{PathConfig, Resolved};
+use super::{Error, wiring};
+use crate::config::{BackgroundConfig, PathConfig, Resolved};
 use crate::correlate::{Lane, Limits as Bounds};
 use crate::host;
 use crate::preflight::{Demand, Destination, Finding, Limits, Mark, resources, source_addresses};
@@ -13,6 +14,8 @@ use crate::preflight::{Demand, Destination, Finding, Limits, Mark, resources, so
 const CLIENTS_WORTH_A_LINE: u64 = 1_000;
 /// Beside those that read a Kafka topic one client asks for watermarks, and one looks again.
 const CLIENTS_BESIDE_READERS: u64 = 2;
+/// For so long the kernel keeps the port of a connection that was closed on this side (`TIME_WAIT`).
+const PORT_CLOSED: Duration = Duration::from_mins(1);
 
 /// Makes sure, before anything starts, that the machine has what a run needs, and raises the limit of file
 /// descriptors where that is needed.
@@ -48,25 +51,33 @@ pub(super) fn refusal(finding: &Finding) -> Option<String> {
 }
 
 fn demand(resolved: &Resolved, limits: &Limits) -> Demand {
-    let mut clients: BTreeMap<(&str, u16), u64> = BTreeMap::new();
+    let mut brokers: BTreeMap<(&str, u16), (u64, u64)> = BTreeMap::new();
     for path in &resolved.paths {
         let url = &path.mqtt.url;
-        *clients.entry((&url.host, url.port)).or_default() += mqtt_clients(path);
+        let (clients, closed) = brokers.entry((&url.host, url.port)).or_default();
+        *clients += mqtt_clients(path);
+        *closed += path.mqtt.background.as_ref().map_or(0, closed_connections);
     }
-    let destination = |((host, port), clients): ((&str, u16), u64)| Destination {
+    let destination = |((host, port), (clients, closed)): ((&str, u16), (u64, u64))| Destination {
         place: if host.contains(':') {
             format!("[{host}]:{port}")
         } else {
             format!("{host}:{port}")
         },
         clients,
-        is_loopback: is_loopback(host, clients, limits),
+        closed,
+        is_loopback: is_loopback(host, clients + closed, limits),
     };
+    let under_way = resolved.paths.iter().map(wiring::under_way);
+    let (under_way, written_bytes) =
+        under_way.fold((0, 0), |(messages, bytes), of| (messages + of.0, bytes + of.1));
     Demand {
-        destinations: clients.into_iter().map(destination).collect(),
+        destinations: brokers.into_iter().map(destination).collect(),
         encrypted: resolved.paths.iter().filter(|it| it.mqtt.url.tls).map(mqtt_clients).sum(),
         kafka_clients: resolved.paths.iter().map(kafka_clients).sum(),
         slots: slots(resolved),
+        under_way,
+        written_bytes,
     }
 }
 
@@ -81,6 +92,14 @@ fn mqtt_clients(path: &PathConfig) -> u64 {
     u64::from(mqtt.clients) + subscribers + background.sum::<u64>()
 }
 
+/// Connections of those that come and go that were closed and whose ports are not free yet.
+fn closed_connections(background: &BackgroundConfig) -> u64 {
+    let rounds = PORT_CLOSED.as_nanos().div_ceil(background.every.as_nanos().max(1));
+    let rounds = u64::try_from(rounds).unwrap_or(u64::MAX);
+    let of_each = u64::from(background.storm) + u64::from(background.persistent);
+    of_each.saturating_mul(rounds)
+}
+
 fn kafka_clients(path: &PathConfig) -> u64 {
     let readers = |lane: &Lane| match lane {
         Lane::MqttKafka => path.kafka.as_ref().map_or(1, |kafka| u64::from(kafka.consumers)),
@@ -93,9 +112,9 @@ fn kafka_clients(path: &PathConfig) -> u64 {
 }
 
 /// A name is looked up, which may take its time, only where the answer counts.
-fn is_loopback(host: &str, clients: u64, limits: &Limits) -> bool {
+fn is_loopback(host: &str, needed: u64, limits: &Limits) -> bool {
     let ports = limits.ephemeral_ports();
-    let addresses = ports.and_then(|ports| source_addresses(clients, ports));
+    let addresses = ports.and_then(|ports| source_addresses(needed, ports));
     let counts = addresses.is_some_and(|addresses| addresses > 1);
     (counts || host.parse::<IpAddr>().is_ok()) && host::is_loopback(host)
 }

@@ -2,6 +2,7 @@
 
 mod clients;
 mod kafka;
+mod room;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::teams;
-use crate::config::{MqttConfig, PathConfig, Rate, Resolved};
+use crate::config::{MqttConfig, PathConfig, Resolved};
 use crate::correlate::{self, Carrier, Lane, PathId, PublisherId, Qos, Roster};
 use crate::schedule;
 use crate::splitmix::mix;
@@ -18,16 +19,12 @@ use crate::study::{Objective, Plan, Quantile, Role};
 use crate::telemetry::{Component, Source};
 use crate::wire::{Endpoint, Session, Version};
 use crate::{background, consume, produce, publish, subscribe};
+use room::Room;
+
+pub(super) use room::under_way;
 
 /// What an end by time may wait beyond the longest deadline, for watermarks and pings.
 const SETTLE_MARGIN: Duration = Duration::from_secs(10);
-/// A publisher may have this many seconds of its rate unacknowledged.
-const INFLIGHT_SECONDS: f64 = 5.0;
-const INFLIGHT_RANGE: (f64, f64) = (16.0, 1_024.0);
-/// How many messages a publisher in a closed loop may have under way.
-const INFLIGHT_OF_MAX: u16 = 100;
-/// A publisher may have this much of its rate waiting for its connection, beside its deadline.
-const QUEUE_RANGE: (f64, f64) = (64.0, 65_536.0);
 /// By how much of a turn paths are apart: the golden section, which spreads any number of them.
 const TURN: f64 = 0.618_033_988_75;
 /// Largest packet that is accepted from a broker: others' messages may share a topic.
@@ -257,26 +254,15 @@ fn endpoint(mqtt: &MqttConfig) -> Endpoint {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
 fn session(mqtt: &MqttConfig, client_id: String, (rate, deadline): (f64, Duration)) -> Session {
-    let inflight = (rate * INFLIGHT_SECONDS).clamp(INFLIGHT_RANGE.0, INFLIGHT_RANGE.1);
-    let inflight = if mqtt.rate == Rate::Max { INFLIGHT_OF_MAX } else { inflight as u16 };
-    let inflight = mqtt.inflight.unwrap_or(inflight);
-    // A closed loop fills what may be under way all at once.
-    let queue_min = if mqtt.rate == Rate::Max { usize::from(inflight) } else { 0 };
+    let Room { inflight, queue } = Room::of(mqtt, rate, deadline);
     Session {
         client_id,
         keep_alive: Duration::from_secs(30),
         inflight,
         patience: deadline,
         connect_after: Duration::ZERO,
-        queue: queue(rate, deadline).max(queue_min),
+        queue,
         packet_bytes_max: PACKET_BYTES_MAX,
     }
-}
-
-/// How many messages of a rate may wait for their connection.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
-fn queue(rate: f64, deadline: Duration) -> usize {
-    (rate * deadline.as_secs_f64()).clamp(QUEUE_RANGE.0, QUEUE_RANGE.1) as usize
 }

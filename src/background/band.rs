@@ -85,7 +85,8 @@ impl Config {
             match self.kind {
                 Bystander::Persistent => client,
                 Bystander::SlowSubscriber => client.forgetful().reading(self.read),
-                Bystander::Idle | Bystander::Storm => client.forgetful(),
+                Bystander::Idle => client.forgetful(),
+                Bystander::Storm => client.forgetful().rushing(),
             }
         })
     }
@@ -184,33 +185,17 @@ impl Band {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Version;
+    use crate::wire::samples;
 
     const EVERY: Duration = Duration::from_secs(10);
 
     fn band(kind: Bystander, first: usize) -> Band {
-        let endpoint = Endpoint {
-            host: "localhost".into(),
-            port: 1_883,
-            version: Version::V5,
-            credentials: None,
-            tls: None,
-        };
-        let session = Session {
-            client_id: "b".into(),
-            keep_alive: Duration::from_secs(30),
-            inflight: 1,
-            queue: 1,
-            patience: Duration::from_secs(30),
-            connect_after: Duration::ZERO,
-            packet_bytes_max: 1_000,
-        };
         let config = Config {
             path: PathId(1),
             kind,
             count: 3,
-            endpoint,
-            session,
+            endpoint: samples::endpoint("localhost", 1_883),
+            session: samples::session("b"),
             filter: "t".into(),
             qos: Qos::AtLeastOnce,
             every: EVERY,

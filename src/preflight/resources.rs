@@ -6,121 +6,25 @@
 //! So what a run needs is counted before anything starts, from above: what is refused here would not
 //! work, and what passes is not the first to break.
 
+mod demand;
+
 use std::path::Path;
 
 use super::finding::{Fault, Finding};
 use super::wording::listed;
 use crate::report::bytes;
 
-/// Resident memory of an MQTT client that waits for its next message, in bytes: its socket, its session
-/// and what the books know of it, beyond what the process takes without clients.
-pub const CLIENT_BYTES: u64 = 5 << 10;
-/// What encryption adds to it: the state of OpenSSL, 38 KiB where it was measured.
-const TLS_BYTES: u64 = 48 << 10;
-/// Memory of a slot without an outcome: its entry, and as much again where the list has just grown.
-const SLOT_BYTES: u64 = 2 * 32;
-/// Memory of a Kafka client: what it may have fetched ahead.
-const KAFKA_BYTES: u64 = 16 << 20;
-/// Memory of a process without clients, with full inboxes.
-const PROCESS_BYTES: u64 = 64 << 20;
-/// Descriptors of a Kafka client: four of its own pipes, and its connections to a cluster of a dozen brokers.
-const KAFKA_DESCRIPTORS: u64 = 16;
-/// Descriptors of everything else: connections and streams of HTTP, at most 80, and 48 for threads, files,
-/// the Collector and the load.
-const PROCESS_DESCRIPTORS: u64 = 128;
+pub use demand::{CLIENT_BYTES, Demand, Destination, Limits};
+
 /// The share of the ephemeral ports that is taken, in tenths: others need some, and one that was closed is
 /// not free at once.
 const PORT_TENTHS: u64 = 9;
 
-/// MQTT clients that connect to one broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Destination {
-    /// The broker, `host:port`.
-    pub place: String,
-    /// How many connect to it.
-    pub clients: u64,
-    /// Whether it is reached without leaving this host: clients may come from many addresses then
-    /// (127.0.0.0/8).
-    pub is_loopback: bool,
-}
-
-/// What a run asks of the machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Demand {
-    /// All brokers.
-    pub destinations: Vec<Destination>,
-    /// How many of their clients have encrypted connections.
-    pub encrypted: u64,
-    /// How many clients of Kafka there are.
-    pub kafka_clients: u64,
-    /// How many slots may wait for their outcome at once.
-    pub slots: u64,
-}
-
-/// What one process may have. What is not known is absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// File descriptors that it may open now (soft limit).
-    pub descriptors: u64,
-    /// File descriptors that it may allow itself (hard limit).
-    pub descriptors_max: u64,
-    /// First and last port that connections without one are given.
-    pub ports: Option<(u16, u16)>,
-    /// How many of them are reserved for others.
-    pub ports_reserved: u32,
-    /// Memory that may still be taken, in bytes: the machine's, or what is left of the control group's
-    /// limit.
-    pub memory_available_bytes: Option<u64>,
-}
-
-impl Limits {
-    /// Ports that clients without one are given, for each source address and destination.
-    #[must_use]
-    pub fn ephemeral_ports(&self) -> Option<u64> {
-        let (first, last) = self.ports?;
-        let all = u64::from(last.saturating_sub(first)) + 1;
-        Some(all.saturating_sub(u64::from(self.ports_reserved)))
-    }
-}
-
-impl Demand {
-    /// All MQTT clients.
-    #[must_use]
-    pub fn clients(&self) -> u64 {
-        self.destinations.iter().map(|of| of.clients).fold(0, u64::saturating_add)
-    }
-
-    /// File descriptors for everything.
-    #[must_use]
-    pub fn descriptors(&self) -> u64 {
-        self.clients().saturating_add(self.other_descriptors())
-    }
-
-    fn other_descriptors(&self) -> u64 {
-        let of_kafka = self.kafka_clients.saturating_mul(KAFKA_DESCRIPTORS);
-        PROCESS_DESCRIPTORS.saturating_add(of_kafka)
-    }
-
-    /// Memory for everything, in bytes.
-    #[must_use]
-    pub fn memory_bytes(&self) -> u64 {
-        let parts = [
-            (self.clients(), CLIENT_BYTES),
-            (self.encrypted, TLS_BYTES),
-            (self.slots, SLOT_BYTES),
-            (self.kafka_clients, KAFKA_BYTES),
-        ];
-        let parts = parts.map(|(number, each)| number.saturating_mul(each));
-        parts.into_iter().fold(PROCESS_BYTES, u64::saturating_add)
-    }
-}
-
-/// From how many addresses so many clients must come to have a port each; nothing where there are no
-/// ports.
+/// From how many addresses connections must come that take so many ports; nothing where there are no ports.
 #[must_use]
-pub fn source_addresses(clients: u64, ephemeral_ports: u64) -> Option<u64> {
+pub fn source_addresses(needed: u64, ephemeral_ports: u64) -> Option<u64> {
     let usable = ephemeral_ports.saturating_mul(PORT_TENTHS) / 10;
-    (usable > 0).then(|| clients.div_ceil(usable))
+    (usable > 0).then(|| needed.div_ceil(usable))
 }
 
 /// Whether a run has what it needs: file descriptors, ports and memory. A failure means that it would not
@@ -168,24 +72,24 @@ fn ports(destinations: &[Destination], ports: u64) -> Vec<Finding> {
     let failures = too_many.into_iter().map(|of| {
         let advice = "use fewer clients, spread them over several addresses of the broker or several \
                       hosts, or widen the range (sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\")";
-        let words = format!("{}, {} needed for {}", each(ports), of.clients, of.place);
-        Finding::fail(Fault::Broken, "ports", words, advice)
+        Finding::fail(Fault::Broken, "ports", each(ports, of), advice)
     });
     let failures: Vec<Finding> = failures.collect();
     if !failures.is_empty() {
         return failures;
     }
-    let most = fine.into_iter().max_by_key(|of| of.clients);
+    let most = fine.into_iter().max_by_key(|of| of.ports());
     most.map(|of| most_clients(of, ports)).into_iter().collect()
 }
 
 fn most_clients(of: &Destination, ports: u64) -> Finding {
-    let words = format!("{}, {} needed for {}", each(ports), of.clients, of.place);
-    match source_addresses(of.clients, ports) {
+    let words = each(ports, of);
+    match source_addresses(of.ports(), ports) {
         Some(0 | 1) => Finding::ok("ports", words),
-        Some(addresses) if of.is_loopback => {
-            Finding::ok("ports", format!("{words}: from {addresses} addresses of 127.0.0.0/8"))
-        }
+        Some(addresses) if of.is_loopback => Finding::ok(
+            "ports",
+            format!("{words}: from at least {addresses} addresses of 127.0.0.0/8"),
+        ),
         Some(_) => Finding::warn(
             "ports",
             words,
@@ -200,23 +104,19 @@ fn most_clients(of: &Destination, ports: u64) -> Finding {
     }
 }
 
-fn each(ports: u64) -> String {
-    format!("{ports} ephemeral ports per source address and destination")
+fn each(ports: u64, of: &Destination) -> String {
+    let closed = match of.closed {
+        0 => String::new(),
+        closed => format!(" ({closed} of them by connections that were closed within a minute)"),
+    };
+    let all = format!("{ports} ephemeral ports per source address and destination");
+    format!("{all}, {} needed for {}{closed}", of.ports(), of.place)
 }
 
 fn memory(demand: &Demand, available: u64) -> Finding {
-    let parts = [
-        ("clients", demand.clients(), CLIENT_BYTES),
-        ("TLS connections", demand.encrypted, TLS_BYTES),
-        ("slots", demand.slots, SLOT_BYTES),
-        ("Kafka clients", demand.kafka_clients, KAFKA_BYTES),
-    ];
-    let parts = parts.into_iter().filter(|&(_, number, _)| number > 0);
-    let parts = parts.map(|(what, number, each)| format!("{number} {what} x {}", bytes(each)));
-    let parts: Vec<String> = parts.chain([format!("{} otherwise", bytes(PROCESS_BYTES))]).collect();
     let needed = demand.memory_bytes();
     let (sum, have) = (bytes(needed), bytes(available));
-    let words = format!("{} = {sum}, {have} available", parts.join(" + "));
+    let words = format!("{} = {sum}, {have} available", demand.memory_parts());
     if needed > available {
         let ways = ["use fewer clients", "lower a rate or a deadline", "give it more memory"];
         let advice = listed(&ways.map(str::to_owned)).replace(" and ", " or ");
@@ -234,8 +134,8 @@ mod tests {
 
     fn demand(clients: u64, is_loopback: bool) -> Demand {
         let place = "b:1883".to_owned();
-        let destinations = vec![Destination { place, clients, is_loopback }];
-        Demand { destinations, encrypted: 0, kafka_clients: 1, slots: 3_000 }
+        let destinations = vec![Destination { place, clients, closed: 0, is_loopback }];
+        Demand { destinations, kafka_clients: 1, slots: 3_000, ..Demand::default() }
     }
 
     fn limits() -> Limits {
@@ -294,12 +194,34 @@ mod tests {
             (ports.mark, ports.words)
         };
         let (of_here, words) = mark(100_000, true);
-        assert!(words.ends_with("100000 needed for b:1883: from 4 addresses of 127.0.0.0/8"));
+        assert!(
+            words.ends_with("100000 needed for b:1883: from at least 4 addresses of 127.0.0.0/8")
+        );
         assert_eq!(of_here, Mark::Ok);
         assert_eq!(mark(25_408, false).0, Mark::Ok);
         assert_eq!(mark(25_409, false).0, Mark::Warn);
         assert_eq!(mark(28_233, false).0, Mark::Fail(Fault::Broken));
         assert_eq!(source_addresses(1, 1), None, "a tenth is left to others");
+    }
+
+    #[test]
+    fn messages_that_wait_and_ports_that_are_not_free_yet_are_counted() {
+        let mut needs = demand(20_000, false);
+        (needs.under_way, needs.written_bytes) = (500_000, 2_000_000_000);
+        needs.destinations[0].closed = 9_000;
+        let found = resources(&needs, &Limits { descriptors_max: u64::MAX, ..limits() });
+        let words: Vec<String> =
+            found.iter().map(|it| format!("{:?} {}", it.mark, it.words)).collect();
+        assert_eq!(
+            words[1..],
+            [
+                "Warn 28232 ephemeral ports per source address and destination, 29000 needed for \
+                 b:1883 (9000 of them by connections that were closed within a minute)",
+                "Ok 20000 clients x 5.12 kB + 3000 slots x 64 B + 500000 messages under way x 84 B + 1 \
+                 Kafka clients x 16.8 MB + 2.00 GB written for full sockets + 67.1 MB otherwise = 2.23 GB, \
+                 22.0 GB available",
+            ]
+        );
     }
 
     proptest! {

@@ -23,7 +23,11 @@ pub struct Deliveries {
     pub expected: u64,
     /// How many they were handed. Further copies count, and may hide that one is missing.
     pub received: u64,
-    /// From the intended send time to each receipt, of those of which it is known.
+    /// How many of these are in no latency: further copies, and what a subscriber was handed so late that
+    /// nobody remembers when it was due. Long waits may be missing among the latencies then.
+    #[serde(default)]
+    pub untimed: u64,
+    /// From the intended send time to each receipt of the others.
     pub latency_seconds: Durations,
 }
 
@@ -40,6 +44,7 @@ pub(super) fn gather(stats: &Stats, id: PathId, sources: &Sources) -> Vec<Delive
             subscribers: u64::from(audience.count),
             expected: stats.publish(id, qos).published * u64::from(audience.of_each_message()),
             received: totals.received,
+            untimed: totals.received.saturating_sub(totals.latency.count()),
             latency_seconds: durations(&totals.latency, Timed::EndToEnd(Lane::MqttMqtt), sources),
         }
     };
@@ -48,11 +53,12 @@ pub(super) fn gather(stats: &Stats, id: PathId, sources: &Sources) -> Vec<Delive
 
 /// A row for each QoS.
 pub(super) fn table(all: &[Deliveries]) -> Table {
-    let header = ["QoS", "subscribers", "expected", "received", "p50", "p99", "p99.9", "max"];
+    let header =
+        ["QoS", "subscribers", "expected", "received", "not timed", "p50", "p99", "p99.9", "max"];
     let mut table = Table::new(0, header);
     for of in all {
         let mut row = vec![of.qos.to_string()];
-        row.extend([of.subscribers, of.expected, of.received].map(count));
+        row.extend([of.subscribers, of.expected, of.received, of.untimed].map(count));
         let Durations { p50, p99, p999, max, .. } = of.latency_seconds;
         row.extend([p50, p99, p999, max].map(duration_or_none));
         table.push(row);
@@ -64,8 +70,12 @@ pub(super) fn table(all: &[Deliveries]) -> Table {
 pub(super) fn sentence(of: &Deliveries) -> String {
     let p99 =
         of.latency_seconds.p99.map_or_else(String::new, |p99| format!(", p99 {}", duration(p99)));
+    let untimed = match of.untimed {
+        0 => String::new(),
+        untimed => format!(", {} of them not timed", count(untimed)),
+    };
     format!(
-        "deliveries to {}, QoS {}: {} of {}{p99}",
+        "deliveries to {}, QoS {}: {} of {}{untimed}{p99}",
         counted(of.subscribers, "subscriber"),
         of.qos,
         count(of.received),
@@ -80,17 +90,22 @@ mod tests {
     #[test]
     fn what_is_missing_shows() {
         let latency_seconds = Durations { p99: Some(0.002), ..Durations::default() };
-        let of = Deliveries {
+        let mut of = Deliveries {
             qos: 1,
             subscribers: 20,
             expected: 2_000,
             received: 1_980,
+            untimed: 0,
             latency_seconds,
         };
         let said = sentence(&of);
         assert_eq!(said, "deliveries to 20 subscribers, QoS 1: 1,980 of 2,000, p99 2.00 ms");
+        of.untimed = 1_200;
+        let said = sentence(&of);
+        let expected = "1,980 of 2,000, 1,200 of them not timed, p99 2.00 ms";
+        assert_eq!(said, format!("deliveries to 20 subscribers, QoS 1: {expected}"));
         let lines = table(&[of]).markdown();
-        assert_eq!(lines[2], "| 1 | 20 | 2,000 | 1,980 | - | 2.00 ms | - | - |");
+        assert_eq!(lines[2], "| 1 | 20 | 2,000 | 1,980 | 1,200 | - | 2.00 ms | - | - |");
         assert!(table(&[]).is_empty());
     }
 }

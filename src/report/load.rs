@@ -30,7 +30,7 @@ pub struct Load {
     pub qos: Vec<u8>,
     /// How many clients share it.
     pub clients: u32,
-    /// How many messages of a client may be unacknowledged.
+    /// How many messages of a client may be unacknowledged, as configured: the broker may take fewer.
     pub inflight: u16,
     /// How large a payload is.
     pub payload_bytes: u32,
@@ -119,8 +119,9 @@ impl Load {
         );
         if self.is_closed() {
             return format!(
-                "Closed loop: each client sends when fewer than {} of its messages are under way, so the \
-                 system decides the rate. {what}.",
+                "Closed loop: each client sends when fewer than {} of its messages are under way, or \
+                 fewer still where the broker takes fewer at QoS 1 and 2, so the system decides the \
+                 rate. {what}.",
                 self.inflight
             );
         }

@@ -133,25 +133,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::Version;
+    use crate::wire::samples;
 
     fn config(path: u8, clients: u32, audience: Audience) -> Config {
-        let endpoint = Endpoint {
-            host: "localhost".into(),
-            port: 1_883,
-            version: Version::V5,
-            credentials: None,
-            tls: None,
-        };
-        let session = Session {
-            client_id: "s".into(),
-            keep_alive: PING_EVERY,
-            inflight: 1,
-            queue: 16,
-            patience: Duration::from_secs(30),
-            connect_after: Duration::ZERO,
-            packet_bytes_max: 1_000,
-        };
         let topics = match audience.receive {
             Receive::Own => (0..clients).map(|client| format!("t/{client}")).collect(),
             Receive::All | Receive::Share => Arc::default(),
@@ -159,8 +143,8 @@ mod tests {
         let filter = "t/+".to_owned();
         Config {
             path: PathId(path),
-            endpoint,
-            session,
+            endpoint: samples::endpoint("localhost", 1_883),
+            session: samples::session("s"),
             filter,
             topics,
             qos: Qos::AtMostOnce,

@@ -119,32 +119,17 @@ mod tests {
 
     use super::*;
     use crate::correlate::{Audience, PathId, Qos, Receive};
-    use crate::wire::{Endpoint, Session, Version};
+    use crate::wire::samples;
 
     fn at(millis: u64) -> Instant {
         Instant::from_nanos(millis * 1_000_000)
     }
 
     fn panel(count: u32, receive: Receive) -> Panel {
-        let session = Session {
-            client_id: "s".into(),
-            keep_alive: Duration::from_secs(5),
-            inflight: 1,
-            queue: 16,
-            patience: Duration::from_secs(30),
-            connect_after: Duration::ZERO,
-            packet_bytes_max: 1_000,
-        };
         Panel::new(Config {
             path: PathId(0),
-            endpoint: Endpoint {
-                host: "localhost".into(),
-                port: 1_883,
-                version: Version::V5,
-                credentials: None,
-                tls: None,
-            },
-            session,
+            endpoint: samples::endpoint("localhost", 1_883),
+            session: samples::session("s"),
             filter: "t".into(),
             topics: Arc::default(),
             qos: Qos::AtMostOnce,

@@ -1,27 +1,23 @@
 //! Room `wire`: a client on its socket.
 
+mod reading;
+
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use rustix::net::sockopt;
 
-use super::frame::Frame;
 use super::outbox::Buffers;
 use super::protocol::Protocol;
 use super::stream::Stream;
 use super::{Endpoint, Failure, Happening, Limits, Sending, Session, Source, Unsendable};
 use crate::clock::Instant;
 use crate::correlate::Qos;
+use reading::Pace;
 
 /// No more is written at a time, so that nobody else waits for long and what is said of it is recent.
 const WRITE_BYTES: usize = 128 * 1_024;
-
-/// How much the system takes in for a client that reads slowly.
-const SLOW_BYTES: usize = 16 * 1_024;
-/// How long a client that reads slowly rests between.
-pub(super) const REST: Duration = Duration::from_millis(250);
 
 /// One MQTT client: its sessions and connections, one after the other. Never waits for its socket.
 #[derive(Debug)]
@@ -40,8 +36,10 @@ pub struct Client<S> {
 struct Habits {
     /// Its sessions end with their connections.
     forgetful: bool,
-    /// It reads so many bytes at a time, and rests between.
-    ration: Option<NonZeroUsize>,
+    /// It does not wait for its turn to connect.
+    rushing: bool,
+    /// It reads only so much, and rests between.
+    pace: Option<Pace>,
 }
 
 impl<S: Source> Client<S> {
@@ -68,13 +66,18 @@ impl<S: Source> Client<S> {
         self
     }
 
+    /// The same, that connects at its moment, however many others are on the way to the same broker.
+    #[must_use]
+    pub fn rushing(mut self) -> Self {
+        self.habits.rushing = true;
+        self
+    }
+
     /// The same, that reads so many bytes a second at most: what comes faster waits for it in the broker.
+    /// One record of an encrypted connection may wait here, 16 KiB.
     #[must_use]
     pub fn reading(mut self, bytes_a_second: u32) -> Self {
-        let rests = u32::try_from(REST.as_millis()).unwrap_or(u32::MAX);
-        let ration = u64::from(bytes_a_second) * u64::from(rests) / 1_000;
-        let ration = usize::try_from(ration).unwrap_or(usize::MAX).max(1);
-        self.habits.ration = NonZeroUsize::new(ration);
+        self.habits.pace = Some(Pace::new(bytes_a_second));
         self
     }
 
@@ -99,14 +102,9 @@ impl<S: Source> Client<S> {
         self.habits.forgetful
     }
 
-    /// Whether there is something to read that the socket knows nothing of any more.
-    pub(super) fn has_more(&self) -> bool {
-        self.stream.as_ref().is_some_and(Stream::has_more)
-    }
-
-    /// How many bytes it reads before it rests, if it does.
-    pub(super) fn ration(&self) -> Option<usize> {
-        self.habits.ration.map(NonZeroUsize::get)
+    /// Whether it does not wait for its turn to connect.
+    pub(super) fn is_rushing(&self) -> bool {
+        self.habits.rushing
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -152,9 +150,9 @@ impl<S: Source> Client<S> {
 
     /// Takes a socket that does not block and is being connected.
     pub(super) fn attach(&mut self, stream: TcpStream) {
-        if self.ration().is_some() {
+        if let Some(pace) = self.habits.pace {
             // What waits must wait in the broker and not here. Where the system does not let us, more does.
-            let _ = sockopt::set_socket_recv_buffer_size(&stream, SLOW_BYTES);
+            let _ = sockopt::set_socket_recv_buffer_size(&stream, pace.buffer_bytes());
         }
         self.stream = Some(Stream::Plain(stream));
     }
@@ -238,71 +236,6 @@ impl<S: Source> Client<S> {
         if let Some(stream) = &mut self.stream {
             stream.close_for_writing();
         }
-    }
-
-    /// Takes in what has come, as much as `space` holds, and appends what happened; whether there may be
-    /// more.
-    pub(super) fn read(
-        &mut self,
-        space: &mut [u8],
-        happenings: &mut Vec<Happening>,
-    ) -> Result<bool, Failure> {
-        let ration = self.ration();
-        let mut left = ration.unwrap_or(space.len()).min(space.len());
-        while left > 0 {
-            let Some(stream) = &mut self.stream else { return Ok(false) };
-            match stream.read(&mut space[..left]) {
-                Ok(0) => return Err(closed()),
-                Ok(count) => {
-                    self.take(&space[..count], happenings)?;
-                    left -= count;
-                    // An encrypted stream hands over a record at a time, however many have come.
-                    if !self.stream.as_ref().is_some_and(Stream::is_encrypted) {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => (),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(lost(&error)),
-            }
-        }
-        Ok(left == 0 && ration.is_none())
-    }
-
-    /// Takes in what was read; the beginning of a packet is kept until the rest has come.
-    fn take(&mut self, read: &[u8], happenings: &mut Vec<Happening>) -> Result<(), Failure> {
-        let mut inbox = std::mem::take(&mut self.inbox);
-        if inbox.is_empty() {
-            let taken = self.take_packets(read, happenings)?;
-            self.inbox = read[taken..].to_vec();
-            return Ok(());
-        }
-        inbox.extend_from_slice(read);
-        let taken = self.take_packets(&inbox, happenings)?;
-        inbox.drain(..taken);
-        // A large packet must not pin its memory for the rest of the connection.
-        if inbox.is_empty() {
-            inbox = Vec::new();
-        }
-        self.inbox = inbox;
-        Ok(())
-    }
-
-    /// Takes the whole packets that `bytes` begin with; how many bytes they are.
-    fn take_packets(
-        &mut self,
-        bytes: &[u8],
-        happenings: &mut Vec<Happening>,
-    ) -> Result<usize, Failure> {
-        if let Some(&first) = bytes.first() {
-            self.protocol.expect(first)?;
-        }
-        let mut taken = 0;
-        while let Some(packet) = Frame::first(&bytes[taken..], self.session.packet_bytes_max)? {
-            taken += packet.whole.len();
-            self.protocol.take(packet, happenings)?;
-        }
-        Ok(taken)
     }
 }
 

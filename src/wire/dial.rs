@@ -72,27 +72,42 @@ pub(super) fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String
     Ok(found.collect())
 }
 
-/// Addresses of the loopback range to connect from, where one has no more ports: 127.0.0.1 to .250.
-const SOURCES: u8 = 250;
+/// Addresses of the loopback range to connect from: 127.0.0.1 to .250.
+const SOURCES: u32 = 250;
+/// An address for so many clients of a thread. The kernel tries one port after the other, and once half of
+/// those of an address are taken, 14,000 as a rule, it has to try all of that half first: a millisecond of
+/// processor time for each connection, which is most of what thousands of them cost.
+const OF_ONE_SOURCE: usize = 4_096;
 
 /// Where connections come from. Within a machine there are as many addresses as one likes, and each has
 /// its ports.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sources {
+    /// How many addresses take turns.
+    addresses: u32,
+    /// Whose turn it is.
+    turn: u32,
     /// How many addresses had no port left when they were asked last.
-    used_up: u8,
+    used_up: u32,
 }
 
 impl Sources {
+    /// For so many clients.
+    pub(super) fn new(clients: usize) -> Self {
+        let addresses = u32::try_from(clients.div_ceil(OF_ONE_SOURCE)).unwrap_or(SOURCES);
+        Self { addresses: addresses.clamp(1, SOURCES), turn: 0, used_up: 0 }
+    }
+
     /// A socket that is being connected, sends each packet at once and never blocks.
     pub(super) fn connecting(&mut self, address: SocketAddr) -> io::Result<TcpStream> {
-        let is_within = address.is_ipv4() && address.ip().is_loopback();
+        if !address.is_ipv4() || !address.ip().is_loopback() {
+            return connecting(None, address);
+        }
+        let turn = self.turn;
+        self.turn = (turn + 1) % self.addresses;
         for _ in 0..SOURCES {
-            let source = Ipv4Addr::new(127, 0, 0, 1 + self.used_up);
-            // The first is what the system takes unasked.
-            let source = (is_within && self.used_up > 0).then_some(SocketAddr::from((source, 0)));
-            match connecting(source, address) {
-                Err(error) if is_within && is_for_want_of_ports(&error) => {
+            match connecting(source((turn + self.used_up) % SOURCES), address) {
+                Err(error) if is_for_want_of_ports(&error) => {
                     self.used_up = (self.used_up + 1) % SOURCES;
                 }
                 connecting => return connecting,
@@ -100,6 +115,12 @@ impl Sources {
         }
         Err(ErrorKind::AddrNotAvailable.into())
     }
+}
+
+/// An address of the loopback range by its number. The first is what the system takes unasked.
+fn source(number: u32) -> Option<SocketAddr> {
+    let address = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + number);
+    (number > 0).then_some(SocketAddr::from((address, 0)))
 }
 
 fn is_for_want_of_ports(error: &io::Error) -> bool {
@@ -117,5 +138,30 @@ fn connecting(source: Option<SocketAddr>, address: SocketAddr) -> io::Result<Tcp
     match rustix::net::connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket.into()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn many_clients_take_turns_over_addresses_and_few_come_from_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        for (clients, expected) in [
+            (1, ["127.0.0.1"; 4]),
+            (OF_ONE_SOURCE, ["127.0.0.1"; 4]),
+            (2 * OF_ONE_SOURCE + 1, ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.1"]),
+        ] {
+            let mut sources = Sources::new(clients);
+            let from = expected.map(|_| {
+                let stream = sources.connecting(address).unwrap();
+                stream.local_addr().unwrap().ip().to_string()
+            });
+            assert_eq!(from, expected);
+        }
     }
 }

@@ -81,6 +81,7 @@ impl<H: Handler> EventLoop<H> {
         epoll::add(&epoll, bell.descriptor(), EventData::new_u64(BELL), EventFlags::IN)?;
         let places: Vec<_> = clients.into_iter().map(Place::new).collect();
         let lobby = Lobby::new(places.iter().map(|place| place.client.endpoint()));
+        let sources = Sources::new(places.len());
         Ok(Self {
             clock,
             handler,
@@ -91,7 +92,7 @@ impl<H: Handler> EventLoop<H> {
             bell,
             timers: BinaryHeap::new(),
             lobby,
-            sources: Sources::default(),
+            sources,
             end: None,
             happenings: Vec::new(),
             space: vec![0; READ_BYTES],

@@ -133,6 +133,11 @@ impl<S: Source> Place<S> {
         Ok(())
     }
 
+    /// Whether its socket is connected by now.
+    pub(super) fn is_there(&self) -> bool {
+        self.client.stream().is_some_and(|stream| stream.peer_addr().is_ok())
+    }
+
     /// Says CONNECT on a connection that can be talked on.
     pub(super) fn open(&mut self) {
         let is_clean = matches!(self.leaving, Leaving::Forgetting | Leaving::Before)

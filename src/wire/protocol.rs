@@ -16,8 +16,8 @@ use crate::clock::Instant;
 use crate::correlate::Qos;
 use crate::stamp::TRACEPARENT_LEN;
 
-/// No more messages are written ahead of the socket than these bytes.
-const AHEAD_BYTES: usize = 64 * 1_024;
+/// No more messages of a client are written ahead of its socket than these bytes, but for the last one.
+pub const AHEAD_BYTES: usize = 64 * 1_024;
 /// Since when a message waits that had been about to leave: it will be among the first that do.
 const SENT_BEFORE: Instant = Instant::from_nanos(u64::MAX);
 /// Room for more messages that wait is given back once none does.

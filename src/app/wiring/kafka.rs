@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::queue;
+use super::room::queue;
 use crate::config::{KafkaConfig, PathConfig, TopicSelector};
 use crate::correlate::{Lane, PathId, PublisherId};
 use crate::{consume, produce, publish, schedule};

@@ -11,12 +11,17 @@ pub(super) fn html(path: &PathReport, index: usize) -> String {
     }
     let caption =
         "Deliveries: what all MQTT subscribers were handed, from the moment a message was due";
-    let columns = ["QoS", "Subscribers", "Expected", "Received", "p50", "p99", "p99.9", "Max"];
+    let columns =
+        ["QoS", "Subscribers", "Expected", "Received", "Not timed", "p50", "p99", "p99.9", "Max"];
     let mut table = Table::new(caption, columns);
     for (place, of) in path.deliveries.iter().enumerate() {
         let at = format!("/paths/{index}/deliveries/{place}");
-        let counts =
-            [(of.subscribers, "subscribers"), (of.expected, "expected"), (of.received, "received")];
+        let counts = [
+            (of.subscribers, "subscribers"),
+            (of.expected, "expected"),
+            (of.received, "received"),
+            (of.untimed, "untimed"),
+        ];
         let all = of.latency_seconds;
         let figures = [(all.p50, "p50"), (all.p99, "p99"), (all.p999, "p999"), (all.max, "max")];
         let mut row = vec![of.qos.to_string()];

@@ -98,12 +98,16 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
-    /// Has a client connected as soon as there is room for it.
+    /// Has a client connected as soon as there is room for it, or at once where it does not wait for that.
     pub(super) fn dial(&mut self, client: usize) {
         let place = &mut self.places[client];
         place.phase = Phase::Lobby;
         place.timer = None;
-        self.lobby.waits(client);
+        if place.client.is_rushing() {
+            self.look_up(client);
+        } else {
+            self.lobby.waits(client);
+        }
     }
 
     /// Begins to connect those that wait for it, as many as there is room for.

@@ -3,7 +3,6 @@
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::super::Handler;
-use super::super::client::REST;
 use super::super::place::{Leaving, Phase};
 use super::EventLoop;
 use crate::clock::Instant;
@@ -31,11 +30,11 @@ impl<H: Handler> EventLoop<H> {
     /// Lets a client that reads slowly rest, now that it has read.
     pub(super) fn let_rest(&mut self, client: usize) {
         let place = &mut self.places[client];
-        let rests = place.client.ration().is_some() && matches!(place.phase, Phase::Open);
-        if !rests || place.rests_until.is_some() {
+        if place.rests_until.is_some() || !matches!(place.phase, Phase::Open) {
             return;
         }
-        let until = self.clock.now() + REST;
+        let Some(rest) = place.client.rest() else { return };
+        let until = self.clock.now() + rest;
         place.rests_until = Some(until);
         self.await_moment(client, until);
         self.watch(client);
@@ -56,10 +55,10 @@ impl<H: Handler> EventLoop<H> {
     /// hear the end of it, and does not wait.
     pub(super) fn hang_up(&mut self, client: usize) {
         let place = &mut self.places[client];
-        if place.client.ration().is_none() {
-            place.client.close_for_writing();
-        } else {
+        if place.client.reads_slowly() {
             self.close(client);
+        } else {
+            place.client.close_for_writing();
         }
     }
 

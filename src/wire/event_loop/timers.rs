@@ -33,14 +33,13 @@ impl<H: Handler> EventLoop<H> {
             }
             match place.phase {
                 Phase::Waiting => self.dial(client),
+                // It may be there, and nobody has had the time to look.
+                Phase::Connecting(_) if place.is_there() => self.opened(client),
                 Phase::Connecting(_) => {
                     let failure = place.unreachable("no answer in time");
                     self.try_next(client, &failure);
                 }
-                Phase::Shaking => {
-                    let failure = place.unreachable("no TLS in time");
-                    self.broke(client, &failure);
-                }
+                Phase::Shaking => self.end_shaking(client),
                 // It has taken long enough to leave.
                 Phase::Open if !matches!(place.leaving, Leaving::No | Leaving::Before) => {
                     self.close(client);
@@ -49,6 +48,17 @@ impl<H: Handler> EventLoop<H> {
                 Phase::Resolving => self.complain_of_resolver(client),
                 Phase::Lobby | Phase::Gone => (),
             }
+        }
+    }
+
+    /// Gives a connection up that is not encrypted in time.
+    fn end_shaking(&mut self, client: usize) {
+        // What is awaited may be there, and nobody has had the time to look.
+        self.encrypt(client);
+        let place = &mut self.places[client];
+        if matches!(place.phase, Phase::Shaking) {
+            let failure = place.unreachable("no TLS in time");
+            self.broke(client, &failure);
         }
     }
 

@@ -10,30 +10,16 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Instant;
-use crate::wire::Mute;
 use crate::wire::frame::Frame;
+use crate::wire::{Mute, samples};
 use world::{Act, Numbers, World, acts};
 
 fn endpoint() -> Endpoint {
-    Endpoint {
-        host: "localhost".into(),
-        port: 1_883,
-        version: Version::V5,
-        credentials: None,
-        tls: None,
-    }
+    samples::endpoint("localhost", 1_883)
 }
 
 fn session(inflight: u16) -> Session {
-    Session {
-        client_id: "numbers".into(),
-        keep_alive: Duration::from_secs(30),
-        inflight,
-        queue: 20,
-        patience: Duration::from_mins(1),
-        connect_after: Duration::ZERO,
-        packet_bytes_max: 1_000,
-    }
+    Session { inflight, queue: 20, ..samples::session("numbers") }
 }
 
 fn protocol<S: Source>(qos: Qos, inflight: u16, source: S) -> Protocol<S> {
