@@ -3,7 +3,9 @@
 //! Apache Kafka and says more; without one the embedded Kafka gives the records out.
 //!
 //! The same poll loop with nothing behind it shows what librdkafka and its Rust client take for
-//! themselves; what the reader's thread takes beyond it, and what the books take, is ours.
+//! themselves. Where the reader asks for headers, so does a second such loop: librdkafka parses them only
+//! for who asks, and as long where there are none. What the reader's thread takes beyond it, and what the
+//! books take, is ours.
 
 #![expect(
     clippy::unwrap_used,
@@ -33,7 +35,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message, OwnedHeaders};
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -55,16 +57,18 @@ const MEMORY: usize = 2 << 30;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Behind {
     Nothing,
+    Headers,
     Books,
     Telemetry,
 }
 
 impl Behind {
-    const ALL: [Self; 3] = [Self::Nothing, Self::Books, Self::Telemetry];
+    const ALL: [Self; 4] = [Self::Nothing, Self::Headers, Self::Books, Self::Telemetry];
 
     fn name(self) -> &'static str {
         match self {
             Self::Nothing => "the poll loop alone",
+            Self::Headers => "the poll loop, asked for headers",
             Self::Books => "reader, correlator, stats",
             Self::Telemetry => "the same, with /metrics",
         }
@@ -92,7 +96,10 @@ struct Filled {
     topic: &'static str,
     records: u64,
     stamper: Stamper,
-    carriers: Vec<Carrier>,
+    /// Whether the stamp is in a header of each record, too.
+    has_headers: bool,
+    /// Whether the messages of the path bear it there, so that it is looked for.
+    looks_for_headers: bool,
 }
 
 fn main() {
@@ -112,17 +119,24 @@ fn main() {
         "| stamp in | behind the poll loop | records/s | CPU ns a record: librdkafka's threads | the reader's | the books' | all | records a CPU second | ours |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    let both = [vec![Carrier::Payload], Carrier::ALL.to_vec()];
-    for (topic, carriers) in ["bench-value", "bench-header"].into_iter().zip(both) {
+    for (topic, has_headers, looks_for_headers) in
+        [("bench-value", false, false), ("bench-value", false, true), ("bench-header", true, true)]
+    {
         let stamper = Stamper::new(b"bench", Run { epoch: 7, instance: 1 });
-        let filled = Filled { brokers: brokers.clone(), topic, records, stamper, carriers };
-        filled.create();
-        filled.fill();
+        let brokers = brokers.clone();
+        let filled = Filled { brokers, topic, records, stamper, has_headers, looks_for_headers };
+        // The second reads what the first has filled.
+        if has_headers == looks_for_headers {
+            filled.create();
+            filled.fill();
+        }
         let mut measured: BTreeMap<Behind, Vec<Figures>> = BTreeMap::new();
         for _ in 0..rounds {
             for behind in Behind::ALL {
                 let figures = match behind {
-                    Behind::Nothing => filled.poll_alone(),
+                    Behind::Headers if !filled.looks_for_headers => continue,
+                    Behind::Nothing => filled.poll_alone(false),
+                    Behind::Headers => filled.poll_alone(true),
                     behind => filled.consume(behind),
                 };
                 measured.entry(behind).or_default().push(figures);
@@ -135,8 +149,13 @@ fn main() {
 
 /// Medians, and of what is ours the least and the most, too.
 fn print_rows(filled: &Filled, measured: &BTreeMap<Behind, Vec<Figures>>) {
-    let stamp = if filled.carriers.len() > 1 { "header and value" } else { "value" };
-    let alone = &measured[&Behind::Nothing];
+    let stamp = match (filled.has_headers, filled.looks_for_headers) {
+        (false, false) => "value",
+        (false, true) => "value, looked for in headers",
+        (true, _) => "header and value",
+    };
+    let alone = if filled.looks_for_headers { Behind::Headers } else { Behind::Nothing };
+    let alone = &measured[&alone];
     for (behind, rounds) in measured {
         let of = |what: fn(&Figures) -> f64| median(rounds.iter().map(what).collect());
         // Against the poll loop of the same round.
@@ -145,7 +164,7 @@ fn print_rows(filled: &Filled, measured: &BTreeMap<Behind, Vec<Figures>>) {
             ours.map(|(it, alone)| it.reader - alone.reader + it.books).collect();
         ours.sort_by(f64::total_cmp);
         let told = match behind {
-            Behind::Nothing => "-".to_owned(),
+            Behind::Nothing | Behind::Headers => "-".to_owned(),
             _ => format!(
                 "{:.0} ({:.0} to {:.0})",
                 median(ours.clone()),
@@ -238,7 +257,7 @@ impl Filled {
                 let mut record = BaseRecord::<(), [u8]>::to(self.topic)
                     .payload(&payload[..])
                     .partition(partition);
-                if self.carriers.contains(&Carrier::Property) {
+                if self.has_headers {
                     let header = Header { key: PROPERTY, value: Some(&traceparent[..]) };
                     record = record.headers(OwnedHeaders::new().insert(header));
                 }
@@ -272,8 +291,8 @@ impl Filled {
         i64::try_from(records.sum::<u64>()).unwrap()
     }
 
-    /// Reads all of it with nothing behind, set up as the reader is.
-    fn poll_alone(&self) -> Figures {
+    /// Reads all of it with nothing behind, set up as the reader is; asks for headers, too, or does not.
+    fn poll_alone(&self, asks_for_headers: bool) -> Figures {
         let tasks = Tasks::new();
         let (tell, told) = channel();
         let mut settings = ClientConfig::new();
@@ -293,22 +312,27 @@ impl Filled {
             .thread("consume", move || {
                 let consumer: BaseConsumer = settings.create().unwrap();
                 consumer.assign(&list).unwrap();
-                let (mut read, mut bytes, mut first) = (0, 0, None);
+                let (mut read, mut bytes, mut headers, mut first) = (0, 0, 0, None);
                 while read < records {
                     let Some(record) = consumer.poll(Duration::from_millis(100)) else { continue };
                     first.get_or_insert_with(|| clock.now());
-                    bytes += record.unwrap().payload().map_or(0, <[u8]>::len);
+                    let record = record.unwrap();
+                    bytes += record.payload().map_or(0, <[u8]>::len);
+                    if asks_for_headers {
+                        headers += record.headers().map_or(0, Headers::count) as u64;
+                    }
                     read += 1;
                 }
-                tell.send((first.unwrap(), clock.now(), bytes)).unwrap();
+                tell.send((first.unwrap(), clock.now(), bytes, headers)).unwrap();
                 // Its time is read while it is there.
                 while !stop.stopping() {
                     clock.sleep_until(clock.now() + Duration::from_millis(10));
                 }
             })
             .unwrap();
-        let (first, last, bytes) = told.recv_timeout(PATIENCE).unwrap();
+        let (first, last, bytes, headers) = told.recv_timeout(PATIENCE).unwrap();
         assert_eq!(bytes as u64, records * SIZE as u64);
+        assert_eq!(headers, if asks_for_headers && self.has_headers { records } else { 0 });
         let figures = self.figures((&before, &processor_times()), last.saturating_since(first));
         end(&tasks);
         figures
@@ -364,11 +388,12 @@ impl Filled {
 
     fn roster(&self) -> Roster {
         let mut roster = Roster::default();
+        let carriers = if self.looks_for_headers { &Carrier::ALL[..] } else { &[Carrier::Payload] };
         let path = Path {
             name: "bench".into(),
             lanes: vec![LANE],
             qos: vec![Qos::AtLeastOnce],
-            carriers: self.carriers.clone(),
+            carriers: carriers.to_vec(),
             deadline: PATIENCE,
         };
         roster.add(path, std::iter::repeat_n(Qos::AtLeastOnce, PUBLISHERS as usize));

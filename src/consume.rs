@@ -20,6 +20,7 @@ mod backlog;
 mod client;
 mod cursors;
 mod fetching;
+mod headers;
 mod lookout;
 mod reader;
 mod record;

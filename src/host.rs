@@ -208,12 +208,17 @@ impl Sampler {
         Throttling { stolen_seconds: machine::stolen_seconds(&self.tree), ..cgroup }
     }
 
+    /// Reads what processes used, and nothing else.
+    pub fn processes(&mut self, now: Instant) -> Vec<Process> {
+        self.census.count(&self.tree, now)
+    }
+
     /// Reads everything once.
     pub fn sample(&mut self, now: Instant) -> Sample {
         Sample {
             host: self.machine.read(&self.tree, now),
             cgroup: self.cgroup.read(&self.tree, now),
-            processes: self.census.count(&self.tree, now),
+            processes: self.processes(now),
         }
     }
 }

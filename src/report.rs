@@ -21,11 +21,13 @@ mod load;
 mod markdown;
 mod moment;
 mod page;
+mod process;
 mod reading;
 mod status;
 mod summary;
 mod table;
 mod uncertainty;
+mod unsent;
 mod worst;
 
 use std::collections::BTreeMap;
@@ -39,7 +41,7 @@ pub use calibration::{Bare, Calibration, CalibrationBrief, Level, MachineKind, N
 pub use deliveries::Deliveries;
 pub use document::{
     Anomalies, Duplication, Durations, Environment, HostUsage, LaneReport, Legs, Outcomes,
-    PathReport, PeerOffset, Process, Product, Sending, Stamps, Window,
+    PathReport, PeerOffset, Product, Sending, Stamps, Window,
 };
 pub use figures::{bytes, counted, duration, plain};
 pub use generator::{Absence, LoadReport};
@@ -47,6 +49,7 @@ pub use judged::{PathWindows, WindowStretch};
 pub use live::{LIVE_HEADER, Row, live_rows, plain_line};
 pub use load::{Amount, ConnectDurations, Flow, Load};
 pub use moment::rfc3339;
+pub use process::Process;
 pub use status::{
     ComponentNow, LaneNow, Live, PastFigures, PathNow, ProcessNow, Quantiles, ScopeNow, Status,
     WindowNow,
@@ -73,8 +76,8 @@ pub struct Inputs<'a> {
     pub window: Window,
     /// How the load of each path goes, in the order of the roster.
     pub loads: Vec<Load>,
-    /// What landfall alone could do on this machine, where that is known.
-    pub calibration: Option<CalibrationBrief>,
+    /// What landfall alone could do on this machine, as far as that is known of such payloads.
+    pub calibrations: Vec<CalibrationBrief>,
     /// The windows of each path, in the order of the roster.
     pub windows: Vec<PathWindows>,
     /// The worst messages of each path, in the order of the roster.
@@ -114,9 +117,10 @@ pub struct Report {
     /// What the load generator of somebody else's did; left out without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadReport>,
-    /// What landfall alone could do on this machine, where a path is a load and that is known.
+    /// What landfall alone could do on this machine, as far as that is known of payloads as large as those
+    /// of the paths that are a load.
     #[serde(default)]
-    pub calibration: Option<CalibrationBrief>,
+    pub calibrations: Vec<CalibrationBrief>,
     /// Whether the objectives held.
     pub verdict: Verdict,
     /// Fields of the report that no figure stands behind yet.
@@ -143,7 +147,8 @@ impl Report {
         let is_load =
             |process: &Process| inputs.load.is_some() && process.label == LoadReport::LABEL;
         for process in processes.iter_mut().filter(|process| !is_load(process)) {
-            process.messages_per_cpu_second = per_second(published, process.cpu_seconds);
+            let seconds = process.cpu_seconds.unwrap_or_default();
+            process.messages_per_cpu_second = per_second(published, seconds);
         }
         Self {
             schema_version: SCHEMA_VERSION,
@@ -154,7 +159,7 @@ impl Report {
             host: inputs.host,
             processes,
             load: inputs.load,
-            calibration: inputs.calibration,
+            calibrations: inputs.calibrations,
             verdict: inputs.verdict,
             not_measured: NOT_MEASURED.map(str::to_owned).to_vec(),
         }

@@ -157,6 +157,38 @@ fn it_runs_while_all_paths_are_measured_and_its_processor_time_is_accounted() {
 }
 
 #[test]
+fn what_runs_shorter_than_a_sample_is_seen_all_the_same() {
+    let mosquitto = Mosquitto::start(&[]);
+    let generator = Generator::new("head -c 30000000 /dev/zero | md5sum > /dev/null; sleep 1");
+    let configuration = generator.configuration(&mosquitto, "").replace(
+        "host: { interval: 1s }",
+        "host: { interval: 60s, processes: [mosquitto, nobody-is-called-so] }",
+    );
+    let mut run = Run::start(&configuration, &[]);
+    run.await_that(UP, |up| up > 0.5);
+    run.await_that(UP, |up| up < 0.5);
+    run.terminate();
+    assert_eq!(run.ended(), 0, "{}", run.said());
+    let report = run.report();
+    let processes = report["processes"].as_array().unwrap();
+    let of = |label: &str| processes.iter().find(|it| it["label"] == label).unwrap();
+    assert!(of("load")["peak_rss_bytes"].as_f64().unwrap() > 0.0, "{}", of("load"));
+    assert!(of("load")["cpu_seconds"].as_f64().unwrap() > 0.0, "{}", of("load"));
+    assert!(of("self")["cpu_seconds"].as_f64().unwrap() > 0.0, "{}", of("self"));
+    assert!(of("mosquitto")["peak_rss_bytes"].as_f64().unwrap() > 0.0, "{}", of("mosquitto"));
+    let nobody = of("nobody-is-called-so");
+    assert!(nobody["cpu_seconds"].is_null() && nobody["peak_rss_bytes"].is_null(), "{nobody}");
+    let row = |line: &&str| line.contains("nobody-is-called-so");
+    let said = run.said();
+    assert!(said.lines().find(row).unwrap().split_whitespace().eq([
+        "nobody-is-called-so",
+        "-",
+        "-",
+        "-"
+    ]));
+}
+
+#[test]
 fn an_early_end_is_said_at_once_and_its_windows_are_not_valid() {
     let mosquitto = Mosquitto::start(&[]);
     let generator = Generator::new("echo 'going well'; echo 'out of tickets' >&2; sleep 2; exit 3");

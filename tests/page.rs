@@ -416,7 +416,7 @@ fn hostile() -> Status {
         environment: Environment { probe: evil(), ..Environment::default() },
         window: Window::new(moment, moment, Duration::ZERO),
         loads: vec![load],
-        calibration: None,
+        calibrations: Vec::new(),
         windows: Vec::new(),
         worst: vec![worst],
         bounds: Bounds { clock_nanos: 1, pairing_nanos: 1 },

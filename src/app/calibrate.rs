@@ -1,5 +1,4 @@
-//! Room `app`: `landfall calibrate`: what landfall could do at most on this machine, and what measuring
-//! costs.
+//! Room `app`: `landfall calibrate`: what landfall alone can do on this machine, and what measuring costs.
 //!
 //! # Design
 //!
@@ -10,9 +9,9 @@
 //! is done in several rounds, the bare load first in one and last in the next: what else the machine does
 //! changes from second to second, and hits both alike.
 
+mod draft;
 mod load;
 
-use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -20,13 +19,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Error, Screen, environment, loads};
+use super::{Error, Screen, environment, loads, resources};
 use crate::clock::Clock;
 use crate::config::{self, Loaded, Overrides};
 use crate::embedded::null::NullSink;
 use crate::report::{Calibration, Level, NULL_SINK, rfc3339};
 use crate::shutdown::{Signals, Tasks};
 use crate::stamp::Format;
+use draft::Draft;
 use load::{Outcome, Target};
 
 /// Messages a second of the paced loads.
@@ -45,7 +45,8 @@ pub(super) struct Flags {
     /// Measure each of the 12 loads for so long in each round
     #[arg(long = "for", value_name = "DURATION", default_value = "1s", value_parser = config::duration)]
     each: Duration,
-    /// How often each load is measured: figures are medians, and a single round tells noise from nothing
+    /// How often each load is measured: figures are medians over the rounds, and only several of them
+    /// show how far apart they are
     #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// How many clients share a load
@@ -61,6 +62,13 @@ pub(super) struct Flags {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
+
+/// The keys that are made of flags.
+const MADE_OF: [(&str, &str); 3] = [
+    ("paths[0].mqtt.url", "--broker"),
+    ("paths[0].mqtt.clients", "--clients"),
+    ("paths[0].mqtt.payload", "--size"),
+];
 
 /// A load of the calibration.
 #[derive(Clone, Copy, Debug)]
@@ -92,12 +100,12 @@ pub(super) async fn run(flags: Flags, screen: Screen) -> Result<u8, Error> {
     // All of them before the first: what is wrong with a flag is wrong with each.
     let loads = steps.iter().map(|&step| Ok((step, configuration(step, &flags, &url)?)));
     let loads: Vec<(Step, Loaded)> = loads.collect::<Result<_, Error>>()?;
-    if let Some(file) = &flags.json {
-        write(file, "").map_err(|error| unwritable(file, &error))?;
-    }
+    ensure(&loads, &flags)?;
     let target = Target { sink, each: flags.each };
     let signals = Signals::listen().map_err(|error| Error::System("listening for signals", error));
     let mut signals = signals?;
+    let draft = |file| Draft::of(file).map_err(|error| unwritable(file, &error));
+    let draft = flags.json.as_deref().map(draft).transpose()?;
     let levels = tokio::select! {
         levels = measure(&loads, flags.rounds, &target, &screen) => levels,
         () = signals.next() => Ok(Outcome::Interrupted),
@@ -105,7 +113,7 @@ pub(super) async fn run(flags: Flags, screen: Screen) -> Result<u8, Error> {
     screen.clear();
     systems.stop();
     match levels? {
-        Outcome::Done(levels) => finish(&flags, &levels, &screen),
+        Outcome::Done(levels) => finish(&flags, &levels, draft, &screen),
         Outcome::Unreachable(why) => {
             // Nobody reads a closed standard error; the exit code tells.
             let _ = writeln!(io::stderr(), "landfall calibrate: {url}: {why}");
@@ -113,6 +121,19 @@ pub(super) async fn run(flags: Flags, screen: Screen) -> Result<u8, Error> {
         }
         Outcome::Interrupted => Ok(130),
     }
+}
+
+/// Makes sure, before the first of them, that the machine has what each of the loads needs.
+fn ensure(loads: &[(Step, Loaded)], flags: &Flags) -> Result<(), Error> {
+    let is_here = flags.broker.is_none();
+    let ensure = if is_here { resources::ensure_both_ends } else { resources::ensure };
+    loads.iter().try_for_each(|(_, loaded)| ensure(&loaded.resolved)).map_err(|error| match error {
+        Error::Refused(why) if is_here => Error::Refused(format!(
+            "--clients {}: each counts twice, since the sink is in this process; {why}",
+            flags.clients
+        )),
+        error => error,
+    })
 }
 
 /// Runs one load after the other, round by round.
@@ -159,7 +180,12 @@ async fn measure(
 }
 
 /// Prints and keeps what came out.
-fn finish(flags: &Flags, levels: &[(Step, Level)], screen: &Screen) -> Result<u8, Error> {
+fn finish(
+    flags: &Flags,
+    levels: &[(Step, Level)],
+    draft: Option<Draft>,
+    screen: &Screen,
+) -> Result<u8, Error> {
     let now = rfc3339(Clock::system().wall());
     let of = |is_paced: bool| {
         let levels = levels.iter().filter(|(step, _)| step.is_paced == is_paced);
@@ -180,22 +206,36 @@ fn finish(flags: &Flags, levels: &[(Step, Level)], screen: &Screen) -> Result<u8
     screen.print(&calibration.text());
     let json = serde_json::to_string_pretty(&calibration)
         .map_err(|error| Error::System("writing the figures", error.into()))?;
-    if let Some(file) = &flags.json {
-        write(file, &json).map_err(|error| unwritable(file, &error))?;
+    if let Some((draft, file)) = draft.zip(flags.json.as_ref()) {
+        draft.finish(&json).map_err(|error| unwritable(file, &error))?;
     }
     // With a broker it is not landfall alone.
     if flags.broker.is_none()
-        && let Some(file) = loads::kept_at()
+        && let Some(file) = loads::kept_at(flags.size)
     {
-        match keep(&file, &json) {
-            Ok(()) => screen.print(&format!("kept in {}", file.display())),
-            Err(error) => tracing::warn!(
-                "{}: {error}; `landfall run` will not find the calibration, give it --calibration",
-                file.display()
-            ),
-        }
+        keep(&file, &calibration, &json, screen);
     }
     Ok(0)
+}
+
+/// Keeps it for runs with such payloads, unless what is kept is better founded.
+fn keep(file: &Path, calibration: &Calibration, json: &str, screen: &Screen) {
+    let shown = file.display();
+    let better = loads::calibration(file).ok().filter(|kept| kept.outweighs(calibration));
+    if let Some(better) = better {
+        screen.print(&format!(
+            "not kept: {shown} was measured for longer or with more clients ({}); remove it to keep another",
+            better.effort()
+        ));
+        return;
+    }
+    let directory = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+    match directory.and_then(|()| Draft::of(file)?.finish(json)) {
+        Ok(()) => screen.print(&format!("kept in {shown}")),
+        Err(error) => tracing::warn!(
+            "{shown}: {error}; `landfall run` will not find the calibration, give it --calibration"
+        ),
+    }
 }
 
 fn sink_threads() -> usize {
@@ -236,7 +276,8 @@ telemetry: {{ listen: 127.0.0.1:0 }}
         format = format(flags.size).name(),
     );
     let none = std::iter::empty();
-    Ok(config::load_text("landfall calibrate", &text, &Overrides::default(), none)?)
+    let loaded = config::load_text("landfall calibrate", &text, &Overrides::default(), none);
+    Ok(loaded.map_err(|problems| problems.of_flags(&MADE_OF))?)
 }
 
 /// Which load it is at.
@@ -257,18 +298,4 @@ fn progress(step: Step, is_bare: bool, (done, all): (usize, usize), each: Durati
 fn unwritable(file: &Path, error: &io::Error) -> Error {
     let file = file.display();
     Error::Refused(format!("--json {file}: {error}; name a file that can be written"))
-}
-
-/// Writes a file that is not read half: whoever has it open keeps the old one.
-fn keep(file: &Path, json: &str) -> io::Result<()> {
-    if let Some(directory) = file.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    let draft = file.with_extension("part");
-    write(&draft, json)?;
-    fs::rename(&draft, file)
-}
-
-fn write(file: &Path, text: &str) -> io::Result<()> {
-    fs::write(file, if text.is_empty() { String::new() } else { format!("{text}\n") })
 }

@@ -61,7 +61,7 @@ enum Command {
     /// Not built yet
     #[command(hide = true)]
     Study(NotBuilt),
-    /// What landfall could do at most on this machine, and what measuring costs: about a minute
+    /// What landfall alone can do on this machine, and what measuring costs: about two minutes
     Calibrate(calibrate::Flags),
     /// Not built yet
     #[command(hide = true)]
@@ -136,7 +136,7 @@ struct Run {
     file: File,
     #[command(flatten)]
     outputs: Outputs,
-    /// Where `landfall calibrate --json` wrote what landfall alone can do (instead of where it keeps it)
+    /// Where `landfall calibrate --json` wrote what landfall alone can do (instead of those that it keeps)
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
 }

@@ -1,10 +1,10 @@
 //! Room `app`: the loop that obeys the run's state machine.
 
+mod ending;
 mod readiness;
 mod status;
 
 use std::collections::BTreeSet;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,11 +125,6 @@ impl Control {
         }
     }
 
-    /// The first signal asks for an end in order, the second for one at once.
-    fn note_signal(&mut self) {
-        self.state.is_aborted |= std::mem::replace(&mut self.state.is_asked, true);
-    }
-
     /// Does what is due.
     async fn step(&mut self) {
         let now = self.clock.now();
@@ -137,8 +132,10 @@ impl Control {
         while let Some(command) = self.machine.advance(now, self.open_outcomes()) {
             self.obey(command).await;
         }
-        if let Some(load) = &mut self.load {
-            load.step(now, self.machine.is_ready());
+        if let Some(load) = &mut self.load
+            && load.step(now, self.machine.is_ready())
+        {
+            self.meters.started(now);
         }
         self.journalist.catch_up(now);
         self.say_readiness(now);
@@ -147,9 +144,7 @@ impl Control {
             self.look_at_clocks(now);
             self.threads.count_bystanders(&self.telemetry);
         }
-        if self.meters.is_due(now) {
-            self.meters.read(now, &self.telemetry);
-        }
+        self.meters.step(now, &self.telemetry);
         if self.state.started.is_some() && now >= self.overview.rolled() + self.window {
             self.end_window(now);
         }
@@ -177,36 +172,17 @@ impl Control {
             }
             Command::StopSchedule => {
                 self.stop_schedule().await;
+                let now = self.clock.now();
                 if let Some(load) = &mut self.load {
+                    self.meters.look_at_processes(now, &self.telemetry);
                     load.stop();
                 }
-                let now = self.clock.now();
                 self.state.unloaded = Some(now);
                 self.journalist.unloaded(now);
                 self.state.stopped_at =
                     Some(self.books.iter().map(|books| books.ticks()).collect());
             }
             Command::Finish => (),
-        }
-    }
-
-    /// Returns when the last slot was sent, or nobody wants to wait for that. Notices are heard meanwhile,
-    /// because a pacing thread may wait for room for one.
-    async fn stop_schedule(&mut self) {
-        let pacers = self.threads.pacers.clone();
-        pacers.stop();
-        let mut finished = pin!(pacers.finished());
-        loop {
-            tokio::select! {
-                () = finished.as_mut() => return,
-                () = self.signals.next() => {
-                    self.note_signal();
-                    if self.state.is_aborted {
-                        return;
-                    }
-                }
-                Some(notice) = self.notices.recv() => self.hear(notice),
-            }
         }
     }
 

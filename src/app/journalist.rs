@@ -190,7 +190,7 @@ impl Journalist {
             environment,
             window,
             loads: self.loads.paths.clone(),
-            calibration: self.loads.calibration.clone(),
+            calibrations: self.loads.calibrations.clone(),
             windows,
             worst: self.witness.worst(stats, &now),
             bounds,

@@ -129,8 +129,9 @@ impl Load {
         self.miss(at, "not all paths were measured, or its start was not due".to_owned());
     }
 
-    /// Does what is due; `is_ready` says that all paths are measured.
-    pub(super) fn step(&mut self, now: Instant, is_ready: bool) {
+    /// Does what is due; `is_ready` says that all paths are measured. Whether it was started.
+    pub(super) fn step(&mut self, now: Instant, is_ready: bool) -> bool {
+        let starts = self.starts;
         if matches!(self.state, State::Waiting) && is_ready {
             self.state = State::Due(now + self.config.start);
         }
@@ -145,6 +146,7 @@ impl Load {
         if more > 0 {
             self.telemetry.dropped(Component::Load.name(), "output_bytes", more);
         }
+        self.starts > starts
     }
 
     fn start(&mut self, now: Instant) {

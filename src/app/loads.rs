@@ -1,5 +1,6 @@
 //! Room `app`: how the loads of a run go, and what landfall alone could do.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,10 @@ use crate::telemetry::Telemetry;
 
 /// Larger files are no calibration.
 const BYTES_MAX: u64 = 1 << 20;
+/// How many files of a directory are looked at.
+const FILES_MAX: usize = 4_096;
+/// What a calibration is called that is kept: its size of payloads stands between.
+const KEPT: (&str, &str) = ("calibration-", ".json");
 
 /// Where it stands what landfall alone could do on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,8 +37,8 @@ pub enum Calibrated {
 pub(super) struct Loads {
     /// How that of each path goes.
     pub(super) paths: Vec<Load>,
-    /// What landfall alone could do on this machine, where that is known and a path is a load.
-    pub(super) calibration: Option<CalibrationBrief>,
+    /// What landfall alone could do on this machine, as far as it is known of such payloads.
+    pub(super) calibrations: Vec<CalibrationBrief>,
 }
 
 impl Loads {
@@ -41,8 +46,9 @@ impl Loads {
     pub(super) fn of(resolved: &Resolved, parts: &Parts, from: &Calibrated) -> Self {
         let paths = (0_u8..).zip(&resolved.paths);
         let paths: Vec<Load> = paths.map(|(id, path)| load(path, inflight(parts, id))).collect();
-        let is_heavy = paths.iter().any(Load::is_heavy);
-        Self { calibration: if is_heavy { calibration(from) } else { None }, paths }
+        let heavy: Vec<&Load> = paths.iter().filter(|load| load.is_heavy()).collect();
+        let calibrations = if heavy.is_empty() { Vec::new() } else { calibrations(&heavy, from) };
+        Self { paths, calibrations }
     }
 
     /// Says in metrics how each load goes.
@@ -86,38 +92,62 @@ fn inflight(parts: &Parts, path: u8) -> u16 {
     of_path.map(|(config, _)| config.session.inflight).max().unwrap_or(0)
 }
 
-/// What was kept for this machine and version.
-fn calibration(from: &Calibrated) -> Option<CalibrationBrief> {
-    let (file, is_asked) = match from {
-        Calibrated::Kept => (kept_at()?, false),
-        Calibrated::In(file) => (file.clone(), true),
-        Calibrated::Unasked => return None,
-    };
-    let shown = file.display();
-    let read = match read(&file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound && !is_asked => return None,
-        Err(error) => {
-            tracing::warn!("{shown}: {error}; run `landfall calibrate` to write it anew");
-            return None;
+/// Why a file says nothing of this landfall on this machine.
+pub(super) enum Unknown {
+    /// It is not there.
+    Absent,
+    /// What is wrong with it, and what to do.
+    Unusable(String),
+}
+
+/// What is known of payloads about as large as those of these loads.
+fn calibrations(heavy: &[&Load], from: &Calibrated) -> Vec<CalibrationBrief> {
+    let (files, is_asked): (Vec<PathBuf>, bool) = match from {
+        Calibrated::Kept => {
+            let Some(directory) = kept_in() else { return Vec::new() };
+            let sizes = sizes_in(&directory);
+            let nearest = heavy.iter().filter_map(|load| load.calibrated_by(sizes.iter().copied()));
+            let nearest: BTreeSet<u32> = nearest.collect();
+            (nearest.into_iter().map(|size| directory.join(kept_as(size))).collect(), false)
         }
+        Calibrated::In(file) => (vec![file.clone()], true),
+        Calibrated::Unasked => return Vec::new(),
     };
-    let known: Calibration = match serde_json::from_str(&read) {
-        Ok(known) => known,
-        Err(error) => {
-            tracing::warn!("{shown} is no calibration: {error}; run `landfall calibrate` anew");
-            return None;
-        }
-    };
-    match known.is_of(&environment::product().version, &environment::machine()) {
-        Ok(()) => Some(known.brief()),
+    let known = files.iter().filter_map(|file| match calibration(file) {
+        Ok(known) => Some(known.brief()),
+        Err(Unknown::Absent) if !is_asked => None,
         Err(why) => {
-            tracing::warn!(
-                "the calibration in {shown} says nothing here: {why}; run `landfall calibrate`"
-            );
+            tracing::warn!("{}", why.words(file));
             None
         }
+    });
+    known.collect()
+}
+
+impl Unknown {
+    fn words(&self, file: &Path) -> String {
+        let file = file.display();
+        match self {
+            Self::Absent => {
+                format!("{file}: there is no such file; `landfall calibrate --json` writes one")
+            }
+            Self::Unusable(why) => format!("{file} {why}"),
+        }
     }
+}
+
+/// What a file has, if it is of this machine and version.
+pub(super) fn calibration(file: &Path) -> Result<Calibration, Unknown> {
+    let unusable = |why: String| Unknown::Unusable(format!("{why}; run `landfall calibrate` anew"));
+    let text = read(file).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Unknown::Absent,
+        _ => unusable(format!("can't be read: {error}")),
+    })?;
+    let known: Calibration = serde_json::from_str(&text)
+        .map_err(|error| unusable(format!("is no calibration: {error}")))?;
+    let is_of = known.is_of(&environment::product().version, &environment::machine());
+    is_of.map_err(|why| unusable(format!("says nothing here: {why}")))?;
+    Ok(known)
 }
 
 fn read(file: &Path) -> std::io::Result<String> {
@@ -127,9 +157,28 @@ fn read(file: &Path) -> std::io::Result<String> {
     fs::read_to_string(file)
 }
 
-/// Where a calibration is kept; nowhere without a home.
-pub(super) fn kept_at() -> Option<PathBuf> {
+/// Of which sizes of payloads a calibration is kept there.
+fn sizes_in(directory: &Path) -> BTreeSet<u32> {
+    let files = fs::read_dir(directory).into_iter().flatten().flatten().take(FILES_MAX);
+    files.filter_map(|file| size_of(file.file_name().to_str()?)).collect()
+}
+
+fn size_of(name: &str) -> Option<u32> {
+    let size = name.strip_prefix(KEPT.0)?.strip_suffix(KEPT.1)?.parse().ok()?;
+    (kept_as(size) == name).then_some(size)
+}
+
+fn kept_as(size: u32) -> String {
+    format!("{}{size}{}", KEPT.0, KEPT.1)
+}
+
+/// Where a calibration with payloads of that size is kept; nowhere without a home.
+pub(super) fn kept_at(size: u32) -> Option<PathBuf> {
+    Some(kept_in()?.join(kept_as(size)))
+}
+
+fn kept_in() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(cache.join("landfall").join("calibration.json"))
+    Some(cache.join("landfall"))
 }

@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::clock::Instant;
-use crate::host::{Cgroup, Host, Pressure, Sample, Sampler, Throttling};
+use crate::clock::{Instant, cpu_of_process};
+use crate::host::{self, Cgroup, Host, Pressure, Sample, Sampler, Throttling};
 use crate::report::{HostUsage, Process, ProcessNow, ScopeNow};
 use crate::stats::Starved;
 use crate::telemetry::{HostFigures, ProcessFigures, ScopeFigures, Telemetry};
+
+/// How soon a process that was just started is looked at; from then on half as often each time.
+const SOON: Duration = Duration::from_millis(200);
 
 /// Samples the host, and remembers what the report needs.
 pub(super) struct Meters {
     sampler: Sampler,
     next: Instant,
+    /// When processes are looked at before that, and how long after the last time.
+    look: Option<(Instant, Duration)>,
     /// As of the end of the last window.
     throttling: Throttling,
     host: Scope,
@@ -33,7 +38,10 @@ struct Scope {
 struct Usage {
     cpu_at_start: f64,
     cpu: f64,
-    peak_rss_bytes: u64,
+    /// Whether there was any process, or one that had ended and left its CPU time.
+    is_known: bool,
+    /// Nothing while there was no process.
+    peak_rss_bytes: Option<u64>,
     /// At the last sample.
     resident_bytes: u64,
     sampled: Instant,
@@ -44,11 +52,29 @@ impl Meters {
     pub(super) fn new(sampler: Sampler) -> Self {
         let (host, cgroup) = (Scope::default(), Scope::default());
         let (throttling, next, processes) = (Throttling::default(), Instant::ZERO, BTreeMap::new());
-        Self { sampler, next, throttling, host, cgroup, processes }
+        Self { sampler, next, look: None, throttling, host, cgroup, processes }
     }
 
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        now >= self.next
+    /// Does what is due.
+    pub(super) fn step(&mut self, now: Instant, telemetry: &Telemetry) {
+        if now >= self.next {
+            self.read(now, telemetry);
+        } else if let Some((_, pause)) = self.look.filter(|&(at, _)| now >= at) {
+            let pause = pause * 2;
+            self.look = (pause < self.sampler.interval()).then_some((now + pause, pause));
+            self.look_at_processes(now, telemetry);
+        }
+    }
+
+    /// A process was started that may have ended before the next sample.
+    pub(super) fn started(&mut self, now: Instant) {
+        self.look = Some((now + SOON, SOON));
+    }
+
+    /// Sees what processes used, and nothing else.
+    pub(super) fn look_at_processes(&mut self, now: Instant, telemetry: &Telemetry) {
+        let processes = self.sampler.processes(now);
+        self.note(processes, now, telemetry);
     }
 
     /// Takes a sample and exports it.
@@ -56,8 +82,20 @@ impl Meters {
         self.next = now + self.sampler.interval();
         let sample = self.sampler.sample(now);
         telemetry.set_host(&host_figures(&sample));
-        let processes: Vec<ProcessFigures> = sample
-            .processes
+        self.host.add(&of_host(&sample.host), sample.host.pressure);
+        if let Some(cgroup) = &sample.cgroup {
+            self.cgroup.add(&of_cgroup(cgroup), cgroup.pressure);
+        }
+        self.note(sample.processes, now, telemetry);
+    }
+
+    /// Takes down and exports what processes used.
+    fn note(&mut self, mut all: Vec<host::Process>, now: Instant, telemetry: &Telemetry) {
+        // The kernel shows hundredths of a second of others; of itself a process knows nanoseconds.
+        if let Some(own) = all.first_mut() {
+            own.cpu_seconds = cpu_of_process().as_secs_f64();
+        }
+        let processes: Vec<ProcessFigures> = all
             .iter()
             .map(|process| ProcessFigures {
                 name: process.label.clone(),
@@ -66,15 +104,12 @@ impl Meters {
             })
             .collect();
         telemetry.set_processes(&processes);
-        self.host.add(&of_host(&sample.host), sample.host.pressure);
-        if let Some(cgroup) = &sample.cgroup {
-            self.cgroup.add(&of_cgroup(cgroup), cgroup.pressure);
-        }
-        for process in sample.processes {
+        for process in all {
             let usage = self.processes.entry(process.label).or_insert(Usage {
                 cpu_at_start: process.cpu_seconds,
                 cpu: process.cpu_seconds,
-                peak_rss_bytes: 0,
+                is_known: false,
+                peak_rss_bytes: None,
                 resident_bytes: 0,
                 sampled: now,
                 cpu_ratio: None,
@@ -85,7 +120,9 @@ impl Meters {
             }
             (usage.cpu, usage.sampled) = (process.cpu_seconds, now);
             usage.resident_bytes = process.resident_bytes;
-            usage.peak_rss_bytes = usage.peak_rss_bytes.max(process.resident_bytes);
+            usage.is_known |= process.matched > 0 || process.cpu_seconds > 0.0;
+            let resident = (process.matched > 0).then_some(process.resident_bytes);
+            usage.peak_rss_bytes = usage.peak_rss_bytes.max(resident);
         }
     }
 
@@ -134,7 +171,7 @@ impl Meters {
     pub(super) fn processes(&self) -> Vec<Process> {
         let process = |(label, usage): (&String, &Usage)| Process {
             label: label.clone(),
-            cpu_seconds: usage.cpu - usage.cpu_at_start,
+            cpu_seconds: usage.is_known.then_some(usage.cpu - usage.cpu_at_start),
             peak_rss_bytes: usage.peak_rss_bytes,
             messages_per_cpu_second: None,
         };

@@ -21,8 +21,19 @@ const PORT_CLOSED: Duration = Duration::from_mins(1);
 /// descriptors where that is needed.
 pub(super) fn ensure(resolved: &Resolved) -> Result<(), Error> {
     let limits = host::limits();
-    let demand = demand(resolved, &limits);
-    let findings = resources(&demand, &limits);
+    allow(&demand(resolved, &limits), &limits)
+}
+
+/// The same where this process is the broker as well: it has both ends of each connection.
+pub(super) fn ensure_both_ends(resolved: &Resolved) -> Result<(), Error> {
+    let limits = host::limits();
+    let mut demand = demand(resolved, &limits);
+    demand.destinations.extend(demand.destinations.clone());
+    allow(&demand, &limits)
+}
+
+fn allow(demand: &Demand, limits: &Limits) -> Result<(), Error> {
+    let findings = resources(demand, limits);
     let failed: Vec<String> = findings.iter().filter_map(refusal).collect();
     if !failed.is_empty() {
         return Err(Error::Refused(failed.join("\n")));

@@ -46,6 +46,17 @@ impl Problems {
         self.list.len()
     }
 
+    /// The same where nobody wrote a file: what is wrong with the value at one of these key paths, or
+    /// below it, is told of the flag that it was made from.
+    #[must_use]
+    pub fn of_flags(mut self, flags: &[(&str, &'static str)]) -> Self {
+        for problem in &mut self.list {
+            let made = flags.iter().find(|(path, _)| problem.path.starts_with(path));
+            problem.origin = made.map_or(problem.origin, |&(_, flag)| Origin::Flag(flag));
+        }
+        self
+    }
+
     /// The problems in the order of the file.
     pub(super) fn sorted(mut self) -> Self {
         self.list.sort_by_key(|problem| problem.origin);

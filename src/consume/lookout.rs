@@ -9,9 +9,10 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::Message;
 use regex::bytes::Regex;
 
+use super::headers;
 use crate::correlate::Qos;
 use crate::preflight::{Evidence, Sample, Strangers};
 
@@ -98,7 +99,7 @@ impl Patterns {
         let holds = |pattern: &Option<Regex>, bytes: Option<&[u8]>| {
             pattern.as_ref().zip(bytes).is_some_and(|(pattern, bytes)| pattern.is_match(bytes))
         };
-        let mut headers = record.headers().into_iter().flat_map(Headers::iter);
+        let mut headers = record.headers().into_iter().flat_map(headers::of);
         let evidence = if holds(&self.plain, record.payload()) {
             Evidence::Value
         } else if holds(&self.base64, record.payload()) {
@@ -114,7 +115,7 @@ impl Patterns {
 }
 
 fn sample(record: &impl Message, evidence: Option<(Qos, Evidence)>) -> Sample {
-    let headers = record.headers().into_iter().flat_map(Headers::iter).take(HEADERS_MAX);
+    let headers = record.headers().into_iter().flat_map(headers::of).take(HEADERS_MAX);
     let value = record.payload();
     Sample {
         topic: record.topic().to_owned(),

@@ -17,6 +17,7 @@ use goal::{Behind, Goal};
 
 use super::cursors::Cursors;
 use super::fetching::Fetching;
+use super::record::Locator;
 use super::team::Member;
 use super::{Config, Lookout, NAP, Partition, Word, client, record, why};
 use crate::clock::{Clock, Instant, Pairing};
@@ -48,6 +49,7 @@ struct Reader<'a> {
     member: Member,
     notices: &'a Sender<Notice>,
     lookout: Option<&'a Lookout>,
+    locator: Locator,
     cursors: Cursors,
     /// Partitions that were just started.
     names: Vec<PartitionName>,
@@ -97,6 +99,7 @@ pub fn read(
         member,
         notices,
         lookout: config.lookout.as_ref(),
+        locator: Locator::new(config, router.roster()),
         cursors,
         names,
         goal,
@@ -271,7 +274,7 @@ impl Reader<'_> {
         let Some(slot) = self.cursors.read(|| record.topic(), record.partition(), offset) else {
             return;
         };
-        let found = match record::stamp(record, self.stamper, self.lane) {
+        let found = match self.locator.stamp(record, self.stamper) {
             Reading::Ours(found) => found,
             other => return self.stranger(record, other),
         };

@@ -19,6 +19,7 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 
+use super::record::Locator;
 use super::{Config, NAP, Partition, client, record};
 use crate::clock::{Clock, Instant, Pairing};
 use crate::correlate::{Lane, Observation, PathId, Router};
@@ -78,7 +79,9 @@ pub fn look_again(
         if look.is_none() {
             let made = client::made(client::second, config, (clock, notices, tasks));
             let (path, lane) = (config.path, config.lane);
-            look = made.map(|consumer| Look { path, lane, clock, stamper, router, consumer });
+            let locator = Locator::new(config, router.roster());
+            look =
+                made.map(|consumer| Look { path, lane, locator, clock, stamper, router, consumer });
         }
         let (Some(look), Some((at, highs))) = (&look, seen.latest()) else { continue };
         let began = clock.now();
@@ -108,6 +111,7 @@ pub fn look_again(
 struct Look<'a> {
     path: PathId,
     lane: Lane,
+    locator: Locator,
     clock: Clock,
     stamper: &'a Stamper,
     router: &'a Router,
@@ -193,7 +197,7 @@ impl Look<'_> {
     }
 
     fn record(&self, record: &BorrowedMessage<'_>, at: Instant, pairing: &Pairing) {
-        let Reading::Ours(found) = record::stamp(record, self.stamper, self.lane) else { return };
+        let Reading::Ours(found) = self.locator.stamp(record, self.stamper) else { return };
         let append = record::append(record, pairing);
         let (publisher, sequence) = (found.identity.publisher, found.identity.sequence);
         let stamped_path = PathId(found.identity.path);

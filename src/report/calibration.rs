@@ -148,6 +148,24 @@ impl Calibration {
         Ok(())
     }
 
+    /// Whether it is better founded than another one: measured for longer, or with more clients.
+    #[must_use]
+    pub fn outweighs(&self, other: &Self) -> bool {
+        let measured = |of: &Self| of.seconds * f64::from(of.rounds);
+        measured(self) > measured(other) || self.clients > other.clients
+    }
+
+    /// How it was measured, in words.
+    #[must_use]
+    pub fn effort(&self) -> String {
+        format!(
+            "{}, {} each, {}",
+            counted(self.clients.into(), "client"),
+            duration(self.seconds),
+            counted(self.rounds.into(), "round")
+        )
+    }
+
     /// What a report has of it.
     #[must_use]
     pub fn brief(&self) -> CalibrationBrief {
@@ -188,7 +206,7 @@ impl Calibration {
             [("flat out (closed loop)", &self.flat_out), (paced.as_str(), &self.paced)]
         {
             lines.extend([String::new(), title.to_owned()]);
-            lines.extend(table(levels).text());
+            lines.extend(table(levels, self.rounds).text());
         }
         lines.extend([String::new(), self.conclusion()]);
         lines.join("\n")
@@ -206,10 +224,17 @@ impl Calibration {
                 "landfall and that broker together do {rates}. Without --broker it is landfall alone."
             );
         }
+        let rounds = if self.rounds > 1 {
+            "Every figure is the median of its rounds, \"cost\" that of what they cost: it need not fit the \
+             medians beside it."
+        } else {
+            "One round does not say how far the next one would be from it."
+        };
         format!(
-            "landfall alone can do at most {rates} on this machine. \"cost\" is what stamping, booking \
-             and exporting take of the messages per CPU second; \"bare\" is the same load without them. \
-             Every figure is the median of its rounds."
+            "landfall alone can do {rates} on this machine, sending alone. The sink has the same \
+             processors, so against a broker on another host it could do more. \"cost\" is what \
+             stamping, booking and exporting take of the messages per CPU second; \"bare\" is the same \
+             load without them. {rounds}"
         )
     }
 }
@@ -217,7 +242,11 @@ impl Calibration {
 /// What takes the messages where no broker is named.
 pub const NULL_SINK: &str = "null sink";
 
-fn table(levels: &[Level]) -> Table {
+fn table(levels: &[Level], rounds: u32) -> Table {
+    let spread = |level: &Level| match rounds {
+        0 | 1 => NONE.to_owned(),
+        _ => format!("{} to {}", percentage(level.cost_least), percentage(level.cost_most)),
+    };
     let header = [
         "QoS",
         "messages/s",
@@ -242,7 +271,7 @@ fn table(levels: &[Level]) -> Table {
             thousands(level.bare.messages_a_second),
             duration(level.bare.cpu_us_a_message / 1e6),
             percentage(level.cost_of_measuring),
-            format!("{} to {}", percentage(level.cost_least), percentage(level.cost_most)),
+            spread(level),
         ]);
     }
     table
@@ -273,7 +302,8 @@ impl CalibrationBrief {
             Some(format!("{} messages/s at QoS {qos}", thousands(*most)))
         });
         format!(
-            "landfall alone could do {}, {} each, on this machine (calibrated {})",
+            "Sending alone, into a sink on the same processors, landfall could do {}, {} each, on this \
+             machine (calibrated {})",
             rates.collect::<Vec<_>>().join(", "),
             counted(self.payload_bytes.into(), "byte"),
             plain(self.at.get(..10).unwrap_or(&self.at)),
@@ -321,6 +351,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_better_founded_outweighs() {
+        let good = calibration();
+        let (short, few) = (
+            Calibration { rounds: 1, ..good.clone() },
+            Calibration { clients: 1, seconds: 60.0, ..good.clone() },
+        );
+        assert!(good.outweighs(&short) && good.outweighs(&few));
+        assert!(!good.outweighs(&good) && !short.outweighs(&good));
+        assert_eq!(good.effort(), "100 clients, 3.00 s each, 3 rounds");
+    }
+
+    #[test]
     fn shares_add_up_over_qos() {
         let brief = calibration().brief();
         let share = brief.share([(0, 40_000.04), (1, 50_000.0)]).unwrap();
@@ -329,8 +371,8 @@ mod tests {
         assert!((brief.cost_of_measuring["0"] - 0.1).abs() < 1e-9);
         assert_eq!(
             brief.sentence([0, 1]),
-            "landfall alone could do 400,000 messages/s at QoS 0, 200,000 messages/s at QoS 1, 256 bytes \
-             each, on this machine (calibrated 2026-11-27)"
+            "Sending alone, into a sink on the same processors, landfall could do 400,000 messages/s at \
+             QoS 0, 200,000 messages/s at QoS 1, 256 bytes each, on this machine (calibrated 2026-11-27)"
         );
     }
 
@@ -338,7 +380,17 @@ mod tests {
     fn its_text_says_what_was_measured() {
         let text = calibration().text();
         assert!(text.contains("landfall 0.1.0 on EPYC, 2 CPUs, Linux 6.1\n100 clients, payloads of 256 bytes (json), 3.00 s each, 3 rounds"), "{text}");
-        assert!(text.contains("alone can do at most 400,000 messages/s at QoS 0"), "{text}");
+        assert!(text.contains("alone can do 400,000 messages/s at QoS 0"), "{text}");
+        assert!(text.contains("against a broker on another host it could do more"), "{text}");
+        let row = |text: &str| {
+            let mut rows = text.lines().filter(|line| line.trim_start().starts_with("1  "));
+            rows.next().unwrap().to_owned()
+        };
+        assert!(row(&text).ends_with("10.0 % to 10.0 %"), "{text}");
+        assert!(text.contains("\"cost\" that of what they cost"), "{text}");
+        let once = Calibration { rounds: 1, ..calibration() }.text();
+        assert!(row(&once).ends_with(" -"), "one round is as far from itself as can be: {once}");
+        assert!(!once.contains("median") && once.contains("One round"), "{once}");
         let broker = Calibration { target: "mqtt://b:1".into(), ..calibration() };
         assert!(broker.text().contains("landfall and that broker together"), "{}", broker.text());
     }

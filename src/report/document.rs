@@ -102,6 +102,10 @@ pub struct PathReport {
     pub offered: u64,
     /// Messages that the broker took.
     pub acknowledged: u64,
+    /// Messages at QoS 1 and 2 that were sent and that the broker neither took nor refused: not yet, or
+    /// not within twice the deadline.
+    #[serde(default)]
+    pub unanswered: u64,
     /// Slots that were not sent, by cause.
     pub not_sent: BTreeMap<String, u64>,
     /// Messages that were sent more than 10 ms after they were due, by what they waited for: the `probe`
@@ -444,19 +448,6 @@ pub struct HostUsage {
     pub memory_total_bytes: Option<u64>,
     /// Highest pressure (share of time stalled, 0 to 1), by resource.
     pub pressure_ratio_max: BTreeMap<String, f64>,
-}
-
-/// What a process used over the run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Process {
-    /// Its label: as configured, or `self`.
-    pub label: String,
-    /// CPU time over the run.
-    pub cpu_seconds: f64,
-    /// Most resident memory, in bytes.
-    pub peak_rss_bytes: u64,
-    /// Messages published in the run for each second of its CPU time; null without CPU time.
-    pub messages_per_cpu_second: Option<f64>,
 }
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ fn path(inputs: &Inputs<'_>, id: PathId, (windows, load): (PathWindows, Load)) -
         published: publish().map(|totals| totals.published).sum(),
         offered: publish().map(|totals| totals.offered).sum(),
         acknowledged: publish().map(|totals| totals.acknowledged).sum(),
+        unanswered: unanswered(stats, id),
         not_sent: not_sent.collect(),
         sent_late: load::sent_late(stats, id),
         connect_seconds: ConnectDurations {
@@ -76,12 +77,22 @@ fn path(inputs: &Inputs<'_>, id: PathId, (windows, load): (PathWindows, Load)) -
     }
 }
 
+/// Messages that were sent and got no answer.
+fn unanswered(stats: &Stats, id: PathId) -> u64 {
+    // Nobody answers at QoS 0.
+    let qos = stats.roster().path(id).qos.iter().filter(|&&qos| qos != Qos::AtMostOnce);
+    let of = |&qos: &Qos| {
+        let totals = stats.publish(id, qos);
+        totals.published.saturating_sub(totals.acknowledged + totals.rejected)
+    };
+    qos.map(of).sum()
+}
+
 /// The load of a path with the share of what landfall alone could do, where that is known.
 fn judged_load(inputs: &Inputs<'_>, id: PathId, load: Load) -> Load {
-    let calibration = inputs.calibration.as_ref().filter(|_| load.is_heavy());
+    let calibration = load.calibration(&inputs.calibrations).filter(|_| load.is_heavy());
     let rates = load::rates(inputs.stats, id, inputs.window.load_seconds);
-    let like = calibration.filter(|known| load.is_like(known));
-    Load { calibrated_share: like.and_then(|known| known.share(rates)), ..load }
+    Load { calibrated_share: calibration.and_then(|known| known.share(rates)), ..load }
 }
 
 /// What was timed of a path where nothing comes out.

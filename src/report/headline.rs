@@ -2,14 +2,16 @@
 
 use super::figures::{count, counted, duration, percentage};
 use super::judged::finding;
-use super::{LaneReport, PathReport, Report};
+use super::{LaneReport, PathReport, Report, unsent};
 use crate::study::{Figure, Judged};
 
 /// The verdict, what it rests on and the latency to remember. `name` makes a name from outside fit
 /// for where the sentence will stand.
 pub(super) fn headline(report: &Report, name: fn(&str) -> String) -> String {
-    let mut parts: Vec<String> = failures(report, name).chain(doubts(report, name)).collect();
-    parts.push(losses(report));
+    let mut parts: Vec<String> = failures(report, name).collect();
+    parts.extend(unsent::words(report, name).chain(doubts(report, name)));
+    // Where nobody looks for what comes out, no loss would be a false figure.
+    parts.extend(lanes(report).next().map(|_| losses(report)));
     parts.extend(slowest(report, name));
     parts.extend(undelivered(report));
     if let Some(share) = report.window.valid_fraction.filter(|&share| share < 1.0) {
@@ -29,6 +31,14 @@ pub(super) fn over_restarts(report: &Report) -> Option<String> {
             counted(restarts, "time"),
             counted(recovered, "message"),
         )
+    })
+}
+
+/// Messages of a path that got no answer; nothing where there is none.
+pub(super) fn unanswered(path: &PathReport) -> Option<String> {
+    (path.unanswered > 0).then(|| {
+        let messages = counted(path.unanswered, "message");
+        format!("Unanswered at the end, or after twice the deadline: {messages}")
     })
 }
 

@@ -30,7 +30,7 @@ pub struct Load {
     pub qos: Vec<u8>,
     /// How many clients share it.
     pub clients: u32,
-    /// How many messages of a client may be unacknowledged.
+    /// How many messages of a client may be unacknowledged, as configured: the broker may take fewer.
     pub inflight: u16,
     /// How large a payload is.
     pub payload_bytes: u32,
@@ -102,11 +102,25 @@ impl Load {
         if self.is_closed() { " (closed loop)" } else { "" }
     }
 
-    /// Whether a calibration says something of it: payloads half as large or twice as large cost about
-    /// the same, others and encryption do not.
-    pub(super) fn is_like(&self, calibration: &CalibrationBrief) -> bool {
-        let known = calibration.payload_bytes;
-        !self.tls && (known / 2..=known.saturating_mul(2)).contains(&self.payload_bytes)
+    /// Which of the sizes of payloads that were calibrated says most of it, in bytes; none where it is
+    /// encrypted, or all are too far away: payloads half as large or twice as large cost about the same.
+    #[must_use]
+    pub fn calibrated_by(&self, sizes: impl IntoIterator<Item = u32>) -> Option<u32> {
+        let own = self.payload_bytes;
+        let is_like = |&known: &u32| (known / 2..=known.saturating_mul(2)).contains(&own);
+        // In thousandths: what is half as large is as far away as what is twice as large.
+        let far =
+            |&known: &u32| u64::from(own.max(known)) * 1_000 / u64::from(own.min(known)).max(1);
+        sizes.into_iter().filter(|_| !self.tls).filter(is_like).min_by_key(far)
+    }
+
+    /// The one of these that says most of it.
+    pub(super) fn calibration<'a>(
+        &self,
+        known: &'a [CalibrationBrief],
+    ) -> Option<&'a CalibrationBrief> {
+        let size = self.calibrated_by(known.iter().map(|of| of.payload_bytes))?;
+        known.iter().find(|of| of.payload_bytes == size)
     }
 
     /// It in a sentence, in ASCII.
@@ -119,8 +133,9 @@ impl Load {
         );
         if self.is_closed() {
             return format!(
-                "Closed loop: each client sends when fewer than {} of its messages are under way, so the \
-                 system decides the rate. {what}.",
+                "Closed loop: each client sends when fewer than {} of its messages are under way, or \
+                 fewer still where the broker takes fewer at QoS 1 and 2, so the system decides the \
+                 rate. {what}.",
                 self.inflight
             );
         }
@@ -200,35 +215,34 @@ fn per_second(messages: u64, seconds: f64) -> f64 {
 }
 
 /// What landfall alone could do beside what a load was; nothing of a path that is none.
-pub(super) fn beside(path: &PathReport, calibration: Option<&CalibrationBrief>) -> Option<String> {
-    if !path.load.is_heavy() {
+pub(super) fn beside(path: &PathReport, calibrations: &[CalibrationBrief]) -> Option<String> {
+    let load = &path.load;
+    if !load.is_heavy() {
         return None;
     }
-    if calibration.is_some_and(|known| !path.load.is_like(known)) {
-        return Some(format!(
-            "What landfall alone could do is known of other loads, not of payloads of {}{}: run \
-             `landfall calibrate --size {}`",
-            counted(path.load.payload_bytes.into(), "byte"),
-            if path.load.tls { " over TLS" } else { "" },
-            path.load.payload_bytes,
-        ));
-    }
-    let known = calibration.zip(path.load.calibrated_share);
-    let Some((calibration, share)) = known else {
+    if load.tls {
         return Some(
-            "What landfall alone could do on this machine is not known: not calibrated here, run \
-             `landfall calibrate`"
+            "What landfall alone could do over TLS is not known: `landfall calibrate` does without"
                 .to_owned(),
         );
+    }
+    let known = load.calibration(calibrations).zip(load.calibrated_share);
+    let Some((calibration, share)) = known else {
+        return Some(format!(
+            "What landfall alone could do on this machine is not known: not calibrated here with \
+             payloads of about {}, run `landfall calibrate --size {}`",
+            counted(load.payload_bytes.into(), "byte"),
+            load.payload_bytes,
+        ));
     };
-    let could = calibration.sentence(path.load.qos.iter().copied());
-    Some(format!("{could}: this run used {} of that", percentage(share)))
+    let could = calibration.sentence(load.qos.iter().copied());
+    Some(format!("{could}: this run sent {} of that", percentage(share)))
 }
 
 /// A section of `report.md`: what a load was, how much of it came how far, and what landfall alone could
 /// do; nothing of a path that is none.
-pub(super) fn markdown(path: &PathReport, calibration: Option<&CalibrationBrief>) -> Vec<String> {
-    let Some(beside) = beside(path, calibration) else { return Vec::new() };
+pub(super) fn markdown(path: &PathReport, calibrations: &[CalibrationBrief]) -> Vec<String> {
+    let Some(beside) = beside(path, calibrations) else { return Vec::new() };
     let mut lines = ["", "### Load", ""].map(str::to_owned).to_vec();
     lines.extend([format!("{} {beside}.", path.load.sentence()), String::new()]);
     lines.extend(path.flow.table().markdown());

@@ -7,7 +7,7 @@ use super::figures::{
     NONE, bytes, count, counted, duration, duration_or_none, markdown, nonzero, percentage,
     three_digits,
 };
-use super::headline::{headline, over_restarts};
+use super::headline::{headline, over_restarts, unanswered};
 use super::judged::{bound, figure};
 use super::load::markdown as load_of;
 use super::reading::{HOW_TO_READ, HOW_TO_READ_CONTROL};
@@ -36,7 +36,7 @@ pub(super) fn render(report: &Report) -> String {
     for path in &report.paths {
         let title = format!("## Path {}{}", markdown(&path.name), path.load.mark());
         lines.extend([String::new(), title, String::new(), publishing(path)]);
-        lines.extend(load_of(path, report.calibration.as_ref()));
+        lines.extend(load_of(path, &report.calibrations));
         section(&mut lines, None, &lanes(path));
         section(&mut lines, Some("### Deliveries"), &deliveries::table(&path.deliveries));
         section(&mut lines, Some("### Legs"), &legs(path));
@@ -121,6 +121,7 @@ fn publishing(path: &PathReport) -> String {
     if !causes.is_empty() {
         sentences.push(format!("Not sent: {}.", markdown(&causes)));
     }
+    sentences.extend(unanswered(path).map(|told| format!("{told}.")));
     for (carrier, stamps) in &path.stamps {
         let (survived, all) = (count(stamps.survived), count(stamps.survived + stamps.lost));
         sentences.push(format!("Stamps by {}: {survived} of {all} survived.", markdown(carrier)));
@@ -260,8 +261,8 @@ fn processes(report: &Report) -> Table {
     for process in &report.processes {
         table.push(vec![
             markdown(&process.label),
-            duration(process.cpu_seconds),
-            bytes(process.peak_rss_bytes),
+            process.cpu(),
+            process.memory(),
             process.messages_per_cpu_second.map_or_else(|| NONE.to_owned(), three_digits),
         ]);
     }

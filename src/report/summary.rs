@@ -2,9 +2,9 @@
 
 use super::document::{Durations, LaneReport, PathReport};
 use super::figures::{
-    NONE, bytes, count, counted, duration, duration_or_none, nonzero, plain, three_digits,
+    NONE, count, counted, duration, duration_or_none, nonzero, plain, three_digits,
 };
-use super::headline::{headline, over_restarts};
+use super::headline::{headline, over_restarts, unanswered};
 use super::load::beside;
 use super::table::Table;
 use super::{Report, deliveries};
@@ -28,7 +28,7 @@ pub(super) fn render(report: &Report) -> String {
     for path in &report.paths {
         lines.push(String::new());
         lines.extend(path_lines(path));
-        lines.extend(beside(path, report.calibration.as_ref()));
+        lines.extend(beside(path, &report.calibrations));
     }
     if let Some(load) = &report.load {
         lines.push(String::new());
@@ -71,6 +71,7 @@ fn path_lines(path: &PathReport) -> Vec<String> {
     if !causes.is_empty() {
         lines.push(format!("not sent: {causes}"));
     }
+    lines.extend(unanswered(path));
     lines.push(format!("anomalies: {}", anomalies(path)));
     lines
 }
@@ -144,8 +145,8 @@ fn processes(report: &Report) -> Table {
     for process in &report.processes {
         table.push(vec![
             plain(&process.label),
-            duration(process.cpu_seconds),
-            bytes(process.peak_rss_bytes),
+            process.cpu(),
+            process.memory(),
             process.messages_per_cpu_second.map_or_else(|| NONE.to_owned(), three_digits),
         ]);
     }

@@ -74,8 +74,10 @@ impl Stats {
             Event::Recovered { publisher, lane } => {
                 self.lane_of(publisher, lane).recovered_after_restart += 1;
             }
-            // Its outcome follows, and a delivery is noted beside.
-            Event::Rejected { .. } | Event::Witnessed { .. } => {}
+            // Its outcome follows where there is a lane.
+            Event::Rejected { publisher, .. } => self.publish_of(publisher).rejected += 1,
+            // A delivery is noted beside.
+            Event::Witnessed { .. } => {}
             Event::Negative { publisher, lane } => self.lane_of(publisher, lane).negative += 1,
             Event::Stamp { publisher, carrier, survived } => {
                 let index = usize::from(!survived);

@@ -131,6 +131,8 @@ pub struct PublishTotals {
     pub published: u64,
     /// Messages that the broker took.
     pub acknowledged: u64,
+    /// Messages that the broker refused.
+    pub rejected: u64,
     /// Slots that were not sent, by [`NotSent`] in the order of [`NotSent::ALL`].
     pub not_sent: [u64; NotSent::ALL.len()],
     /// Messages that were sent more than 10 ms after they were due, by [`LateSend`].
@@ -148,6 +150,7 @@ impl PublishTotals {
         self.offered += other.offered;
         self.published += other.published;
         self.acknowledged += other.acknowledged;
+        self.rejected += other.rejected;
         add(&mut self.not_sent, &other.not_sent);
         add(&mut self.sent_late, &other.sent_late);
         for (mine, theirs) in self.stamps.iter_mut().zip(&other.stamps) {

@@ -7,9 +7,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use socket2::SockRef;
 
 use super::Bell;
 use crate::shutdown::Tasks;
+
+/// How much a socket takes that the other side has no room for. By itself the system takes megabytes for
+/// each, a second of messages and more: they would count as sent, and nobody would see that they wait.
+const UNSENT_BYTES: u32 = 64 * 1_024;
 
 /// Whose broker it is, and where it may be, or why nobody knows.
 pub(super) type Answer = (usize, Result<Vec<SocketAddr>, String>);
@@ -132,6 +137,7 @@ fn connecting(source: Option<SocketAddr>, address: SocketAddr) -> io::Result<Tcp
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
+    SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES)?;
     if let Some(source) = source {
         rustix::net::bind(&socket, &source)?;
     }
@@ -143,9 +149,27 @@ fn connecting(source: Option<SocketAddr>, address: SocketAddr) -> io::Result<Tcp
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn what_the_other_side_has_no_room_for_is_not_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = Sources::new(1).connecting(listener.local_addr().unwrap()).unwrap();
+        let _peer = listener.accept().unwrap();
+        let mut taken = 0;
+        let refused = loop {
+            match stream.write(&[0; 16 * 1_024]) {
+                Ok(count) => taken += count,
+                Err(error) => break error.kind(),
+            }
+        };
+        // Some hundred KiB lie at the other side, which reads nothing.
+        assert_eq!(refused, ErrorKind::WouldBlock);
+        assert!(taken < 1_024 * 1_024, "{taken} bytes");
+    }
 
     #[test]
     fn many_clients_take_turns_over_addresses_and_few_come_from_one() {

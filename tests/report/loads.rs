@@ -70,15 +70,15 @@ fn calibration() -> Calibration {
     }
 }
 
-fn report_of(stats: &Stats, load: Load, calibration: Option<&Calibration>) -> Report {
-    let calibration = calibration.map(Calibration::brief);
-    Report::build(Inputs { loads: vec![load], calibration, ..inputs(stats) })
+fn report_of(stats: &Stats, load: Load, calibrations: &[Calibration]) -> Report {
+    let calibrations = calibrations.iter().map(Calibration::brief).collect();
+    Report::build(Inputs { loads: vec![load], calibrations, ..inputs(stats) })
 }
 
 #[test]
 fn a_load_says_what_it_was_and_how_much_came_how_far() {
     let stats = loaded_run(&[Lane::MqttKafka]);
-    let report = report_of(&stats, open(), None);
+    let report = report_of(&stats, open(), &[]);
     let path = &report.paths[0];
     assert_eq!((path.flow.offered.messages, path.flow.acknowledged.messages), (30_000, 20_000));
     assert_eq!((path.flow.in_kafka.unwrap().messages, path.flow.delivered), (0, None));
@@ -91,7 +91,8 @@ fn a_load_says_what_it_was_and_how_much_came_how_far() {
         "## Path press\n",
         "Open loop: 1,000 messages/s, steady, poisson; 100 clients, payloads of 256 bytes (json). A message \
          is sent up to 1.00 ms after it is due, with others: publish_delay shows it.",
-        "not calibrated here, run `landfall calibrate`.",
+        "not calibrated here with payloads of about 256 bytes, run `landfall calibrate --size 256`.",
+        "Unanswered at the end, or after twice the deadline: 10,000 messages.",
         "| offered | 30,000 | 1,000 |",
         "| acknowledged | 20,000 | 667 |",
         "| in Kafka | 0 | 0.00 |",
@@ -101,23 +102,31 @@ fn a_load_says_what_it_was_and_how_much_came_how_far() {
     ] {
         assert!(markdown.contains(part), "{part}\nis not in\n{markdown}");
     }
-    assert!(report.summary().contains("run `landfall calibrate`"), "{}", report.summary());
+    for part in [
+        "run `landfall calibrate --size 256`",
+        "\nUnanswered at the end, or after twice the deadline: 10,000 messages\n",
+    ] {
+        assert!(report.summary().contains(part), "{}", report.summary());
+    }
     let read: Report = serde_json::from_str(&report.json().unwrap()).unwrap();
     assert_eq!(read, report);
 }
 
 #[test]
 fn what_landfall_alone_could_do_stands_beside_the_result() {
-    let report = report_of(&loaded_run(&[Lane::MqttKafka]), open(), Some(&calibration()));
+    let small = Calibration { payload_bytes: 16, ..calibration() };
+    let rather = Calibration { payload_bytes: 500, flat_out: Vec::new(), ..calibration() };
+    let known = [small, rather, calibration()];
+    let report = report_of(&loaded_run(&[Lane::MqttKafka]), open(), &known);
     assert!((report.paths[0].load.calibrated_share.unwrap() - 0.2).abs() < 1e-9);
-    let line = "landfall alone could do 5,000 messages/s at QoS 1, 256 bytes each, on this machine (calibrated \
-                2026-11-27): this run used 20.0 % of that";
+    let line = "Sending alone, into a sink on the same processors, landfall could do 5,000 messages/s at QoS 1, \
+                256 bytes each, on this machine (calibrated 2026-11-27): this run sent 20.0 % of that";
     let (markdown, summary) = (report.markdown(), report.summary());
     assert!(
         markdown.contains(&format!("{line}.")) && summary.contains(line),
         "{markdown}{summary}"
     );
-    let brief = report.calibration.unwrap();
+    let brief = &report.calibrations[2];
     assert!((brief.messages_a_second["1"] - 5_000.0).abs() < 1e-9);
     assert!((brief.cost_of_measuring["1"] - 0.1).abs() < 1e-9);
 }
@@ -125,7 +134,7 @@ fn what_landfall_alone_could_do_stands_beside_the_result() {
 #[test]
 fn a_closed_loop_is_named_wherever_its_path_is() {
     let stats = loaded_run(&[Lane::MqttKafka]);
-    let report = report_of(&stats, closed(), None);
+    let report = report_of(&stats, closed(), &[]);
     let name = "press (closed loop)";
     assert!(report.markdown().contains(&format!("## Path {name}\n")), "{}", report.markdown());
     assert!(report.markdown().contains("when fewer than 50 of its messages are under way"));
@@ -136,13 +145,13 @@ fn a_closed_loop_is_named_wherever_its_path_is() {
         Live { paths: vec![PathNow::of(&stats, PathId(0), |_| String::new())], ..Live::default() };
     let page = Status { report, live }.page();
     assert!(page.contains(&format!("Path {name}</h2>")), "{page}");
-    assert!(page.contains(">30,000</data>") && page.contains("run `landfall calibrate`"), "{page}");
+    assert!(page.contains(">30,000</data>") && page.contains("run `landfall calibrate "), "{page}");
 }
 
 #[test]
 fn a_probe_at_a_low_rate_says_nothing_of_loads() {
     let low = Load { tick_seconds: 0.0, ..open() };
-    let report = report_of(&loaded_run(&[Lane::MqttKafka]), low, Some(&calibration()));
+    let report = report_of(&loaded_run(&[Lane::MqttKafka]), low, &[calibration()]);
     assert_eq!(report.paths[0].load.calibrated_share, None);
     let said = report.markdown() + &report.summary();
     assert!(
@@ -153,9 +162,74 @@ fn a_probe_at_a_low_rate_says_nothing_of_loads() {
 
 #[test]
 fn a_path_that_only_sends_has_its_legs() {
-    let report = report_of(&loaded_run(&[]), open(), None);
+    let report = report_of(&loaded_run(&[]), open(), &[]);
     assert_eq!(report.paths[0].sending[0].legs.publish_delay.count, 30_000);
     let said = report.markdown();
     assert!(said.contains("| publish_delay | 1 | 30,000 | 500 us"), "{said}");
     assert!(report.summary().contains("publish_delay"), "{}", report.summary());
+}
+
+#[test]
+fn what_is_calibrated_without_tls_says_nothing_of_it() {
+    let encrypted = Load { tls: true, ..open() };
+    let report = report_of(&loaded_run(&[]), encrypted, &[calibration()]);
+    assert_eq!(report.paths[0].load.calibrated_share, None);
+    assert!(report.summary().contains("could do over TLS is not known"), "{}", report.summary());
+}
+
+#[test]
+fn who_was_refused_had_an_answer_and_at_qos_0_there_is_none() {
+    let mut stats = single("press", &[], &[Qos::AtMostOnce, Qos::AtLeastOnce]);
+    for publisher in [PublisherId(0), PublisherId(1)] {
+        stats.apply(&[
+            Event::Offered { publisher, count: 3 },
+            Event::Published { publisher, count: 3, delay: Elapsed::of(MILLI) },
+        ]);
+    }
+    let (publisher, at) = (PublisherId(1), Instant::ZERO);
+    stats.apply(&[
+        Event::Acknowledged { publisher, sequence: 0, at },
+        Event::Rejected { publisher, sequence: 1, reason: 0x97 },
+    ]);
+    let report = report_of(&stats, open(), &[]);
+    assert_eq!(report.paths[0].unanswered, 1);
+    assert!(report.summary().contains("twice the deadline: 1 message\n"), "{}", report.summary());
+}
+
+/// A path of which so many of a hundred slots were not sent.
+fn skipped(lanes: &[Lane], skipped: usize) -> Report {
+    let (mut stats, publisher) = (single("press", lanes, &[Qos::AtMostOnce]), PublisherId(0));
+    stats.apply(&[Event::Offered { publisher, count: 100 }]);
+    for _ in 0..skipped {
+        stats.apply(&[Event::Skipped { publisher, cause: NotSent::QueueFull }]);
+    }
+    report_of(&stats, open(), &[])
+}
+
+#[test]
+fn a_load_that_was_not_sent_does_not_look_like_one_that_was() {
+    let page = |report: Report| {
+        let paths = vec![PathNow::of(&crossing(Qos::AtMostOnce), PathId(0), |_| String::new())];
+        Status { report, live: Live { paths, phase: "over".into(), ..Live::default() } }.page()
+    };
+    let report = skipped(&[], 83);
+    assert_eq!(report.verdict.result, VerdictResult::Passed);
+    let told = "path press: most was not sent: 83 of 100 slots (83.0 %); ";
+    let (summary, markdown) = (report.summary(), report.markdown());
+    assert!(!summary.contains("never came out"), "nobody looked: {summary}");
+    assert!(summary.starts_with(&format!("passed: {told}")), "{summary}");
+    assert!(markdown.contains(&format!("**passed**: {told}")), "{markdown}");
+    let shown = page(report);
+    assert!(shown.contains("passed, but most of its load was not sent"), "{shown}");
+    assert!(shown.contains("/paths/0/not_sent/queue_full"), "{shown}");
+    assert!(shown.contains(">100</data> slots of press were not sent"), "{shown}");
+
+    let few = skipped(&[], 3);
+    assert!(few.summary().starts_with("passed: path press: not sent: 3 of 100 slots (3.00 %); "));
+    assert!(page(few).contains("The run is over and passed<"));
+    let whole = skipped(&[], 0);
+    assert!(!whole.summary().contains("not sent"), "{}", whole.summary());
+    // With a lane the slots are told as those that did not arrive, unless hardly any was sent.
+    assert!(!skipped(&[Lane::MqttKafka], 3).summary().lines().next().unwrap().contains("not sent"));
+    assert!(skipped(&[Lane::MqttKafka], 51).summary().contains("most was not sent: 51 of 100"));
 }

@@ -11,7 +11,7 @@ use crate::app::teams::{self, Team};
 use crate::app::threads::ring_at_stop;
 use crate::app::wiring::Parts;
 use crate::app::{Calibrated, Error, Options, Progress, Screen, Special, carry_out, new_run};
-use crate::clock::{Clock, cpu_of_process};
+use crate::clock::{Clock, Instant, cpu_of_process};
 use crate::config::Loaded;
 use crate::correlate::{Leg, PathId, Qos};
 use crate::embedded::null::NullSink;
@@ -30,6 +30,10 @@ pub(super) const AROUND: Duration = Duration::from_secs(2);
 /// How long may pass before the first message is sent.
 const PATIENCE: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// No count is older than this.
+const UP_TO_DATE: Duration = Duration::from_millis(300);
+/// How long it takes to bring a count up to date, once that has begun.
+const SETTLE: Duration = Duration::from_millis(2);
 const PATH: PathId = PathId(0);
 
 /// Where a load goes, and for how long.
@@ -65,6 +69,13 @@ struct Span {
     length: Duration,
 }
 
+/// Where a load stands.
+struct Mark {
+    at: Instant,
+    cpu: Duration,
+    messages: u64,
+}
+
 impl Span {
     #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
     fn figures(&self) -> Bare {
@@ -96,13 +107,26 @@ impl Target {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         tokio::time::sleep(WARM_UP).await;
-        let (begun, cpu, count) = (clock.now(), self.cpu(), messages());
+        let first = self.mark(&messages).await;
         tokio::time::sleep(self.each).await;
+        let last = self.mark(&messages).await;
         Some(Span {
-            length: clock.now().saturating_since(begun),
-            cpu: self.cpu().saturating_sub(cpu),
-            messages: messages().saturating_sub(count),
+            length: last.at.saturating_since(first.at),
+            cpu: last.cpu.saturating_sub(first.cpu),
+            messages: last.messages.saturating_sub(first.messages),
         })
+    }
+
+    /// Where a load stands once its count has just been brought up to date: the books do that ten times a
+    /// second, and whoever looked in between would miss up to a tenth of it.
+    async fn mark(&self, messages: &impl Fn() -> u64) -> Mark {
+        let clock = Clock::system();
+        let (before, until) = (messages(), clock.now() + UP_TO_DATE);
+        while messages() == before && clock.now() < until {
+            tokio::time::sleep(SETTLE).await;
+        }
+        tokio::time::sleep(SETTLE).await;
+        Mark { at: clock.now(), cpu: self.cpu(), messages: messages() }
     }
 }
 

@@ -8,12 +8,8 @@ use crate::report::load::beside;
 use super::markup::{Table, count, figure, text, words};
 
 /// Of a path that is a load: what it is, the way of its messages, and what landfall alone could do.
-pub(super) fn html(
-    path: &PathReport,
-    index: usize,
-    calibration: Option<&CalibrationBrief>,
-) -> String {
-    let Some(beside) = beside(path, calibration) else { return String::new() };
+pub(super) fn html(path: &PathReport, index: usize, calibrations: &[CalibrationBrief]) -> String {
+    let Some(beside) = beside(path, calibrations) else { return String::new() };
     let mut table =
         Table::new("Load: how many messages came how far", ["", "Messages", "Per second"]);
     for (name, in_words, amount) in path.flow.named() {

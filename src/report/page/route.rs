@@ -31,7 +31,7 @@ pub(super) fn html(status: &Status, index: usize) -> String {
     let route = Route { path, now, index };
     let name = text(&path.name);
     let mark = path.load.mark();
-    let load = load::html(path, index, status.report.calibration.as_ref());
+    let load = load::html(path, index, &status.report.calibrations);
     format!(
         "<section aria-labelledby=\"p{index}\"><h2 id=\"p{index}\">Path {name}{mark}</h2>{load}{}{}{}\
          <div class=\"charts\">{}{}</div>{}{}</section>",

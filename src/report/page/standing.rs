@@ -3,6 +3,7 @@
 use crate::correlate::{Lane, Outcome};
 use crate::report::document::LaneReport;
 use crate::report::status::{LaneNow, Status};
+use crate::report::unsent;
 use crate::study::VerdictResult;
 
 use super::markup::{Sum, count, duration, figure, text, timed, words};
@@ -75,6 +76,10 @@ impl<'a> Whole<'a> {
         }
         if status.live.phase == "over" {
             return match verdict.result {
+                VerdictResult::Passed if unsent::is_most(&status.report) => (
+                    Level::Unsure,
+                    "The run is over and passed, but most of its load was not sent".to_owned(),
+                ),
                 VerdictResult::Passed => (Level::Good, "The run is over and passed".to_owned()),
                 _ => (
                     Level::Unsure,
@@ -189,10 +194,26 @@ pub(super) fn html(status: &Status) -> String {
          <div role=\"status\" aria-live=\"polite\" id=\"verdict\">\
          <svg class=\"sign\" viewBox=\"0 0 24 24\" role=\"img\" aria-label=\"{said}\"><path d=\"{shape}\"/></svg>\
          <strong>{why}</strong></div>\
-         <p><b class=\"{loss}\" id=\"acked-lost\">{lost}</b> acknowledged messages lost{which} · {p99} · {validity}</p>\
+         <p><b class=\"{loss}\" id=\"acked-lost\">{lost}</b> acknowledged messages lost{which} · {p99} · {validity}{}</p>\
          </section>{}",
+        not_sent(status),
         tiles(&whole)
     )
+}
+
+/// The slots that were not sent, of the paths of which that is much; nothing where there is none.
+fn not_sent(status: &Status) -> String {
+    let places = |path: usize| {
+        let causes = status.report.paths[path].not_sent.iter();
+        causes.map(move |(cause, &number)| (number, format!("/paths/{path}/not_sent/{cause}")))
+    };
+    let told = unsent::told(&status.report).map(|(path, unsent)| {
+        let skipped: Sum = places(path).collect();
+        let offered = count(unsent.offered, &format!("/paths/{path}/offered"));
+        let name = text(&status.report.paths[path].name);
+        format!(" · {} of {offered} slots of {name} were not sent", skipped.html())
+    });
+    told.collect()
 }
 
 fn tiles(whole: &Whole) -> String {
@@ -288,7 +309,7 @@ mod tests {
             environment: Environment::default(),
             window: Window::new(moment, moment, Duration::ZERO),
             loads: Vec::new(),
-            calibration: None,
+            calibrations: Vec::new(),
             windows: Vec::new(),
             worst: Vec::new(),
             bounds: Bounds { clock_nanos: 1, pairing_nanos: 1 },

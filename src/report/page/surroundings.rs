@@ -78,15 +78,16 @@ fn processes(status: &Status) -> String {
         let mut known = status.report.processes.iter().enumerate();
         let known = known.find(|(_, process)| process.label == now.label);
         let live = format!("/live/processes/{index}");
-        let time = known.map(|(at, it)| (it.cpu_seconds, format!("/processes/{at}/cpu_seconds")));
-        let peak =
-            known.map(|(at, it)| (it.peak_rss_bytes, format!("/processes/{at}/peak_rss_bytes")));
+        let at = known.map_or_else(String::new, |(at, _)| format!("/processes/{at}"));
+        // The kernel counts in hundredths of a second: what is below has no figure.
+        let time = known.and_then(|(_, it)| it.cpu_seconds).filter(|&seconds| seconds > 0.0);
+        let peak = known.and_then(|(_, it)| it.peak_rss_bytes);
         table.push([
             text(&now.label),
             share(now.cpu_ratio, &format!("{live}/cpu_ratio")),
             size(Some(now.resident_bytes), &format!("{live}/resident_bytes")),
-            time.map_or_else(|| NONE.to_owned(), |(time, at)| timed(Some(time), &at)),
-            peak.map_or_else(|| NONE.to_owned(), |(peak, at)| size(Some(peak), &at)),
+            timed(time, &format!("{at}/cpu_seconds")),
+            size(peak, &format!("{at}/peak_rss_bytes")),
         ]);
     }
     table.html()
