@@ -63,10 +63,12 @@ impl<H: Handler> EventLoop<H> {
     }
 
     fn ping(&mut self, client: usize) {
+        let expired = self.places[client].timer;
         // The sign of life may be there, and nobody has had the time to look.
         self.hear(client, EventFlags::IN);
         let place = &mut self.places[client];
-        if !matches!(place.phase, Phase::Open) {
+        // Who has just been let in has been heard of.
+        if !matches!(place.phase, Phase::Open) || place.timer != expired {
             return;
         }
         match place.client.ping() {
