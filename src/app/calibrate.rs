@@ -101,7 +101,7 @@ pub(super) async fn run(flags: Flags, screen: Screen) -> Result<u8, Error> {
     let loads = steps.iter().map(|&step| Ok((step, configuration(step, &flags, &url)?)));
     let loads: Vec<(Step, Loaded)> = loads.collect::<Result<_, Error>>()?;
     ensure(&loads, &flags)?;
-    let target = Target { sink, each: flags.each };
+    let target = Target { sink, each: flags.each, clients: flags.clients };
     let signals = Signals::listen().map_err(|error| Error::System("listening for signals", error));
     let mut signals = signals?;
     let draft = |file| Draft::of(file).map_err(|error| unwritable(file, &error));
@@ -221,6 +221,12 @@ fn finish(
 /// Keeps it for runs with such payloads, unless what is kept is better founded.
 fn keep(file: &Path, calibration: &Calibration, json: &str, screen: &Screen) {
     let shown = file.display();
+    if !calibration.is_sound() {
+        screen.print(
+            "not kept: nothing was sent in one of the loads; calibrate again when the machine is less busy",
+        );
+        return;
+    }
     let better = loads::calibration(file).ok().filter(|kept| kept.outweighs(calibration));
     if let Some(better) = better {
         screen.print(&format!(

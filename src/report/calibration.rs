@@ -166,6 +166,13 @@ impl Calibration {
         )
     }
 
+    /// Whether something was sent in each load.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let mut levels = self.flat_out.iter().chain(&self.paced);
+        levels.all(|level| level.messages_a_second > 0.0 && level.bare.messages_a_second > 0.0)
+    }
+
     /// What a report has of it.
     #[must_use]
     pub fn brief(&self) -> CalibrationBrief {
@@ -374,6 +381,14 @@ mod tests {
             "Sending alone, into a sink on the same processors, landfall could do 400,000 messages/s at \
              QoS 0, 200,000 messages/s at QoS 1, 256 bytes each, on this machine (calibrated 2026-11-27)"
         );
+    }
+
+    #[test]
+    fn a_load_in_which_nothing_was_sent_makes_it_unsound() {
+        assert!(calibration().is_sound());
+        let mut of = calibration();
+        of.paced[0].messages_a_second = 0.0;
+        assert!(!of.is_sound());
     }
 
     #[test]

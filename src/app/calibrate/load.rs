@@ -27,8 +27,10 @@ const WARM_UP: Duration = Duration::from_millis(300);
 const MARGIN: Duration = Duration::from_secs(1);
 /// How long connecting, all that is not measured and leaving take, roughly.
 pub(super) const AROUND: Duration = Duration::from_secs(2);
-/// How long may pass before the first message is sent.
+/// How long may pass before the first message is sent, and how much longer for each client that is to be
+/// connected before.
 const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE_A_CLIENT: Duration = Duration::from_millis(2);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// No count is older than this.
 const UP_TO_DATE: Duration = Duration::from_millis(300);
@@ -41,6 +43,7 @@ pub(super) struct Target {
     /// Where it is a broker of somebody else there is none.
     pub(super) sink: Option<NullSink>,
     pub(super) each: Duration,
+    pub(super) clients: u32,
 }
 
 /// How a load ended.
@@ -99,7 +102,8 @@ impl Target {
     async fn watch(&self, sent: impl Fn() -> u64) -> Option<Span> {
         let clock = Clock::system();
         let messages = || self.sink.as_ref().map_or_else(&sent, |sink| sink.taken().messages);
-        let (before, deadline) = (messages(), clock.now() + PATIENCE);
+        let patience = PATIENCE + PATIENCE_A_CLIENT * self.clients;
+        let (before, deadline) = (messages(), clock.now() + patience);
         while messages() == before {
             if clock.now() > deadline {
                 return None;
