@@ -141,11 +141,12 @@ impl Serving {
     }
 
     fn dismiss(&mut self, place: usize, end: End) {
-        self.peers[place] = None;
-        self.vacant.push(place);
+        // Whoever sees the end of its connection finds it counted.
         if end == End::Nonsense {
             self.tally.refused.fetch_add(1, Ordering::Relaxed);
         }
+        self.peers[place] = None;
+        self.vacant.push(place);
         if !self.listens {
             let data = EventData::new_u64(LISTENER);
             self.listens = epoll::add(&self.epoll, &*self.listener, data, EventFlags::IN).is_ok();
