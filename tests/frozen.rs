@@ -1,70 +1,38 @@
 //! A landfall that is stopped in the middle of a run, or has more to number than it was leased: it goes on,
 //! and says that it was not the system.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests; clippy only excuses the tests themselves"
-)]
 
 use std::time::Duration;
 
 use ::landfall::clock::Clock;
-use landfall::Running;
+use scene::landfall::Running;
+use scene::systems::Mosquitto;
+use scene::{Scene, number};
 use serde_json::Value;
-use systems::Mosquitto;
-use tempfile::TempDir;
 
 #[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
-#[path = "support/landfall.rs"]
-mod landfall;
-#[expect(dead_code, reason = "support for several test programs, each of which uses a part")]
-#[path = "support/systems.rs"]
-mod systems;
+#[path = "support/scene.rs"]
+mod scene;
 
 /// How long it is stopped.
 const FROZEN: Duration = Duration::from_millis(1_500);
 
-/// A directory for its files, beside a broker.
-struct Scene {
-    broker: Mosquitto,
-    directory: TempDir,
+/// Begins to publish at QoS 1, in windows of a second; state is kept where that is wanted.
+fn start(scene: &Scene, broker: &Mosquitto, mqtt: &str, keeps: bool) -> Running {
+    let state = format!("state_dir: {}\n", scene.path("state"));
+    scene.configure(&format!(
+        "probe: frozen\nwindow: 1s\n{}paths:\n  - name: press\n    mqtt: {{ url: \"mqtt://{}\", qos: 1, {mqtt} }}\n    \
+         lanes: []\n    deadline: 10s\ntelemetry: {{ listen: \"127.0.0.1:0\" }}\n",
+        if keeps { &state } else { "" },
+        broker.address,
+    ));
+    scene.start("6s")
 }
 
-impl Scene {
-    fn new() -> Self {
-        Self { broker: Mosquitto::start(&[]), directory: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.directory.path().join(name).display().to_string()
-    }
-
-    /// Begins to publish at QoS 1, in windows of a second; state is kept where that is wanted.
-    fn start(&self, mqtt: &str, keeps: bool) -> Running {
-        let state = format!("state_dir: {}\n", self.path("state"));
-        let text = format!(
-            "probe: frozen\nwindow: 1s\n{}paths:\n  - name: press\n    mqtt: {{ url: \"mqtt://{}\", qos: 1, {mqtt} }}\n    \
-             lanes: []\n    deadline: 10s\ntelemetry: {{ listen: \"127.0.0.1:0\" }}\n",
-            if keeps { &state } else { "" },
-            self.broker.address,
-        );
-        let config = self.path("landfall.yaml");
-        std::fs::write(&config, text).unwrap();
-        Running::start(&["run", "-c", &config, "--for", "6s", "--report", &self.path("report")])
-    }
-
-    /// The report that it leaves when it ends by itself.
-    fn report(&self, running: Running) -> Value {
-        let ended = running.end();
-        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
-        let text = std::fs::read(self.directory.path().join("report/report.json")).unwrap();
-        serde_json::from_slice(&text).unwrap()
-    }
-}
-
-/// A count of a report.
-fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
+/// The report of a run that ends by itself.
+fn report(scene: &Scene, running: Running) -> Value {
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    scene.whole_report()
 }
 
 /// Sleeps, so that a run goes on meanwhile.
@@ -84,10 +52,10 @@ fn freeze(running: &Running) {
 
 #[test]
 fn a_probe_that_stood_still_does_not_blame_the_system() {
-    let scene = Scene::new();
-    let running = scene.start("clients: 1, rate: 1000/s, schedule: fixed", false);
+    let (scene, broker) = (Scene::new(), Mosquitto::start(&[]));
+    let running = start(&scene, &broker, "clients: 1, rate: 1000/s, schedule: fixed", false);
     freeze(&running);
-    let report = scene.report(running);
+    let report = report(&scene, running);
     let path = &report["paths"][0];
     let late = |cause: &str| number(&path["sent_late"][cause]);
     // Mosquitto takes 20 at a time: nearly all had to wait for it as well.
@@ -99,19 +67,19 @@ fn a_probe_that_stood_still_does_not_blame_the_system() {
 
 #[test]
 fn a_probe_that_keeps_state_goes_on_after_it_stood_still() {
-    let scene = Scene::new();
-    let running = scene.start("clients: 1, rate: 40/s, schedule: fixed", true);
+    let (scene, broker) = (Scene::new(), Mosquitto::start(&[]));
+    let running = start(&scene, &broker, "clients: 1, rate: 40/s, schedule: fixed", true);
     freeze(&running);
-    let path = &scene.report(running)["paths"][0];
+    let path = &report(&scene, running)["paths"][0];
     let [offered, published] = ["offered", "published"].map(|key| number(&path[key]));
     assert!((239..=241).contains(&offered) && published == offered, "{path:#}");
 }
 
 #[test]
 fn what_is_due_at_once_may_be_more_than_was_leased() {
-    let scene = Scene::new();
+    let (scene, broker) = (Scene::new(), Mosquitto::start(&[]));
     let mqtt = "clients: 2, rate: 200/s, schedule: fixed, profile: { burst: { messages: 600 } }";
-    let path = &scene.report(scene.start(mqtt, true))["paths"][0];
+    let path = &report(&scene, start(&scene, &broker, mqtt, true))["paths"][0];
     let [offered, published] = ["offered", "published"].map(|key| number(&path[key]));
     assert!(offered >= 1_200 && published == offered, "{path:#}");
 }

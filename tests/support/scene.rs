@@ -68,11 +68,15 @@ impl Scene {
         (String::from_utf8_lossy(&said).into_owned(), output.status.code())
     }
 
-    /// The only path of the report that a run left.
-    pub(crate) fn report(&self) -> Value {
+    /// The report that a run left.
+    pub(crate) fn whole_report(&self) -> Value {
         let text = std::fs::read(Path::new(&self.path("report")).join("report.json")).unwrap();
-        let report: Value = serde_json::from_slice(&text).unwrap();
-        report["paths"][0].clone()
+        serde_json::from_slice(&text).unwrap()
+    }
+
+    /// The only path of it.
+    pub(crate) fn report(&self) -> Value {
+        self.whole_report()["paths"][0].clone()
     }
 
     /// Of each slot that came out its intended time and its latency, in nanoseconds.
